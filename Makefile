@@ -1,0 +1,68 @@
+# `make` lists what there is. Nothing outside this folder is written, except pip's own cache.
+
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?= $(RUMORLIB_DATA)
+TRAIN ?= missing
+GRID ?= reduced
+SEEDS ?=
+ONLY ?=
+NOTEBOOKS ?=
+
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+RUN = $(PY) -m rumorlib run $(NOTEBOOKS) --train $(TRAIN) --grid $(GRID) \
+	$(if $(SEEDS),-p "seeds=[$(SEEDS)]") $(if $(ONLY),--only $(ONLY))
+HAVE_NOTEBOOKS = $(wildcard notebooks/*.ipynb)
+# what the tests write stays in build/, never in results/
+SCRATCH = RUMORLIB_OUTPUT="$(CURDIR)/build/test" RUMORLIB_CACHE="$(CURDIR)/build/cache"
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format lab laptop paper lock
+
+help: ## this list
+	@echo "make <target> [PYTHON=python3] [GRID=reduced|full] [TRAIN=missing|all|none] [SEEDS=0,1,2] [ONLY=\"m_e2 d_e1\"]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## virtual environment with the locked versions (about 5.5 GB, once)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 || echo not found); Python 3.11 or newer is needed, e.g. make install PYTHON=python3.11" >&2; exit 1; }
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet -r requirements.lock
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: install ## every notebook on drawn scenes: two CPU cores, no network, minutes
+	$(RUN) --profile demo
+
+laptop: install ## real corpora and frozen encoders: make laptop DATA=<folder>
+	$(PY) -m rumorlib run $(or $(NOTEBOOKS),01 02 03 04) --profile laptop --train $(TRAIN) --grid $(GRID) \
+		$(if $(SEEDS),-p "seeds=[$(SEEDS)]") $(if $(ONLY),--only $(ONLY)) $(if $(DATA),--data "$(DATA)")
+
+paper: install ## the papers' settings: make paper DATA=<folder>, one GPU server
+	$(RUN) --profile paper $(if $(DATA),--data "$(DATA)")
+
+test: install ## what CI runs: linters, unit tests, every notebook at its demo defaults
+	$(MAKE) lint
+	rm -rf build/test
+	$(SCRATCH) $(PY) -m pytest tests
+	$(if $(HAVE_NOTEBOOKS),$(SCRATCH) $(PY) -m pytest -W default --timeout=0 --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks,@echo "no notebooks to run")
+
+lint: install ## ruff on modules and notebooks; notebooks without outputs
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(if $(HAVE_NOTEBOOKS),$(VENV)/bin/nbstripout --keep-count --verify $(HAVE_NOTEBOOKS))
+
+format: install ## let ruff and nbstripout rewrite what `make lint` refuses
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+	$(if $(HAVE_NOTEBOOKS),$(VENV)/bin/nbstripout --keep-count $(HAVE_NOTEBOOKS))
+
+lab: install ## JupyterLab in notebooks/
+	$(VENV)/bin/jupyter lab --notebook-dir=notebooks
+
+lock: ## resolve requirements.lock again (needs uv); then `make install`
+	env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL uv pip compile --no-config --universal --python-version 3.11 \
+		--all-extras --no-header --no-emit-index-url --quiet pyproject.toml -o requirements.lock

@@ -1,0 +1,32 @@
+"""Multimodal rumor detection: MICC and DMFL, rebuilt from their papers.
+
+Modules in layer order; each imports only from those above it:
+
+config         every setting of every run, as frozen dataclasses
+profiles       what demo, laptop and paper decide: sizes, encoders, corpora, training length
+files          files written whole or not at all
+parameters     notebook parameters from the command line, checked
+data/          raw corpora and drawn scenes -> one posts table -> batches; splits and the data audit
+encoders/      text and image towers, frozen features on disk, SCLIP's two towers
+models/        MICC, DMFL and the baselines
+training       one visible loop; early stopping on dev only
+evaluation     predictions -> metrics of a whole split
+statistics     intervals and tests over clusters and seeds
+inputs         a run's config -> tensors: texts encoded, distinct images encoded once
+evidence       what the pictures need: pointing, relevance and attention maps
+run            one run from data to predictions
+experiments    which runs make up each table
+runs           one run on disk: complete or not there
+tables         a frame as csv and markdown
+results        run what is missing, load what is there; tables and figures with provenance
+comparison     reports -> the frames the tables and figures show: intervals, reported | ours | gap, verdicts
+controls       corpora counted, leaks, bounds of one modality, pointing, retrieval
+sweeps         ablations and sweeps as frames; costs: what a post costs; maps: numbers behind heat maps
+verdicts       the papers' claims, each with its numbers and a verdict
+look           one style for every figure
+plots          tidy frame -> figure; pictures: scenes and maps -> figure
+execute        the notebooks, run in order and checked: `python -m rumorlib run`
+readme         the generated blocks of README.md
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,26 @@
+"""`python -m rumorlib <verb>`: one command line; each verb is a module with a `main(arguments) -> exit code`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+VERBS = {
+    "run": ("rumorlib.execute", "run the notebooks of a profile and write its tables and figures"),
+    "readme": ("rumorlib.readme", "write the generated blocks of README.md and its sisters; --check compares"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Hand the arguments after the verb to its module; return its exit code."""
+    if not arguments or arguments[0] not in VERBS:
+        lines = [f"  {verb:12} {purpose}" for verb, (_, purpose) in VERBS.items()]
+        print("\n".join(["usage: python -m rumorlib <verb> [--help]", *lines]))
+        asked_for_help = bool(arguments) and arguments[0] in ("-h", "--help")
+        return 0 if asked_for_help else 2
+    module, _ = VERBS[arguments[0]]
+    return importlib.import_module(module).main(arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,258 @@
+"""Reports -> the frames that tables and figures show: intervals, comparisons, reported | ours | gap, verdicts.
+
+Every number is computed anew from stored predictions; dev and test stand in rows of their own and nothing is chosen on
+test. Intervals: cluster bootstrap over pictures (spec §15). Corpora, bounds and
+other references: `controls`; the papers' claims: `verdicts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rumorlib import evaluation, statistics
+from rumorlib.config import RunConfig
+from rumorlib.results import INDEX, Report
+
+NAMES: dict[tuple[str, str], str] = {
+    ("sclip", "default"): "SCLIP",
+    ("sclip", "default-en"): "SCLIP, en",
+    ("sclip", "default-zh"): "SCLIP, zh",
+    ("micc", "default"): "MICC (literal)",
+    ("micc", "product"): "MICC (product input)",
+    ("micc", "relevance"): "MICC (relevance input)",
+    ("dmfl", "default"): "DMFL",
+    ("baseline", "majority"): "majority",
+    ("baseline", "tfidf_lr"): "TF-IDF + LR",
+    ("baseline", "surface_lr"): "surface counts + LR",
+    ("baseline", "text_lr"): "LR, frozen text",
+    ("baseline", "image_lr"): "LR, frozen image",
+    ("baseline", "text_image_lr"): "LR, frozen text and image",
+    ("baseline", "relevance_lr"): "LR on relevance",
+    ("baseline", "text_forest"): "trees on text, by heart",
+    ("baseline", "image_forest"): "trees on frozen image, by heart",
+}
+IMAGE_MACRO = ("twitter",)  # many posts share a picture: each picture counts once, primary there (spec §15)
+POINT_METRICS = (
+    "precision_rumor", "recall_rumor", "f1_rumor", "precision_non_rumor", "recall_non_rumor", "f1_non_rumor",
+    "f1_macro", "f1_weighted", "balanced_accuracy", "brier", "log_loss",
+)  # fmt: skip
+
+
+def names(config: RunConfig) -> str:
+    """Printed name of a run's model; an unlisted variant is its model and its own name."""
+    return NAMES.get((config.model, config.variant), f"{config.model.upper()} {config.variant}")
+
+
+def corpus_name(config: RunConfig) -> str:
+    """Printed name of a run's corpus: drawn scenes of another seed say so."""
+    return f"{config.dataset} (corpus {config.corpus_seed})" if config.corpus_seed else config.dataset
+
+
+def pooled(reports: Iterable[Report]) -> list[tuple[RunConfig, pd.DataFrame]]:
+    """Predictions of the seeds of one model on one corpus in one frame (column `seed`), in order of appearance."""
+    groups: dict[tuple[str, str, str], list[Report]] = {}
+    for report in reports:
+        key = corpus_name(report.config), report.config.model, report.config.variant
+        groups.setdefault(key, []).append(report)
+    made = []
+    for group in groups.values():
+        frames = [r.predictions().rename(columns={"row_key": "post_id"}).assign(seed=r.config.seed) for r in group]
+        made.append((group[0].config, pd.concat(frames, ignore_index=True)))
+    return made
+
+
+def main_table(reports: Iterable[Report], splits: Sequence[str] = ("dev", "test")) -> pd.DataFrame:
+    """A row per corpus, model and split: means over seeds; 95 % intervals over pictures and seeds (spec §15).
+
+    Returns: dataset, model, variant, split, primary (the metric to read first), primary_value, primary_low,
+        primary_high, accuracy, acc_low, acc_high, acc_low_event, acc_high_event (clusters are events; empty for
+        drawn scenes and photographs, whose events mean nothing), auc, auc_low, auc_high, POINT_METRICS, n, n_rumor,
+        n_seeds. Scores are fractions.
+    """
+    rows = []
+    for config, predictions in pooled(reports):
+        for split in splits:
+            part = predictions[predictions["split"] == split].reset_index(drop=True)
+            if len(part):
+                rows.append(_main_row(config, part, split))
+    return pd.DataFrame(rows)
+
+
+def _main_row(config: RunConfig, part: pd.DataFrame, split: str) -> dict[str, Any]:
+    runs = [evaluation.classification_metrics(p["label"], p["prob_rumor"]) for _, p in part.groupby("seed")]
+    accuracy = statistics.cluster_bootstrap(part, "accuracy", clusters_of(part))
+    auc = statistics.cluster_bootstrap(part, "auc", clusters_of(part))
+    macro = config.dataset in IMAGE_MACRO
+    primary = primary_interval(config.dataset, part) if macro else accuracy
+    by_event = statistics.cluster_bootstrap(part, "accuracy", "event") if macro else (np.nan, np.nan, np.nan)
+    row = {"dataset": corpus_name(config), "model": names(config), "variant": config.variant, "split": split}
+    row |= {"primary": "image-macro balanced accuracy" if macro else "accuracy"}
+    row |= dict(zip(("primary_value", "primary_low", "primary_high"), primary, strict=True))
+    row |= {"accuracy": accuracy.estimate, "acc_low": accuracy.low, "acc_high": accuracy.high}
+    row |= {"acc_low_event": by_event[1], "acc_high_event": by_event[2]}
+    row |= {"auc": auc.estimate, "auc_low": auc.low, "auc_high": auc.high}
+    row |= {metric: float(np.mean([run[metric] for run in runs])) for metric in POINT_METRICS}
+    return row | {"n": runs[0]["n"], "n_rumor": runs[0]["n_rumor"], "n_seeds": len(runs)}
+
+
+def primary_interval(dataset: str, part: pd.DataFrame) -> statistics.Interval:
+    """Accuracy; where many posts share a picture balanced accuracy with each picture counting once (spec §15)."""
+    metric, weight = _primary(dataset)
+    return statistics.cluster_bootstrap(_weighted(part), metric, clusters_of(part), weight=weight)
+
+
+def _primary(dataset: str) -> tuple[statistics.Metric, str | None]:
+    return ("balanced_accuracy", "image_weight") if dataset in IMAGE_MACRO else ("accuracy", None)
+
+
+def _weighted(part: pd.DataFrame) -> pd.DataFrame:
+    """`part` with image_weight, 1 / posts of the picture, within each seed."""
+    if "image_group" not in part:
+        return part.assign(image_weight=1.0)
+    weights = [pd.Series(evaluation.image_weights(p["image_group"]), p.index) for _, p in part.groupby("seed")]
+    return part.assign(image_weight=pd.concat(weights))
+
+
+def clusters_of(part: pd.DataFrame) -> str | None:
+    """Column of the clusters that are resampled: pictures, or None (each post) where none are known."""
+    return "image_group" if "image_group" in part else None
+
+
+def bars(table: pd.DataFrame, split: str, metrics: Sequence[str] = ("accuracy", "auc")) -> pd.DataFrame:
+    """Rows of `main_table` as `plots.metric_bars` draws them: dataset, model, metric, estimate, low, high."""
+    edges = {"accuracy": "acc", "auc": "auc", "primary_value": "primary"}
+    part, frames = table[table["split"] == split], []
+    for metric in metrics:
+        low, high = (part[f"{edges[metric]}_{edge}"] if metric in edges else np.nan for edge in ("low", "high"))
+        name = part["primary"] if metric == "primary_value" else metric
+        frames.append(part[["dataset", "model"]].assign(metric=name, estimate=part[metric], low=low, high=high))
+    return pd.concat(frames, ignore_index=True)
+
+
+def auc_by(reports: Iterable[Report], column: str, split: str = "test") -> pd.DataFrame:
+    """AUC of each kind of rumor: of `column` "distance" (photo: both classes have it) or "conflict" (drawn scenes:
+    the rumors of one conflict against all posts whose claim holds).
+
+    Returns: dataset, model, `column`, n, n_rumor, called_rumor (share of those rumors with probability >= .5), and
+        estimate, low, high of AUC. Corpora without the column are left out.
+    """
+    rows = []
+    for config, predictions in pooled(reports):
+        part = predictions[predictions["split"] == split]
+        if column not in part or part[column].isna().all():
+            continue
+        for value in part[column].dropna().drop_duplicates():
+            chosen = part[part[column].isin([value, "none"])].reset_index(drop=True)
+            if value == "none" or chosen["label"].nunique() < 2:
+                continue
+            auc = statistics.cluster_bootstrap(chosen, "auc", clusters_of(chosen))
+            rumors = chosen[chosen["label"] == 1]
+            called = rumors["prob_rumor"] >= statistics.THRESHOLD
+            n_seeds = chosen["seed"].nunique()
+            rows.append({
+                "dataset": corpus_name(config), "model": names(config), column: value, "n": len(chosen) // n_seeds,
+                "n_rumor": len(rumors) // n_seeds, "called_rumor": called.mean(),
+                "estimate": auc.estimate, "low": auc.low, "high": auc.high,
+            })  # fmt: skip
+    columns = ["dataset", "model", column, "n", "n_rumor", "called_rumor", "estimate", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[tuple[str, str]],
+            split: str = "test") -> pd.DataFrame:  # fmt: skip
+    """On each corpus `model` against the rival that is best on dev: difference on `split`, paired, pictures swap
+    whole (spec §15), Holm over the corpora.
+
+    Args:
+        model, rivals: (RunConfig.model, variant).
+    Returns: dataset, model, rival, metric, ours, theirs, difference, p_value, n_clusters, p_holm, significant.
+    """
+    rows = []
+    frames = {(corpus_name(c), c.model, c.variant): (c, frame) for c, frame in pooled(reports)}
+    for dataset in dict.fromkeys(key[0] for key in frames):
+        others = [frames[dataset, *rival] for rival in rivals if (dataset, *rival) in frames]
+        if (dataset, *model) not in frames or not others:
+            continue
+        config, ours = frames[dataset, *model]
+        metric, weight = _primary(config.dataset)
+        best, theirs = max(others, key=lambda other: _score(other[0].dataset, other[1], "dev"))
+        a, b = (_weighted(f[f["split"] == split]) for f in (ours, theirs))
+        test = statistics.paired_permutation(a, b, clusters_of(a), metric, weight=weight)
+        scores = {"ours": _score(config.dataset, ours, split), "theirs": _score(config.dataset, theirs, split)}
+        row = {"dataset": dataset, "model": names(config), "rival": names(best), "metric": metric} | scores
+        rows.append(row | test._asdict())
+    frame = pd.DataFrame(rows)
+    if frame.empty:
+        return frame
+    holm = statistics.holm(dict(zip(frame["dataset"], frame["p_value"], strict=True)))
+    return frame.assign(p_holm=holm["p_holm"], significant=holm["significant"])
+
+
+def _score(dataset: str, predictions: pd.DataFrame, split: str) -> float:
+    """Primary metric of a split, mean over seeds."""
+    metric, weight = _primary(dataset)
+    part = _weighted(predictions[predictions["split"] == split])
+    return float(np.mean([
+        evaluation.classification_metrics(p["label"], p["prob_rumor"], p[weight] if weight else None)[metric]
+        for _, p in part.groupby("seed")
+    ]))  # fmt: skip
+
+
+def reported(artifact_id: str) -> pd.DataFrame:
+    """Numbers of the papers for one artifact, as committed in results/reported."""
+    return pd.read_csv(INDEX.parent / "reported" / f"{artifact_id}.csv")
+
+
+def against_reported(reports: Iterable[Report], artifact_id: str, model: str = "default") -> pd.DataFrame:
+    """Reported | ours | gap | verdict: each score the paper states beside the same score of ours on each corpus.
+
+    A gap is printed on the paper's own corpus only: drawn scenes, photographs and other posts are other tasks. The
+    averaging behind "F1" is unknown for MICC and almost surely support-weighted for DMFL (choice C19), so MICC's F1
+    stands beside three of ours.
+
+    Args:
+        reports: those of the paper's own model are used.
+        artifact_id: file of results/reported.
+        model: variant of ours.
+    Returns: paper, corpus (the paper's), row, metric, reading, reported, our_corpus, our_model, our_metric, ours, low,
+        high (test, 95 %), gap (ours - reported), verdict, source.
+    """
+    stated = reported(artifact_id)
+    stated = stated[stated["metric"].isin(["accuracy", "f1"])]
+    papers = {paper.lower() for paper in stated["paper"]}
+    ours = main_table([r for r in reports if r.config.model in papers and r.config.variant == model], ["test"])
+    rows = []
+    for line in stated.itertuples():
+        f1 = ("f1_weighted",) if line.paper == "DMFL" else ("f1_rumor", "f1_macro", "f1_weighted")
+        for metric in ("accuracy",) if line.metric == "accuracy" else f1:
+            for own in ours.to_dict("records") if line.row == line.paper else [None]:
+                rows.append(_beside(line, own, metric))
+    return pd.DataFrame(rows)
+
+
+def _beside(line: Any, own: dict[str, Any] | None, metric: str) -> dict[str, Any]:
+    """One stated number beside one of ours; `own` None: a model of others that we did not run."""
+    row = {"paper": line.paper, "corpus": line.dataset, "row": line.row, "metric": line.metric}
+    row |= {"reading": line.reading, "reported": line.value}
+    if own is None:
+        nothing = {"our_corpus": "-", "our_model": "-", "our_metric": "-", "ours": np.nan, "low": np.nan}
+        verdict = {"high": np.nan, "gap": np.nan, "verdict": "untestable here: not run"}
+        return row | nothing | verdict | {"source": line.source}
+    low, high = (own["acc_low"], own["acc_high"]) if metric == "accuracy" else (np.nan, np.nan)
+    same = own["dataset"] == line.dataset
+    row |= {"our_corpus": own["dataset"], "our_model": own["model"], "our_metric": metric}
+    row |= {"ours": own[metric], "low": low, "high": high, "gap": own[metric] - line.value if same else np.nan}
+    return row | {"verdict": _verdict(line.value, low, high, same), "source": line.source}
+
+
+def _verdict(value: float, low: float, high: float, same_corpus: bool) -> str:
+    """Reproduced: the reported value lies in our interval, or below it."""
+    if not same_corpus:
+        return "untestable here: other corpus"
+    if np.isnan(low):
+        return "inconclusive"
+    return "reproduced" if value <= high else "not reproduced"

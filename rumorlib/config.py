@@ -1,0 +1,320 @@
+"""Every setting of every run, as frozen dataclasses; every default names its source.
+
+A run *is* a `RunConfig`: same config, same folder, same result. Variants of a model derive from
+its default by `dataclasses.replace`; nothing else in the package holds a hyper-parameter.
+
+Marks: "paper" = stated in MICC (arXiv 2508.11141) or DMFL (Mathematics 13(11) 1731);
+"Cn" = our choice where the paper is silent, listed in the README.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+Profile = Literal["demo", "laptop", "paper"]
+PROFILES: tuple[str, ...] = ("demo", "laptop", "paper")
+TRAIN_MODES: tuple[str, ...] = ("missing", "all", "none")
+GRIDS: tuple[str, ...] = ("reduced", "full")
+
+
+# --- where things lie -----------------------------------------------------------------------
+
+
+def output_root() -> Path:
+    """Folder that holds `results/` and `figures/`: the project, unless RUMORLIB_OUTPUT names another."""
+    return Path(os.environ.get("RUMORLIB_OUTPUT") or PROJECT_ROOT)
+
+
+def cache_root() -> Path:
+    """Folder of things that can be computed again (frozen features): RUMORLIB_CACHE or `.cache`."""
+    return Path(os.environ.get("RUMORLIB_CACHE") or PROJECT_ROOT / ".cache")
+
+
+def data_root(explicit: str | Path | None = None) -> Path:
+    """Folder of the raw corpora: `explicit`, else RUMORLIB_DATA.
+
+    Raises: FileNotFoundError: neither is given, or the folder does not exist.
+    """
+    given = explicit or os.environ.get("RUMORLIB_DATA")
+    if not given:
+        raise FileNotFoundError(
+            "no data folder given: set RUMORLIB_DATA=<folder> or pass data_root, e.g. make laptop DATA=<folder>"
+        )
+    root = Path(given).expanduser()
+    root = root if root.is_absolute() else Path.cwd() / root
+    if not root.is_dir():
+        raise FileNotFoundError(f"data folder {root} does not exist; see the data guide in README.md")
+    return root.resolve()
+
+
+# --- encoders -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Text tower of SCLIP (MICC §3.2.1; which encoder is not in the source: C1)."""
+
+    kind: Literal["transformer", "frozen"] = "transformer"  # from scratch | a local Hugging Face folder, cached
+    weights: str | None = None  # folder below <data>/weights, for kind="frozen"
+    tokens: Literal["word", "char", "jieba"] = "word"  # unit of the vocabulary of kind="transformer"
+    max_length: int = 77  # C2: 77 English, 128 Chinese
+    width: int = 128  # d_t of the Transformer from scratch
+    depth: int = 2
+    n_heads: int = 4
+    pool: Literal["cls", "mean"] = "mean"
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """Multi-scale image tower of SCLIP (MICC §3.2.2)."""
+
+    kind: Literal["patch_conv", "feature_map"] = "patch_conv"
+    weights: str | None = None  # folder below <data>/weights, for kind="feature_map"
+    image_size_px: int = 192  # C2: 24/32/48/64 tile exactly only multiples of 192
+    receptive_fields: tuple[int, ...] = (32, 64)  # paper §4.2
+    width: int = 768  # d_v
+    depth: int = 4  # C2: 12 with pretrained weights
+    n_heads: int = 12
+
+    def __post_init__(self) -> None:
+        if not self.receptive_fields or min(self.receptive_fields) < 1:
+            raise ValueError(f"receptive_fields must be positive pixels, got {self.receptive_fields}")
+        if self.kind == "patch_conv" and any(self.image_size_px % r for r in self.receptive_fields):
+            raise ValueError(
+                f"receptive_fields {self.receptive_fields} do not tile {self.image_size_px} px; "
+                "choose an image_size_px that each divides"
+            )
+
+
+@dataclass(frozen=True)
+class SCLIPConfig:
+    """Scale-aware Contrastive Language-Image Projection (MICC §3.2)."""
+
+    texts: tuple[tuple[str, TextConfig], ...] = (("en", TextConfig()),)  # one text tower per language
+    vision: VisionConfig = VisionConfig()
+    d_joint: int = 512  # C2: CLIP ViT-B/32
+    similarity: Literal["lse", "mean", "topk"] = "lse"  # C3: text-image similarity inside InfoNCE
+    beta: float = 0.1  # C3: temperature of the log-sum-exp over patches
+    temperature_init: float = 0.07  # CLIP; learnable, 1/temperature clamped to 100
+    dropout: float = 0.1
+
+    def text(self, language: str) -> TextConfig:
+        """The tower of `language`. Raises KeyError naming the languages there are."""
+        towers = dict(self.texts)
+        if language not in towers:
+            raise KeyError(f"no text tower for language {language!r}; this SCLIP has {sorted(towers)}")
+        return towers[language]
+
+
+# --- detectors ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MICCConfig:
+    """MICC's detector on top of SCLIP (MICC §3.3-3.4); its ablations are these fields."""
+
+    top_k: int = 2  # paper Figure 6: patches kept per scale
+    fusion_weight: float = 0.65  # paper: lambda 0.65-0.70, weight of the semantic side (C7)
+    alignment: Literal["top_k", "all_patches", "global"] = "top_k"  # MICC-A/γ: all_patches; MICC-A/δ: global
+    fusion: Literal["scale_aware", "concat", "mean"] = "scale_aware"  # MICC-Ms/α: concat; MICC-Ms/β: mean
+    classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model
+    width: int = 256  # hidden units of the FFN and of the classifier (C2)
+    dropout: float = 0.2  # C2: 0.1-0.3
+    freeze: Literal["tokens", "backbone", "nothing"] = "tokens"  # C4: what stage 2 leaves as stage 1 made it:
+    # tokens: the image tower up to its patch tokens Z_s, run once per image and cached;
+    # backbone: only the pretrained weights below; nothing: end to end, as the paper (profile paper)
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
+        if not 0 <= self.fusion_weight <= 1:
+            raise ValueError(f"fusion_weight must lie in [0, 1], got {self.fusion_weight}")
+
+
+@dataclass(frozen=True)
+class Word2VecConfig:
+    """Skip-gram with hierarchical softmax on the training texts (DMFL §4.2, Eq. 2)."""
+
+    d_word: int = 300  # C22: MFAN's 300-d
+    window: int = 5
+    min_count: int = 1
+    epochs: int = 5
+    skip_gram: bool = True  # paper
+    hierarchical_softmax: bool = True  # paper
+    tokens: Literal["word", "char", "jieba"] = "word"
+    max_length: int = 50  # L; MFAN
+
+
+@dataclass(frozen=True)
+class DMFLConfig:
+    """DMFL (§4); its seven ablations are the switches at the end."""
+
+    word2vec: Word2VecConfig = Word2VecConfig()
+    kernel_sizes: tuple[int, ...] = (3, 4, 5)  # Eqs 4-6
+    d_model: int = 300  # d: three times 100 filters
+    n_heads: int = 8  # paper §6.3(4)
+    d_head: int = 16  # C12: fixed, so that 10 heads fit d=300 (MFAN)
+    granularity: Literal["token", "pooled"] = "token"  # C11: pooled makes every attention weight 1
+    alignment: Literal["forward", "side", "none"] = "forward"  # C13; none: DMFL-A
+    lambda_c: float = 1.8  # paper: 1.8 Pheme, 1.2 Weibo
+    lambda_a: float = 2.4  # paper
+    attention_ffn: bool = True  # C15: residual + FFN around each attention, as MFAN
+    share_attention: bool = False  # MFAN shares one block
+    swap_query: bool = False  # Eq 12 with text as the query
+    fusion: Literal["attention", "weighted_sum"] = "attention"  # weighted_sum: DMFL-ATT
+    logic_width: int = 300
+    logic_depth: int = 4  # C2: 12 from BERT, 4 from scratch
+    logic_heads: int = 6
+    dropout: float = 0.6  # before the classifier and nowhere else (MFAN)
+    parts: Literal["full", "logic_only", "semantic_only", "text_cnn", "text_transformer", "image"] = "full"
+    # full; TB: logic_only; TL: semantic_only; TCNN: text_cnn; TTRAS: text_transformer; I: image
+
+
+# C of the rows on frozen features: one a-priori value, strong because they have hundreds of dimensions and Twitter's
+# 7,557 + 6,207 train posts only some hundred distinct images; never tuned on dev or test. All others: scikit-learn's 1.
+BASELINE_C: dict[str, float] = {"text_lr": 1e-3, "image_lr": 1e-3, "text_image_lr": 1e-3}
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """A row of the comparison tables that is not MICC or DMFL."""
+
+    kind: Literal["majority", "tfidf_lr", "surface_lr", "text_lr", "image_lr", "text_image_lr", "relevance_lr",
+                  "text_forest", "image_forest"]  # fmt: skip
+    inverse_regularisation: float | None = None  # scikit-learn's C; None: BASELINE_C of the kind, filled in
+
+    def __post_init__(self) -> None:
+        if self.inverse_regularisation is None:  # filled in here so that the stored config names the value used
+            object.__setattr__(self, "inverse_regularisation", BASELINE_C.get(self.kind, 1.0))
+        if not self.inverse_regularisation > 0:
+            raise ValueError(f"inverse_regularisation must be positive, got {self.inverse_regularisation}")
+
+
+# --- training -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training loop serves every model (C6 where the papers are silent)."""
+
+    epochs: int = 20
+    batch_size: int = 64
+    lr: float = 1e-3
+    tower_lr_scale: float = 1.0  # learning rate of pretrained or pre-trained towers, relative to lr
+    weight_decay: float = 0.01
+    patience: int | None = 3  # epochs without a better dev loss; None: run them all, keep the last
+    warmup_share: float = 0.1  # share of all steps with a rising learning rate, then cosine to 0
+    grad_clip: float | None = 1.0
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    bf16: bool = True  # autocast where the machine is fast at it
+    captions_per_image: int = 1  # stage 1: captions of one image used in one step
+    record_epochs: tuple[int, ...] = ()  # DMFL: epochs after which Eq 12's map of a fixed batch is stored (Figs 10, 11)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.batch_size < 1:
+            raise ValueError(f"epochs must be >= 0 and batch_size >= 1, got {self.epochs} and {self.batch_size}")
+        if not 0 < self.lr < 1:
+            raise ValueError(f"lr must lie in (0, 1), got {self.lr}")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a result; its canonical JSON is hashed, its names are its folder."""
+
+    model: Literal["sclip", "micc", "dmfl", "baseline"]
+    dataset: str  # name of a corpus, see data/corpora.py: LOADERS
+    variant: str = "default"
+    seed: int = 0
+    profile: Profile = "demo"
+    language: str = "en"
+    corpus_seed: int = 0  # drawn scenes only
+    sclip: SCLIPConfig | None = None
+    stage1: RunConfig | None = None  # the SCLIP run whose weights this run starts from
+    detector: MICCConfig | DMFLConfig | BaselineConfig | None = None
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        if self.profile not in PROFILES:
+            raise ValueError(f"profile must be one of {PROFILES}, got {self.profile!r}")
+        for name in (self.model, self.dataset, self.variant):
+            if not name or set(name) & set("/\\ ") or name.startswith("."):
+                raise ValueError(f"{name!r} cannot name a folder")
+
+    @property
+    def path(self) -> Path:
+        """Folder of the run below results/<profile>/runs."""
+        dataset = f"{self.dataset}-corpus{self.corpus_seed}" if self.corpus_seed else self.dataset
+        return Path(self.model) / dataset / self.variant / f"seed{self.seed}"
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """Plain JSON types of a config (tuples become lists)."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def config_hash(config: RunConfig) -> str:
+    """First 16 hex digits of the sha256 of the canonical JSON; changes when any field changes."""
+    canonical = json.dumps(as_dict(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+# --- what one notebook or command works on --------------------------------------------------
+
+DATASETS: dict[str, tuple[str, ...]] = {
+    "demo": ("demo-en", "demo-zh"),
+    "laptop": ("photo-en", "photo-zh", "twitter"),
+    "paper": ("weibo", "pheme"),
+}
+SEEDS: dict[str, tuple[int, ...]] = {"demo": (0,), "laptop": (0,), "paper": (0, 1, 2, 3, 4)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a notebook's parameters cell resolves to."""
+
+    profile: str
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    train: str = "missing"  # missing: runs not on disk · all: every run again · none: read only
+    grid: str = "reduced"  # reduced: one seed, few points · full: three seeds, every point
+    data_root: Path | None = None  # None at demo
+
+
+def resolve(
+    profile: str = "demo",
+    datasets: list[str] | None = None,
+    seeds: list[int] | None = None,
+    train: str = "missing",
+    grid: str = "reduced",
+    data: str | None = None,
+) -> Settings:
+    """Replace each None by the profile's value and refuse wrong ones.
+
+    Raises: ValueError: an unknown profile, train mode, grid or dataset.
+            FileNotFoundError: the profile needs real data, runs may be trained, and no data folder is given.
+    """
+    for name, value, allowed in (("profile", profile, PROFILES), ("train", train, TRAIN_MODES), ("grid", grid, GRIDS)):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    known = DATASETS[profile]
+    chosen = tuple(datasets) if datasets else known
+    if unknown := set(chosen) - set(known):
+        raise ValueError(f"profile {profile} has datasets {', '.join(known)}; got {', '.join(sorted(unknown))}")
+    default_seeds = (0, 1, 2) if profile == "demo" and grid == "full" else SEEDS[profile]
+    needs_data = profile != "demo" and train != "none"
+    return Settings(
+        profile=profile,
+        datasets=chosen,
+        seeds=tuple(seeds) if seeds else default_seeds,
+        train=train,
+        grid=grid,
+        data_root=data_root(data) if needs_data else None,
+    )

@@ -1,0 +1,100 @@
+"""Whole splits as tensors in memory; a batch is a gather of rows (B posts, L text tokens, I distinct images)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Texts(NamedTuple):
+    """Texts of n posts or captions: token ids for a trainable tower, features for a frozen one."""
+
+    ids: Tensor | None  # (n, L) long: 0 PAD, 1 UNK, 2 CLS, 3 SEP
+    mask: Tensor | None  # (n, L) bool, True = token
+    features: Tensor | None = None  # (n, d_text) frozen sentence features
+
+    def rows(self, rows: Tensor) -> Texts:
+        """The texts at `rows`."""
+        return Texts(*(None if part is None else part[rows] for part in self))
+
+    def __len__(self) -> int:  # number of texts, not of fields
+        return len(self.features if self.ids is None else self.ids)
+
+
+class Batch(NamedTuple):
+    """Posts for a detector."""
+
+    text_ids: Tensor | None  # (B, L)
+    text_mask: Tensor | None  # (B, L)
+    text_features: Tensor | None  # (B, d_text)
+    images: Tensor  # (B, 3, H, W) uint8 pixels · (B, C, h, w) frozen map · (B, N, D) cached patch tokens
+    label: Tensor  # (B,) float
+    weight: Tensor  # (B,) float
+    row: Tensor  # (B,) long, index into the posts table
+
+
+class CaptionBatch(NamedTuple):
+    """Image-caption pairs for stage 1; `owner[t]` is the image of caption t, in every language."""
+
+    images: Tensor  # (I, …)
+    texts: dict[str, Texts]  # language -> T captions
+    owner: Tensor  # (T,) long into images
+
+
+@dataclass(frozen=True)
+class PostTensors:
+    """A posts table ready for training. Distinct images are held once; posts refer to them by `image_row`."""
+
+    texts: Texts
+    images: Tensor  # (I, …)
+    image_row: Tensor  # (n,) long into images
+    label: Tensor  # (n,) float
+    weight: Tensor  # (n,) float
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The posts at `rows`, in that order."""
+        text = self.texts.rows(rows)
+        return Batch(
+            text.ids, text.mask, text.features,
+            self.images[self.image_row[rows]], self.label[rows], self.weight[rows], rows,
+        )  # fmt: skip
+
+    def shuffled(self, rows: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """One epoch over `rows` in a seeded order; the last batch may be smaller."""
+        order = rows[torch.randperm(len(rows), generator=generator)]
+        return (self.batch(part) for part in order.split(batch_size))
+
+    def in_order(self, rows: Tensor, batch_size: int = 512) -> Iterator[Batch]:
+        """`rows` as they come, for prediction."""
+        return (self.batch(part) for part in rows.split(batch_size))
+
+
+@dataclass(frozen=True)
+class CaptionTensors:
+    """A caption corpus ready for stage 1; caption t belongs to image `owner[t]`, an image's are contiguous."""
+
+    texts: dict[str, Texts]
+    images: Tensor  # (I, …)
+    owner: Tensor  # (T,) long into images
+    first: Tensor  # (I,) long: first caption of each image
+    count: Tensor  # (I,) long: captions of each image, at least 1
+
+    def shuffled(
+        self, image_rows: Tensor, batch_size: int, captions_per_image: int, generator: torch.Generator
+    ) -> Iterator[CaptionBatch]:
+        """One epoch over images in a seeded order; of each, `captions_per_image` captions drawn anew (with
+        replacement only where it has fewer). A last batch of one image, which has no negatives, is left out."""
+        order = image_rows[torch.randperm(len(image_rows), generator=generator)]
+        for part in order.split(batch_size):
+            if len(part) > 1:
+                start = torch.randint(2**31 - 1, (len(part), 1), generator=generator)
+                offset = (start + torch.arange(captions_per_image)) % self.count[part][:, None]
+                yield self._batch(part, (self.first[part][:, None] + offset).flatten(), captions_per_image)
+
+    def _batch(self, images: Tensor, captions: Tensor, repeats: int) -> CaptionBatch:
+        texts = {language: text.rows(captions) for language, text in self.texts.items()}
+        return CaptionBatch(self.images[images], texts, torch.arange(len(images)).repeat_interleave(repeats))

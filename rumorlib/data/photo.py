@@ -1,0 +1,275 @@
+"""Photo tier: out-of-context posts from any caption corpus (spec §12), balanced so that one modality says nothing.
+
+Images of a split are paired, and the two captions of a pair are swapped: each image and each caption then stands in
+exactly one matched and one mismatched post of its distance. Whatever function of the text alone, or of the image
+alone, is used as a score, its distributions over both labels are equal: accuracy and AUC are .500 by construction.
+Only image names and caption positions are kept in the repository, never a text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rumorlib import config
+from rumorlib.data import corpora, posts
+from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
+from rumorlib.data.tables import read_csv
+
+DISTANCES = ("random", "50th", "nearest")  # distance k uses caption k of every image
+SPLITS = ("train", "dev", "test")
+RANK = 50  # of distance "50th": 1 is the nearest text
+BLOCK = 1000  # rows of similarities held at once
+COLUMNS = ["split", "distance", "pair", "image", "partner", "caption", "rank", "similarity"]
+SOURCE = "flickr8k"
+
+_log = logging.getLogger(__name__)
+
+
+def load(language: str, settings: config.Settings) -> Corpus:
+    """The posts of `photo-<language>`; the same pairs of images in every language.
+
+    Pairs are read from results/<profile>/splits/photo_pairs.csv.gz; without it they are made from TF-IDF vectors of
+    the English captions, with a warning: numbers then compare with no committed ones.
+
+    Raises: PostsError: no captions, or pairs of another corpus.
+    """
+    captions = corpora.load_captions(f"{SOURCE}-{language}", settings)
+    path = pairs_path(settings.profile)
+    if path.is_file():
+        pairs = read_pairs(path)
+    else:
+        _log.warning("%s does not exist: pairs are made from TF-IDF vectors, not from the committed recipe", path)
+        english = corpora.load_captions(f"{SOURCE}-en", settings).captions
+        pairs = pair_recipe(english, tfidf_vectors(english["text"]))
+    return build(captions, pairs, language)
+
+
+def build(corpus: CaptionCorpus, pairs: pd.DataFrame, language: str) -> Corpus:
+    """Four posts per pair: two matched (label 0), two with swapped captions (label 1).
+
+    Columns besides COLUMNS of the posts table: distance, pair, caption_image (whose caption the text is). image_group =
+    the image. text_group is empty: captions tie every image to three others, so groups by text would be whole splits;
+    what matters, that no image and no caption crosses splits, holds because images do not.
+    A pair is dropped whole, and reported, when a picture or a caption is missing or both captions read the same.
+
+    Raises: PostsError: no pair of `pairs` fits the captions.
+    """
+    text_of = _positions(corpus.captions)
+    splits = corpus.captions.drop_duplicates("image").set_index("image")["split"].to_dict()
+    rows, dropped = [], []
+    for row, pair in enumerate(pairs.itertuples(index=False), 1):
+        captions = [text_of.get((image, pair.caption)) for image in (pair.image, pair.partner)]
+        if reason := _unfit(pair, captions, splits):
+            dropped.append((f"{pair.split}-{pair.distance}-{pair.pair:05d}", "photo_pairs", row, reason))
+        else:
+            rows += _posts_of(pair, captions)
+    if not rows:
+        raise PostsError(f"none of {len(pairs)} photo pairs fits {corpus.name}; delete the pair file or write it anew")
+    table = pd.DataFrame(rows).assign(language=language, event="", created_at="")
+    if dropped:
+        _log.warning("photo-%s: %d of %d pairs dropped, see Corpus.dropped", language, len(dropped), len(pairs))
+    return Corpus(
+        f"photo-{language}",
+        posts.check(table, f"photo pairs of {corpus.name}"),
+        corpus.images,
+        corpora.LABEL_MEANS["photo"],
+        pd.DataFrame(dropped, columns=list(posts.DROPPED_COLUMNS)),
+    )
+
+
+def _unfit(pair, captions: list[str | None], splits: dict[str, str]) -> str:
+    """Why a pair cannot be used; "" when it can."""
+    if {splits.get(pair.image), splits.get(pair.partner)} != {pair.split}:
+        return f"{pair.image} or {pair.partner} is not in split {pair.split}"
+    if None in captions:
+        return f"{pair.image} or {pair.partner} has no caption {pair.caption}"
+    if posts.normalise_text(captions[0]) == posts.normalise_text(captions[1]):
+        return f"{pair.image} and {pair.partner} have the same caption {pair.caption}"
+    return ""
+
+
+def _posts_of(pair, captions: list[str]) -> list[dict[str, object]]:
+    images = (pair.image, pair.partner)
+    name = f"{pair.split}-{pair.distance}-{pair.pair:05d}"
+    return [
+        {
+            "post_id": f"{name}-{i}{j}",
+            "text": captions[j],
+            "label": int(i != j),
+            "split": pair.split,
+            "image": images[i],
+            "image_group": images[i],
+            "text_group": "",
+            "distance": pair.distance,
+            "pair": name,
+            "caption_image": images[j],
+        }
+        for i, j in ((0, 0), (1, 1), (0, 1), (1, 0))
+    ]
+
+
+def _positions(captions: pd.DataFrame) -> dict[tuple[str, int], str]:
+    """(image, position) -> text; position 0 is the image's first caption, whatever its id is."""
+    ordered = captions.sort_values(["image", "caption_id"], kind="stable")
+    position = ordered.groupby("image").cumcount()
+    return dict(zip(zip(ordered["image"], position, strict=True), ordered["text"], strict=True))
+
+
+# --- the recipe -----------------------------------------------------------------------------
+
+
+def pair_recipe(
+    captions: pd.DataFrame, vectors: np.ndarray, also: Sequence[pd.DataFrame] = (), seed: int = 0
+) -> pd.DataFrame:
+    """Pair the images of every split at every distance (spec §12).
+
+    Images with fewer than three captions are left out, so is one image of a split with an odd number. Images whose
+    captions read the same (here, or in a table of `also`: the other language) are never paired: their posts would
+    contradict each other.
+
+    Args:
+        captions: table of a CaptionCorpus (image, caption_id, text, split).
+        vectors: (n, d) one row per row of `captions`, any length; similarity is the cosine.
+        also: captions of the same images in other languages.
+        seed: orders the images for "random" and "50th".
+    Returns: one row per pair, COLUMNS: caption = position of the captions swapped, rank = place of the partner among
+        the image's text neighbours of its split (1 = nearest), similarity in [-1, 1].
+    Raises: ValueError: `vectors` has another number of rows.
+    """
+    if vectors.ndim != 2 or len(vectors) != len(captions):
+        raise ValueError(f"expected ({len(captions)}, d) vectors, one per caption, got {vectors.shape}")
+    row_of = _positions(captions.assign(text=np.arange(len(captions))))
+    texts = [_positions(table) for table in (captions, *also)]
+    split_of = captions.drop_duplicates("image").set_index("image")["split"]
+    unit = vectors.astype(np.float32)
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    found = []
+    for split in SPLITS:
+        images = [i for i in sorted(split_of.index[split_of == split]) if (i, len(DISTANCES) - 1) in row_of]
+        images.sort(key=lambda image: hashlib.sha256(f"{seed} {image}".encode()).hexdigest())
+        for position, distance in enumerate(DISTANCES):
+            own = unit[[row_of[image, position] for image in images]]
+            codes = [_codes([text.get((image, position), "") for image in images]) for text in texts]
+            same = np.stack(codes, axis=1) if codes else np.zeros((len(images), 0), int)
+            matched = _matching(own, same, distance)
+            pairs = sorted(sorted((images[a], images[b])) for a, b in matched)
+            index = {image: row for row, image in enumerate(images)}
+            for number, (image, partner) in enumerate(pairs):
+                rank, similarity = _rank(own, index[image], index[partner])
+                found.append((split, distance, number, image, partner, position, rank, round(similarity, 4)))
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _codes(texts: list[str]) -> np.ndarray:
+    """Equal numbers for texts that read the same; a missing text equals none."""
+    normal = [posts.normalise_text(text) or f"\0{row}" for row, text in enumerate(texts)]
+    return pd.factorize(pd.Series(normal, dtype=object))[0]
+
+
+def _matching(unit: np.ndarray, same: np.ndarray, distance: str) -> list[tuple[int, int]]:
+    if distance == "nearest":
+        return _nearest_pairs(unit, same)
+    return _ordered_pairs(unit, same, RANK if distance == "50th" else None)
+
+
+def _nearest_pairs(unit: np.ndarray, same: np.ndarray) -> list[tuple[int, int]]:
+    """Greedy matching, most similar pair first: rounds that pair all mutually nearest images of those still free."""
+    free = np.arange(len(unit))
+    pairs: list[tuple[int, int]] = []
+    while len(free) > 1:
+        best, value = np.zeros(len(free), int), np.zeros(len(free), np.float32)
+        for start in range(0, len(free), BLOCK):
+            rows = free[start : start + BLOCK]
+            similarity = unit[rows] @ unit[free].T
+            similarity[(same[rows][:, None, :] == same[free][None, :, :]).any(2)] = -np.inf  # itself too
+            best[start : start + BLOCK] = similarity.argmax(1)
+            value[start : start + BLOCK] = similarity.max(1)
+        own = np.arange(len(free))
+        mutual = own[(best[best] == own) & (own < best) & np.isfinite(value)]
+        if not len(mutual):  # rounding made the similarities of equals disagree, or only equal texts are left
+            if not np.isfinite(value).any():
+                break
+            mutual = np.array([value.argmax()])
+        pairs += [(int(free[a]), int(free[best[a]])) for a in mutual]
+        free = np.delete(free, np.concatenate([mutual, best[mutual]]))
+    return pairs
+
+
+def _ordered_pairs(unit: np.ndarray, same: np.ndarray, rank: int | None) -> list[tuple[int, int]]:
+    """In the order given, each free image takes the free image nearest to `rank` (None: the next one)."""
+    free = np.ones(len(unit), bool)
+    pairs = []
+    for row in range(len(unit)):
+        if not free[row]:
+            continue
+        free[row] = False
+        allowed = free & (same != same[row]).all(1)
+        if not allowed.any():
+            continue
+        if rank is None:
+            partner = int(allowed.argmax())
+        else:
+            distance = np.abs(_ranks(unit, row) - rank)
+            partner = int(np.where(allowed, distance, len(unit) + rank).argmin())
+        free[partner] = False
+        pairs.append((row, partner))
+    return pairs
+
+
+def _ranks(unit: np.ndarray, row: int) -> np.ndarray:
+    """Place of every other text among the neighbours of `row`: 1 = most similar; 0 = itself."""
+    similarity = unit @ unit[row]
+    similarity[row] = np.inf
+    ranks = np.empty(len(unit), int)
+    ranks[np.argsort(-similarity, kind="stable")] = np.arange(len(unit))
+    return ranks
+
+
+def _rank(unit: np.ndarray, row: int, partner: int) -> tuple[int, float]:
+    similarity = unit @ unit[row]
+    similarity[row] = -np.inf
+    return int((similarity > similarity[partner]).sum()) + 1, float(similarity[partner])
+
+
+def tfidf_vectors(texts: Sequence[str], n_dims: int = 128, seed: int = 0) -> np.ndarray:
+    """(n, n_dims) float32 latent semantic vectors; the stand-in where no sentence encoder made the pairs."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    sparse = TfidfVectorizer(sublinear_tf=True, min_df=2, dtype=np.float32).fit_transform(texts)
+    n_dims = min(n_dims, min(sparse.shape) - 1)
+    return TruncatedSVD(n_dims, n_iter=2, random_state=seed).fit_transform(sparse).astype(np.float32)
+
+
+# --- the pair file --------------------------------------------------------------------------
+
+
+def pairs_path(profile: str) -> Path:
+    """The committed pairs: below the output root, else below the project."""
+    below = Path("results") / profile / "splits" / "photo_pairs.csv.gz"
+    redirected = config.output_root() / below
+    return redirected if redirected.is_file() else config.PROJECT_ROOT / below
+
+
+def write_pairs(pairs: pd.DataFrame, path: Path) -> None:
+    """Write pairs; equal pairs give equal bytes (no time in the gzip header)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compression = {"method": "gzip", "compresslevel": 9, "mtime": 0}
+    pairs[COLUMNS].to_csv(path, index=False, lineterminator="\n", compression=compression)
+
+
+def read_pairs(path: Path) -> pd.DataFrame:
+    """Pairs as `pair_recipe` returns them. Raises: PostsError: other columns, or a cell that is no number."""
+    pairs = read_csv(path)
+    if list(pairs.columns) != COLUMNS:
+        raise PostsError(f"{path}: expected columns {', '.join(COLUMNS)}; write it with photo.write_pairs")
+    try:
+        return pairs.astype({"pair": int, "caption": int, "rank": int, "similarity": float})
+    except ValueError as error:
+        raise PostsError(f"{path}: {error}; write it with photo.write_pairs") from None

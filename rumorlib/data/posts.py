@@ -1,0 +1,228 @@
+"""The posts table: its columns, its label codes, its checks, and the keys of groups and rows.
+
+Label 1 = rumor, 0 = non-rumor. What "rumor" stands for differs by corpus (spec §15): `Corpus.label_means` says it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from rumorlib.data.images import Images
+
+COLUMNS = (
+    "post_id", "text", "label", "split", "event", "image", "language", "created_at", "image_group", "text_group",
+)  # fmt: skip
+REQUIRED = ("post_id", "text", "label")
+SPLITS = ("train", "dev", "test", "unassigned", "")  # "" = the corpus has no split of its own
+PROBES = ("undetectable", "fingerprint")  # never trained on; besides them test_... and pairs... (spec §12)
+DROPPED_COLUMNS = ("post_id", "source", "row", "reason")
+
+# Words seen in published files (spec §6). "false" and "true" speak of the claim, as MFAN's do: false news = rumor.
+LABEL_WORDS = {
+    "1": 1, "fake": 1, "rumor": 1, "rumour": 1, "rumors": 1, "rumours": 1, "false": 1,
+    "0": 0, "real": 0, "non-rumor": 0, "nonrumor": 0, "non_rumor": 0, "non-rumour": 0, "nonrumour": 0,
+    "non-rumors": 0, "non-rumours": 0, "true": 0,
+}  # fmt: skip
+
+_SPLIT_SYNONYMS = {"val": "dev", "valid": "dev", "validation": "dev", "validate": "dev", "training": "train"}
+_LINK = re.compile(r"(?:https?://|www\.)\S+")
+_MENTION = re.compile(r"@\w+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+class PostsError(ValueError):
+    """A corpus cannot be read; the message names the file, the row and what to do."""
+
+
+def no_drops() -> pd.DataFrame:
+    """An empty table of dropped rows."""
+    return pd.DataFrame(columns=list(DROPPED_COLUMNS))
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Posts with labels, and the pictures they refer to.
+
+    posts: checked by `check`, index 0..n-1, columns COLUMNS and maybe more; `image` is a key of `images`.
+    label_means: what label 1 means here; dropped: rows of the source that are not in `posts`, with the reason.
+    """
+
+    name: str
+    posts: pd.DataFrame
+    images: Images | None
+    label_means: str
+    dropped: pd.DataFrame = field(default_factory=no_drops)
+
+
+@dataclass(frozen=True)
+class CaptionCorpus:
+    """Photographs with captions; captions has columns image, caption_id, text, split, language."""
+
+    name: str
+    captions: pd.DataFrame
+    images: Images
+    dropped: pd.DataFrame = field(default_factory=no_drops)
+
+
+# --- checks ---------------------------------------------------------------------------------
+
+
+def check(frame: pd.DataFrame, source: str, extra_splits: Sequence[str] = ()) -> pd.DataFrame:
+    """Return `frame` as a posts table, or say exactly what is wrong with it.
+
+    Missing optional columns are filled: split, event, image, language, created_at with ""; image_group with the image
+    key; text_group with the normalised text. An empty group name means "a group of its own". Columns beyond COLUMNS
+    are kept, after them. Split names are SPLITS, PROBES, "test_...", "pairs..." and `extra_splits`.
+
+    Args:
+        frame: one row per post; label as `parse_label` takes it; ids as strings or whole numbers.
+        source: file the rows come from, for the messages; row 1 is the first post.
+    Returns: a new table, index 0..n-1, label int64, all other COLUMNS str.
+    Raises: PostsError: a required column is missing, no rows, an id is empty, repeated or read as a float, a label is
+        not 0/1, a split name is unknown, or the training posts have one class only.
+    """
+    if missing := [name for name in REQUIRED if name not in frame.columns]:
+        raise PostsError(
+            f"{source}: column {', '.join(missing)} is missing (found: {', '.join(map(str, frame.columns))}); "
+            f"a posts file needs {', '.join(REQUIRED)}"
+        )
+    if frame.empty:
+        raise PostsError(f"{source}: no posts; give a file with at least one row below its header")
+    table: dict[str, Any] = {"post_id": _ids(frame["post_id"], source)}
+    table["text"] = [_text(value) for value in frame["text"]]
+    table["label"] = np.array([_label(value, source, row) for row, value in enumerate(frame["label"], 1)], np.int64)
+    for name in ("split", "event", "image", "language", "created_at"):
+        table[name] = [_text(v) for v in frame[name]] if name in frame.columns else [""] * len(frame)
+    fallback = {"image_group": table["image"], "text_group": map(normalise_text, table["text"])}
+    for name, values in fallback.items():
+        table[name] = [_text(v) for v in frame[name]] if name in frame.columns else list(values)
+    _check_splits(table["split"], table["label"], source, extra_splits)
+    extra = {str(name): frame[name].to_numpy() for name in frame.columns if name not in COLUMNS}
+    return pd.DataFrame({name: table[name] for name in COLUMNS} | extra)
+
+
+def parse_label(value: Any) -> int:
+    """1 for a rumor, 0 for a non-rumor, from 0/1 or one of LABEL_WORDS in any case ("false" = false news = 1).
+
+    Raises: ValueError: anything else. JSON's true/false are refused: they could mean either thing.
+    """
+    if isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"label {value} can mean 'is a rumor' or 'is true'; write 1 or 0")
+    if isinstance(value, (float, np.floating)) and value in (0, 1):
+        return int(value)
+    word = _text(value).strip().lower()
+    if not word:
+        raise ValueError("the label is empty; write 1 or 0")
+    if word not in LABEL_WORDS:
+        raise ValueError(f"label {value!r} is neither 0 nor 1; use one of {', '.join(sorted(LABEL_WORDS))}")
+    return LABEL_WORDS[word]
+
+
+def _label(value: Any, source: str, row: int) -> int:
+    try:
+        return parse_label(value)
+    except ValueError as error:
+        raise PostsError(f"{source}, row {row}: {error}, or remove the row") from None
+
+
+def _ids(values: pd.Series, source: str) -> list[str]:
+    """Ids as exact strings: 16 to 19 digits do not survive a float."""
+    ids: list[str] = []
+    first: dict[str, int] = {}
+    for row, value in enumerate(values, 1):
+        if isinstance(value, (float, np.floating)) and not math.isnan(value):
+            raise PostsError(
+                f"{source}, row {row}: id {value!r} was read as a float and may have lost digits; "
+                "read the file with dtype=str, or quote the ids"
+            )
+        name = _text(value)
+        if not name.strip():
+            raise PostsError(f"{source}, row {row}: the id is empty; give every post an id of its own")
+        if name in first:
+            raise PostsError(
+                f"{source}, row {row}: id {name!r} stands in row {first[name]} already; ids must be unique"
+            )
+        first[name] = row
+        ids.append(name)
+    return ids
+
+
+def _text(value: Any) -> str:
+    """A cell as a string that can be encoded; None and NaN are empty."""
+    if value is None or value is pd.NA or (isinstance(value, (float, np.floating)) and math.isnan(value)):
+        return ""
+    text = str(value)
+    return _SURROGATE.sub("\ufffd", text) if _SURROGATE.search(text) else text
+
+
+def _check_splits(splits: Sequence[str], labels: np.ndarray, source: str, extra: Sequence[str]) -> None:
+    for row, name in enumerate(splits, 1):
+        if name in (*SPLITS, *PROBES, *extra) or name.startswith(("test_", "pairs")):
+            continue
+        remedy = f"write {_SPLIT_SYNONYMS.get(name.lower(), 'train, dev or test')!r}"
+        raise PostsError(f"{source}, row {row}: unknown split {name!r}; {remedy}")
+    names = np.asarray(splits)
+    train = names == "train" if (names != "").any() else np.ones(len(names), bool)
+    if train.any() and len(set(labels[train])) < 2:
+        only = "rumor (1)" if labels[train][0] else "non-rumor (0)"
+        raise PostsError(f"{source}: all {train.sum()} training posts are {only}; training needs both classes")
+
+
+# --- keys -----------------------------------------------------------------------------------
+
+
+def normalise_text(text: str) -> str:
+    """Lower case, without links and @names, single spaces: posts that differ only there are near-duplicates."""
+    return " ".join(_MENTION.sub(" ", _LINK.sub(" ", text.lower())).split())
+
+
+def components(columns: Sequence[Sequence[str]], n: int) -> np.ndarray:
+    """Connected components of n rows, two rows being linked when they share a non-empty name in one column.
+
+    Returns: (n,) int64; each row's component is named by the position of its first row.
+    """
+    rows, names, offset = [], [], n
+    for column in columns:
+        codes, uniques = pd.factorize(pd.Series(column, dtype=object))
+        keep = np.array([bool(name) for name in column], bool)
+        rows.append(np.flatnonzero(keep))
+        names.append(codes[keep] + offset)
+        offset += len(uniques)
+    if not rows:
+        return np.arange(n)
+    edges = (np.concatenate(rows), np.concatenate(names))
+    graph = coo_matrix((np.ones(len(edges[0]), np.int8), edges), shape=(offset, offset))
+    labels = connected_components(graph, directed=False)[1][:n]
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def group_key(posts: pd.DataFrame) -> pd.Series:
+    """Near-duplicate group of every post (spec §15): posts linked by image_group or text_group, directly or in steps.
+
+    Returns: 12 hex digits per post, the same for the same set of posts in any order; opaque, so it may be published.
+    """
+    found = components([posts["image_group"], posts["text_group"]], len(posts))
+    smallest = posts["post_id"].groupby(found).min()
+    opaque = {group: hashlib.sha256(f"group {name}".encode()).hexdigest()[:12] for group, name in smallest.items()}
+    return pd.Series([opaque[group] for group in found], index=posts.index, name="group_key")
+
+
+def row_key(corpus: str, post_id: str) -> str:
+    """Opaque key of a post in published predictions (spec §13): first 12 hex digits of sha256(corpus + post_id)."""
+    return hashlib.sha256((corpus + post_id).encode()).hexdigest()[:12]
+
+
+def guard_cell(value: Any) -> Any:
+    """`value`, with an apostrophe before it where a spreadsheet would run it as a formula (CWE-1236)."""
+    return "'" + value if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,0 +1,79 @@
+"""CSV and JSON files -> tables of untouched cells, with errors that name the file and the line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from pathlib import Path
+from typing import Any, TextIO
+
+import pandas as pd
+
+from rumorlib.data.posts import PostsError
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A CSV file with a header (.gz: compressed), every cell a string as written: ids must not become numbers.
+
+    Raises: PostsError: no such file, not UTF-8, an open quote, or a row with more or fewer cells than the header.
+    """
+    try:
+        with _open(path) as file:
+            lines = csv.reader(file, strict=True)
+            header = next(lines, [])
+            if not header:
+                raise PostsError(f"{path} is empty; give a file with a header and at least one row")
+            rows = []
+            for cells in lines:
+                if cells and len(cells) != len(header):
+                    raise PostsError(
+                        f"{path}, line {lines.line_num}: {len(cells)} cells below a header of {len(header)}; "
+                        "quote texts that hold commas"
+                    )
+                if cells:
+                    rows.append(cells)
+    except FileNotFoundError:
+        raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
+    except UnicodeDecodeError as error:
+        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise PostsError(f"{path} is damaged ({error}); restore it") from None
+    except csv.Error as error:
+        raise PostsError(f"{path}, line {lines.line_num}: {error}; quote texts and double the quotes in them") from None
+    return pd.DataFrame(rows, columns=header, dtype=object)
+
+
+def read_json(path: Path) -> pd.DataFrame:
+    """A JSON list of objects, or one object per line (.jsonl); values keep their JSON type.
+
+    Raises: PostsError: no such file, not UTF-8, not JSON, or an element that is no object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
+    except UnicodeDecodeError as error:
+        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    chunks = [(1, text)] if path.suffix == ".json" else list(enumerate(text.split("\n"), 1))
+    parsed: list[Any] = []
+    for line, chunk in chunks:
+        if path.suffix != ".json" and not chunk.strip():
+            continue
+        try:
+            parsed.append(json.loads(chunk))
+        except (json.JSONDecodeError, RecursionError) as error:
+            where = line - 1 + getattr(error, "lineno", 1)
+            raise PostsError(f"{path}, line {where}: not JSON ({error}); repair the line") from None
+    records = parsed[0] if path.suffix == ".json" else parsed
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise PostsError(f"{path}: expected a list of objects with text, label and image, or one object per line")
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    return pd.DataFrame({name: pd.Series([r.get(name) for r in records], dtype=object) for name in columns})
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")

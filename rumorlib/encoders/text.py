@@ -1,0 +1,76 @@
+"""Text towers of SCLIP behind one interface (MICC §3.2.1, M1): texts in, one vector per text out."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from rumorlib.config import TextConfig
+from rumorlib.data.batches import Texts
+
+# B texts, L tokens, D width
+
+
+def transformer(width: int, depth: int, n_heads: int, dropout: float) -> nn.TransformerEncoder:
+    """Pre-norm GELU Transformer encoder with a final norm, used by both towers from scratch."""
+    layer = nn.TransformerEncoderLayer(
+        width, n_heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+    )
+    return ShortSequenceEncoder(layer, depth, nn.LayerNorm(width), enable_nested_tensor=False)
+
+
+def plain_attention_on_cpu(tokens: Tensor) -> AbstractContextManager:
+    """Attention as plain matrix products on a CPU: in bf16, on sequences of tens of tokens, the fused kernel's backward
+    pass costs twice as much (measured: benchmarks/attention_backend.py)."""
+    in_bf16 = torch.is_autocast_enabled("cpu")
+    return sdpa_kernel(SDPBackend.MATH) if in_bf16 and not tokens.is_cuda else nullcontext()
+
+
+class ShortSequenceEncoder(nn.TransformerEncoder):
+    """TransformerEncoder for short sequences."""
+
+    def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """(B, L, D) → (B, L, D); padding (B, L) bool, True = ignore."""
+        with plain_attention_on_cpu(tokens):
+            return super().forward(tokens, src_key_padding_mask=padding)
+
+
+def mlp(d_in: int, d_hidden: int, d_out: int, dropout: float = 0.0) -> nn.Sequential:
+    """Linear-GELU-Linear, the MLP of M2, M5, M11 and Eq 23."""
+    return nn.Sequential(nn.Linear(d_in, d_hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(d_hidden, d_out))
+
+
+class TransformerText(nn.Module):
+    """A small Transformer from scratch over our own vocabulary (profiles demo, and laptop in Chinese)."""
+
+    def __init__(self, config: TextConfig, n_words: int, dropout: float) -> None:
+        super().__init__()
+        self.pool, self.width = config.pool, config.width
+        self.embed = nn.Embedding(n_words, config.width, padding_idx=0)
+        self.position = nn.Parameter(torch.randn(config.max_length, config.width) * 0.02)
+        self.layers = transformer(config.width, config.depth, config.n_heads, dropout)
+
+    def forward(self, texts: Texts) -> Tensor:
+        """(B, D) text vectors, not yet projected (M1)."""
+        _, L = texts.ids.shape
+        tokens = self.embed(texts.ids) + self.position[:L]  # (B, L, D)
+        tokens = self.layers(tokens, ~texts.mask)  # (B, L, D)
+        if self.pool == "cls":
+            return tokens[:, 0]
+        kept = texts.mask[..., None].to(tokens.dtype)
+        return (tokens * kept).sum(1) / kept.sum(1).clamp(min=1)  # (B, D)
+
+
+class FrozenText(nn.Module):
+    """A pretrained sentence encoder whose features were computed once and cached (encoders/frozen.py)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, texts: Texts) -> Tensor:
+        """(B, D) the cached features."""
+        return texts.features.float()

@@ -1,0 +1,194 @@
+"""Metrics of stored predictions over a whole split (spec §15), retrieval recall, and the pointing score.
+
+A predictions frame has one row per post: post_id, label (1 = rumor), prob_rumor in [0, 1], optional group columns.
+Intervals and tests live in `statistics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn import metrics
+
+THRESHOLD = 0.5  # spec §15: headline accuracy; a dev threshold is a second column
+CLASS_NAMES = {1: "rumor", 0: "non_rumor"}
+
+
+def classification_metrics(
+    label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None = None, threshold: float = THRESHOLD
+) -> dict[str, float]:
+    """Metrics of one split under flat names (spec §15), all from scikit-learn.
+
+    Args:
+        label: (n,) 1 = rumor, 0 = non-rumor.
+        prob: (n,) probability of rumor in [0, 1].
+        weight: (n,) weight of each post, or None for 1.
+        threshold: a post is called a rumor at `prob >= threshold`.
+    Returns: accuracy, balanced_accuracy, precision_/recall_/f1_ of rumor and non_rumor (0 where undefined), f1_macro,
+        f1_weighted, auc, brier, log_loss (nats), n, n_rumor. balanced_accuracy and auc are nan when a class is absent.
+    Raises: ValueError: shapes differ, no posts, labels other than 0/1, or probabilities outside [0, 1].
+    """
+    label, prob = check_predictions(label, prob)
+    predicted = (prob >= threshold).astype(int)
+    both = len(np.unique(label)) == 2
+    options = {"sample_weight": None if weight is None else np.asarray(weight, dtype=float)}
+    result = {
+        "accuracy": metrics.accuracy_score(label, predicted, **options),
+        "balanced_accuracy": metrics.balanced_accuracy_score(label, predicted, **options) if both else np.nan,
+    }
+    scores = metrics.precision_recall_fscore_support(label, predicted, labels=[1, 0], zero_division=0, **options)
+    for row, name in enumerate(CLASS_NAMES.values()):
+        for metric, values in zip(("precision", "recall", "f1"), scores[:3], strict=True):
+            result[f"{metric}_{name}"] = values[row]
+    for average in ("macro", "weighted"):
+        result[f"f1_{average}"] = metrics.f1_score(
+            label, predicted, labels=[0, 1], average=average, zero_division=0, **options
+        )
+    result["auc"] = metrics.roc_auc_score(label, prob, **options) if both else np.nan
+    result["brier"] = metrics.brier_score_loss(label, prob, labels=[0, 1], pos_label=1, **options)
+    result["log_loss"] = metrics.log_loss(label, prob, labels=[0, 1], **options)
+    return {name: float(value) for name, value in result.items()} | {"n": len(label), "n_rumor": int(label.sum())}
+
+
+def check_predictions(label: ArrayLike, prob: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as int and probabilities as float64. Raises ValueError as `classification_metrics`."""
+    label, prob = np.asarray(label), np.asarray(prob, dtype=float)
+    if label.shape != prob.shape or label.ndim != 1:
+        raise ValueError(f"label and prob must be two vectors of one length, got {label.shape} and {prob.shape}")
+    if not len(label):
+        raise ValueError("no posts to evaluate")
+    if not np.isin(label, (0, 1)).all():
+        raise ValueError(f"labels must be 0 or 1, got {sorted(set(label.tolist()) - {0, 1})[:5]}")
+    if not ((prob >= 0) & (prob <= 1)).all():
+        raise ValueError("probabilities must lie in [0, 1] and not be nan")
+    return label.astype(int), prob
+
+
+def group_codes(groups: ArrayLike) -> np.ndarray:
+    """(n,) integers 0..G-1, one per group; "" and missing are groups of their own (data/posts.py)."""
+    names = pd.Series(np.asarray(groups, dtype=object)).reset_index(drop=True)
+    alone = (names.isna() | (names == "")).to_numpy()
+    codes = pd.factorize(names.where(~alone))[0]
+    codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
+    return codes
+
+
+def image_weights(groups: ArrayLike) -> np.ndarray:
+    """(n,) 1 / posts of the same image: each image counts once (spec §15, unit of analysis)."""
+    codes = group_codes(groups)
+    return 1.0 / np.bincount(codes)[codes]
+
+
+def image_macro_metrics(predictions: pd.DataFrame, group: str = "image_group") -> dict[str, float]:
+    """Balanced accuracy and AUC with each image counting once (spec §15: primary on Twitter).
+
+    Args:
+        predictions: one run's rows; `group` names the image of each post, "" = an image of its own.
+        group: column.
+    Returns: image_macro_balanced_accuracy, image_macro_auc (nan when a class is absent), n_images.
+    Raises: ValueError: rows of several seeds.
+    """
+    if "seed" in predictions and predictions["seed"].nunique() > 1:
+        raise ValueError("image_macro_metrics takes one seed at a time; average the results instead")
+    weight = image_weights(predictions[group])
+    scores = classification_metrics(predictions["label"], predictions["prob_rumor"], weight)
+    return {
+        "image_macro_balanced_accuracy": scores["balanced_accuracy"],
+        "image_macro_auc": scores["auc"],
+        "n_images": int(group_codes(predictions[group]).max() + 1),
+    }
+
+
+def retrieval_recall(similarity: ArrayLike, owner: ArrayLike, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+    """Recall at k of text-to-image and image-to-text retrieval (Flickr30K protocol; spec §3).
+
+    A hit is an expected rank <= k. Where similarities tie, the expected rank is that of the first right answer in a
+    random order of the tied block, so the result depends neither on the order of rows nor favours the right answer:
+    a constant similarity scores 0 at small k.
+
+    Args:
+        similarity: (n_texts, n_images), larger = closer.
+        owner: (n_texts,) column of the image each text describes.
+        ks: cut-offs.
+    Returns: t2i_recall_at_<k> (share of texts whose image is found), i2t_recall_at_<k> (share of captioned images with
+        any of their texts found), in [0, 1]; t2i_median_rank, i2t_median_rank; n_texts, n_images (captioned ones).
+    Raises: ValueError: shapes disagree, an owner out of range, or nan similarities.
+    """
+    similarity, owner = np.asarray(similarity), np.asarray(owner)
+    if similarity.ndim != 2 or owner.shape != similarity.shape[:1] or not owner.size:
+        raise ValueError(
+            f"need similarity (n_texts, n_images) and owner (n_texts,), got {similarity.shape} and {owner.shape}"
+        )
+    if owner.min() < 0 or owner.max() >= similarity.shape[1]:
+        raise ValueError(f"owner must lie in 0..{similarity.shape[1] - 1}, got {owner.min()}..{owner.max()}")
+    if np.isnan(similarity).any():
+        raise ValueError("similarity contains nan")
+    right = owner[:, None] == np.arange(similarity.shape[1])  # (n_texts, n_images)
+    ranks = {"t2i": _expected_rank(similarity, right), "i2t": _expected_rank(similarity.T, right.T)}
+    result: dict[str, float] = {}
+    for way, rank in ranks.items():
+        result |= {f"{way}_recall_at_{k}": float((rank <= k).mean()) for k in ks}
+        result[f"{way}_median_rank"] = float(np.median(rank))
+    return result | {"n_texts": len(ranks["t2i"]), "n_images": len(ranks["i2t"])}
+
+
+def _expected_rank(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Expected rank (1 = best) of the first right column of each row that has one."""
+    has_right = right.any(1)
+    scores, right = scores[has_right], right[has_right]
+    best = np.where(right, scores, -np.inf).max(1, keepdims=True)
+    tied = scores == best
+    # first of m right answers among t tied ones in random order: (t + 1) / (m + 1)
+    return (scores > best).sum(1) + (tied.sum(1) + 1) / ((tied & right).sum(1) + 1)
+
+
+def pointing_accuracy(
+    relevance: Sequence[ArrayLike],
+    patch_boxes: Sequence[ArrayLike],
+    support: ArrayLike,
+    scales: Sequence[object] | None = None,
+) -> pd.DataFrame:
+    """Does the most relevant patch lie on the region that decides the label (pointing game, per scale)?
+
+    Only posts where some patch centre of that scale lies in the support box count ("reachable"): a region smaller than
+    the grid's step may be missed by every patch. Tied top patches share the point, so constant relevance scores chance.
+
+    Args:
+        relevance: per scale (n, N_s), larger = more relevant.
+        patch_boxes: per scale (N_s, 4) pixels [x0, y0, x1, y1].
+        support: (n, 4) pixels [x0, y0, x1, y1]; nan rows have no region and never count.
+        scales: names of the scales, e.g. receptive fields in px; default 0, 1, ...
+    Returns: one row per scale and a "pooled" row over all reachable (post, scale) pairs: scale (str), n_reachable,
+        pointing (share in [0, 1]), chance (mean share of patch centres inside over the same posts); nan where n is 0.
+    Raises: ValueError: shapes disagree.
+    """
+    support = np.asarray(support, dtype=float)
+    names = [str(name) for name in (range(len(relevance)) if scales is None else scales)]
+    hits, chances = [], []
+    for scores, boxes, _ in zip(relevance, patch_boxes, names, strict=True):
+        scores, boxes = np.asarray(scores, dtype=float), np.asarray(boxes, dtype=float)
+        if scores.shape != (len(support), len(boxes)) or boxes.shape[1:] != (4,) or support.shape[1:] != (4,):
+            raise ValueError(
+                f"relevance {scores.shape}, patch boxes {boxes.shape} and support {support.shape} disagree"
+            )
+        inside = _centres_inside(boxes, support)  # (n, N_s)
+        reachable = inside.any(1)
+        top = (scores == scores.max(1, keepdims=True))[reachable]
+        hits.append((top & inside[reachable]).sum(1) / top.sum(1))
+        chances.append(inside[reachable].mean(1))
+    hits, chances = [*hits, np.concatenate(hits)], [*chances, np.concatenate(chances)]
+    rows = [
+        (name, len(hit), hit.mean() if len(hit) else np.nan, chance.mean() if len(hit) else np.nan)
+        for name, hit, chance in zip([*names, "pooled"], hits, chances, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["scale", "n_reachable", "pointing", "chance"])
+
+
+def _centres_inside(boxes: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """(n, N) whether the centre of patch box N lies in support box n, right and lower edges excluded."""
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2  # (N,)
+    x0, y0, x1, y1 = support.T[:, :, None]  # each (n, 1)
+    return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)

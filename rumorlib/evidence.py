@@ -1,0 +1,70 @@
+"""What a model looked at: pointing accuracy, relevance maps, attention maps (spec §12; DMFL §6.4)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rumorlib import evaluation
+from rumorlib.config import RunConfig
+from rumorlib.data.batches import Batch, PostTensors
+from rumorlib.encoders.vision import patch_boxes
+from rumorlib.models.dmfl import DMFL
+from rumorlib.models.micc import MICC
+
+N_POSTS = 4  # posts whose maps are stored for the pictures
+
+
+@torch.inference_mode()
+def pointing(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: RunConfig, stage: str) -> pd.DataFrame:
+    """Does the most relevant patch lie on the claimed object? Matching dev posts with one support box (spec §12)."""
+    model.eval()
+    chosen = posts["split"].eq("dev") & posts["label"].eq(0) & posts["support_x0"].ge(0)
+    rows = torch.from_numpy(np.flatnonzero(chosen.to_numpy()))
+    relevance = torch.cat([model(batch).relevance for batch in tensors.in_order(rows)])
+    vision = config.stage1.sclip.vision
+    support = posts.loc[chosen, ["support_x0", "support_y0", "support_x1", "support_y1"]].to_numpy()
+    frame = evaluation.pointing_accuracy(
+        [part.numpy() for part in relevance.split(model.sclip.n_patches, dim=1)],
+        [boxes.numpy() for boxes in patch_boxes(vision)],
+        support,
+        scales=list(vision.receptive_fields),
+    )
+    return frame.assign(stage=stage)
+
+
+@torch.inference_mode()
+def relevance_of_posts(model: MICC, tensors: PostTensors, posts: pd.DataFrame) -> pd.DataFrame:
+    """Relevance, rank among the kept and fusion weight of every patch of a few matching dev posts."""
+    chosen = posts["split"].eq("dev") & posts.get("support_x0", pd.Series(-1, index=posts.index)).ge(0)
+    rows = torch.from_numpy(np.flatnonzero(chosen.to_numpy()))[:N_POSTS]
+    output = model(tensors.batch(rows))
+    frames = []
+    for i, row in enumerate(rows.tolist()):
+        frame = pd.DataFrame({"relevance": output.relevance[i].numpy(), "weight": 0.0, "kept": False})
+        if output.indices is not None:
+            frame.loc[output.indices[i].numpy(), "kept"] = True
+            if output.weights is not None:
+                frame.loc[output.indices[i].numpy(), "weight"] = output.weights[i].float().numpy()
+        scale = np.repeat(np.arange(len(model.sclip.n_patches)), model.sclip.n_patches)
+        frames.append(frame.assign(post_id=posts["post_id"].iloc[row], scale=scale, patch=np.arange(len(frame))))
+    return pd.concat(frames, ignore_index=True)
+
+
+@torch.inference_mode()
+def attention_map(model: DMFL, batch: Batch) -> pd.DataFrame:
+    """Eq 12's scores and weights of a fixed batch, mean over heads; positions, never words (Figs 10, 11)."""
+    model.eval()
+    output = model(batch, need_maps=True)
+    scores, weights = output.scores.float().mean(1), output.weights.float().mean(1)  # (B, patches, words)
+    frames = []
+    for post in range(len(scores)):
+        query, key = np.indices(scores[post].shape)
+        real = batch.text_mask[post].numpy()[key.ravel()]
+        frame = pd.DataFrame({
+            "post": post, "patch": query.ravel(), "position": key.ravel(),
+            "score": scores[post].flatten().numpy(), "weight": weights[post].flatten().numpy(),
+        })  # fmt: skip
+        frames.append(frame[real])
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,266 @@
+"""Which runs make which table: functions that return full configs; a variant is `replace` on a default (spec §3, §13).
+
+Profiles differ in `SIZES` alone: sizes, data, encoders and training length. The algorithm is the same, and a test
+compares the fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from rumorlib.config import BaselineConfig, RunConfig, SCLIPConfig, Settings
+from rumorlib.profiles import LANGUAGE, SIZES, STAGE1
+
+# --- stage 1 ------------------------------------------------------------------------------------
+
+
+def sclip(settings: Settings, language: str, seed: int = 0, corpus_seed: int = 0, variant: str = "default",
+          receptive_fields: tuple[int, ...] | None = None, **changes: Any) -> RunConfig:  # fmt: skip
+    """Stage 1 for detectors that read `language` (M-E1). `changes` are fields of SCLIPConfig."""
+    sizes = SIZES[settings.profile]
+    corpus, languages = STAGE1[settings.profile][language]
+    vision = replace(sizes.vision, receptive_fields=receptive_fields) if receptive_fields else sizes.vision
+    config = SCLIPConfig(
+        texts=tuple((name, sizes.texts[name]) for name in languages),
+        vision=vision,
+        d_joint=sizes.d_joint,
+        dropout=sizes.sclip_dropout,
+    )
+    name = variant if len(languages) > 1 or variant != "default" else f"default-{languages[0]}"
+    return RunConfig(
+        model="sclip", dataset=corpus, variant=name, seed=seed, profile=settings.profile, language=languages[0],
+        corpus_seed=corpus_seed, sclip=replace(config, **changes), train=sizes.stage1,
+    )  # fmt: skip
+
+
+def fields(settings: Settings, *paper_fields: int) -> tuple[int, ...]:
+    """The paper's receptive fields in pixels of the profile's images: half as large on drawn scenes."""
+    return tuple(round(field * SIZES[settings.profile].scale_unit) for field in paper_fields)
+
+
+def stage1_runs(settings: Settings) -> list[RunConfig]:
+    """The stage-1 runs the profile's datasets start from, each once."""
+    runs = [sclip(settings, LANGUAGE[dataset]) for dataset in settings.datasets]
+    return list(dict.fromkeys(runs))
+
+
+# --- MICC -----------------------------------------------------------------------------------------
+
+
+def micc(settings: Settings, dataset: str, seed: int = 0, variant: str = "default", corpus_seed: int = 0,
+         stage1: RunConfig | None = None, **changes: Any) -> RunConfig:  # fmt: skip
+    """One MICC run; `changes` are fields of MICCConfig. Stage 1 is seeded once: seeds vary stage 2."""
+    sizes = SIZES[settings.profile]
+    return RunConfig(
+        model="micc", dataset=dataset, variant=variant, seed=seed, profile=settings.profile,
+        language=LANGUAGE[dataset], corpus_seed=corpus_seed,
+        stage1=stage1 or sclip(settings, LANGUAGE[dataset], corpus_seed=corpus_seed),
+        detector=replace(sizes.micc, **changes), train=sizes.micc_train,
+    )  # fmt: skip
+
+
+def micc_main(settings: Settings) -> list[RunConfig]:
+    """The literal model and our two fixes of its fusion (M-E2, choice C5), per dataset and seed."""
+    return [
+        micc(settings, dataset, seed, variant, classifier_input=how)
+        for dataset in settings.datasets
+        for variant, how in (("default", "concat"), ("product", "product"), ("relevance", "relevance"))
+        for seed in settings.seeds
+    ]
+
+
+def micc_ablations(settings: Settings) -> list[RunConfig]:
+    """MICC without alignment (A/γ, A/δ), without fusion (Ms/α, Ms/β), with one scale (SCLIP → CLIP-like) (M-E6)."""
+    single = fields(settings, 32)
+    runs = []
+    for dataset in swept(settings):
+        language = LANGUAGE[dataset]
+        one_scale = sclip(settings, language, variant=_named(settings, language, single), receptive_fields=single)
+        for seed in settings.seeds:
+            runs += [
+                micc(settings, dataset, seed, "A-gamma", alignment="all_patches"),
+                micc(settings, dataset, seed, "A-delta", alignment="global"),
+                micc(settings, dataset, seed, "Ms-alpha", fusion="concat"),
+                micc(settings, dataset, seed, "Ms-beta", fusion="mean"),
+                micc(settings, dataset, seed, one_scale.variant, stage1=one_scale),  # the run M-E3 shows too
+            ]
+    return runs
+
+
+def micc_top_k(settings: Settings) -> list[RunConfig]:
+    """K sweep (M-E4, Figure 6). K = 2 is the default run, under its own name."""
+    values = (1, 2, 4, 8) if settings.grid == "full" else (1, 2, 8)
+    return _sweep(settings, micc, "top_k", values)
+
+
+def micc_fusion_weight(settings: Settings) -> list[RunConfig]:
+    """λ sweep (M-E5); the ends 0 and 1 are the limits of Eq 24."""
+    full = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0)
+    values = full if settings.grid == "full" else (0.0, 0.65, 1.0)
+    return _sweep(settings, micc, "fusion_weight", values)
+
+
+def micc_receptive_fields(settings: Settings) -> list[RunConfig]:
+    """Scales sweep (M-E3); each needs its own stage 1. Pixels are the paper's, scaled to the profile's images."""
+    full = ((32,), (64,), (32, 64), (24, 32, 64), (24, 32, 48, 64))
+    runs = []
+    for dataset in swept(settings):
+        language = LANGUAGE[dataset]
+        for paper_fields in full if settings.grid == "full" else ((32,), (32, 64)):
+            chosen = fields(settings, *paper_fields)
+            name = _named(settings, language, chosen)
+            stage1 = sclip(settings, language, variant=name, receptive_fields=chosen)
+            if chosen == SIZES[settings.profile].vision.receptive_fields:
+                name, stage1 = "default", None
+            runs += [micc(settings, dataset, seed, name, stage1=stage1) for seed in settings.seeds]
+    return runs
+
+
+def micc_grid(settings: Settings) -> list[RunConfig]:
+    """K × λ (M-E7, the digest's own first experiment). Points that the two sweeps have are theirs, trained once."""
+    ks, lambdas = ((1, 2, 4, 8), (0.3, 0.5, 0.7, 0.9)) if settings.grid == "full" else ((2, 8), (0.65, 1.0))
+    runs = []
+    for dataset in swept(settings):
+        default = SIZES[settings.profile].micc
+        for k in ks:
+            for weight in lambdas:
+                moved = [f"top_k={k}"] if k != default.top_k else []
+                moved += [f"fusion_weight={weight}"] if weight != default.fusion_weight else []
+                name = "-".join(moved) or "default"
+                runs += [micc(settings, dataset, seed, name, top_k=k, fusion_weight=weight) for seed in settings.seeds]
+    return runs
+
+
+# --- DMFL -----------------------------------------------------------------------------------------
+
+
+def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "default", corpus_seed: int = 0,
+         train: dict[str, Any] | None = None, **changes: Any) -> RunConfig:  # fmt: skip
+    """One DMFL run; `changes` are fields of DMFLConfig, `train` of TrainConfig."""
+    sizes = SIZES[settings.profile]
+    language = LANGUAGE[dataset]
+    words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
+    default = replace(sizes.dmfl, word2vec=words)
+    if dataset == "weibo":
+        default = replace(default, lambda_c=1.2)  # paper §6.3: 1.2 on Weibo, 1.8 elsewhere
+    return RunConfig(
+        model="dmfl", dataset=dataset, variant=variant, seed=seed, profile=settings.profile, language=language,
+        corpus_seed=corpus_seed, stage1=sclip(settings, language, corpus_seed=corpus_seed),
+        detector=replace(default, **changes), train=replace(sizes.dmfl_train, **(train or {})),
+    )  # fmt: skip
+
+
+def dmfl_main(settings: Settings) -> list[RunConfig]:
+    """The full model per dataset and seed (D-E1)."""
+    return [dmfl(settings, dataset, seed) for dataset in settings.datasets for seed in settings.seeds]
+
+
+DMFL_VARIANTS: dict[str, dict[str, Any]] = {
+    "TB": {"parts": "logic_only", "alignment": "none"},
+    "TL": {"parts": "semantic_only"},
+    "A": {"alignment": "none"},
+    "ATT": {"fusion": "weighted_sum"},
+    "TCNN": {"parts": "text_cnn", "alignment": "none"},
+    "TTRAS": {"parts": "text_transformer", "alignment": "none"},
+    "I": {"parts": "image", "alignment": "none"},
+}
+
+
+def dmfl_ablations(settings: Settings) -> list[RunConfig]:
+    """The seven variants of §6.2 (D-E2)."""
+    return [
+        dmfl(settings, dataset, seed, name, **changes)
+        for dataset in swept(settings)
+        for name, changes in DMFL_VARIANTS.items()
+        for seed in settings.seeds
+    ]
+
+
+def dmfl_loss_weights(settings: Settings, which: str) -> list[RunConfig]:
+    """λ_c or λ_a in steps of 0.4, the other at the paper's value (D-E3, D-E4)."""
+    values = tuple(round(0.4 * step, 1) for step in range(1, 11)) if settings.grid == "full" else (4.0,)
+    return _sweep(settings, dmfl, which, values)
+
+
+def dmfl_heads(settings: Settings) -> list[RunConfig]:
+    """Heads of the cross-modal attention (D-E5, Fig 9)."""
+    values = (2, 4, 6, 8, 10) if settings.grid == "full" else (2,)
+    return _sweep(settings, dmfl, "n_heads", values)
+
+
+def dmfl_heatmaps(settings: Settings) -> list[RunConfig]:
+    """Runs that keep Eq 12's map of one fixed batch at the paper's epochs (D-E6, Figs 10 and 11)."""
+    epochs = {"weibo": (1, 5, 9, 20)}
+    runs = []
+    for dataset in swept(settings):
+        at = epochs.get(dataset, (1, 5, 7, 10))
+        train = {"epochs": at[-1], "patience": None, "record_epochs": at}
+        runs.append(dmfl(settings, dataset, settings.seeds[0], "heatmaps", train=train))
+    return runs
+
+
+# --- baselines and bounds ---------------------------------------------------------------------------
+
+BASELINES = ("majority", "tfidf_lr", "surface_lr", "text_lr", "image_lr", "text_image_lr", "relevance_lr")
+
+
+def baseline(settings: Settings, dataset: str, kind: str) -> RunConfig:
+    """One deterministic row; rows on frozen features read the towers of the dataset's stage 1."""
+    return RunConfig(
+        model="baseline",
+        dataset=dataset,
+        variant=kind,
+        profile=settings.profile,
+        language=LANGUAGE[dataset],
+        stage1=sclip(settings, LANGUAGE[dataset]),
+        detector=BaselineConfig(kind=kind),
+    )
+
+
+def baselines(settings: Settings) -> list[RunConfig]:
+    """What a user would try first (spec §14): deterministic rows, one run each."""
+    return [baseline(settings, dataset, kind) for dataset in settings.datasets for kind in BASELINES]
+
+
+def single_modality_fits(settings: Settings) -> list[RunConfig]:
+    """Text alone and image alone, by classifiers that know the train posts by heart: on drawn scenes dev must stay at
+    the Bayes bound all the same (spec §12)."""
+    return [
+        baseline(settings, dataset, kind) for dataset in settings.datasets for kind in ("text_forest", "image_forest")
+    ]
+
+
+def second_corpus(settings: Settings) -> list[RunConfig]:
+    """The MICC main rows on drawn scenes of another corpus seed, with their own stage 1; grid "full" of demo only."""
+    if settings.profile != "demo" or settings.grid != "full":
+        return []
+    rows = (("default", "concat"), ("product", "product"), ("relevance", "relevance"))
+    return [micc(settings, "demo-en", 0, variant, corpus_seed=1, classifier_input=how) for variant, how in rows]
+
+
+# --- sweeps ---------------------------------------------------------------------------------------
+
+
+def _sweep(settings: Settings, make: Any, name: str, values: tuple) -> list[RunConfig]:
+    """One run per dataset, value and seed; the dataset's default value is always among them and is its default run,
+    trained once for every sweep."""
+    runs = []
+    for dataset in swept(settings):
+        default = getattr(make(settings, dataset).detector, name)
+        for value in sorted({*values, default}):
+            variant = "default" if value == default else f"{name}={value}"
+            runs += [make(settings, dataset, seed, variant, **{name: value}) for seed in settings.seeds]
+    return runs
+
+
+def swept(settings: Settings) -> tuple[str, ...]:
+    """Datasets of ablations and sweeps: the first one on the reduced grid, all of them on the full one."""
+    return settings.datasets if settings.grid == "full" else settings.datasets[:1]
+
+
+def _named(settings: Settings, language: str, chosen: tuple[int, ...]) -> str:
+    """Folder name of a set of receptive fields; runs of one language carry its name."""
+    name = "fields-" + "-".join(map(str, chosen))
+    _, languages = STAGE1[settings.profile][language]
+    return name if len(languages) > 1 else f"{name}-{language}"

@@ -1,0 +1,89 @@
+"""Files written whole or not at all, and equal content as equal bytes."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_bytes(path: Path, content: bytes) -> str:
+    """Write a file atomically (draft beside it, fsync, rename); return its sha256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_json(path: Path, content: Any) -> str:
+    """Write sorted, indented JSON without NaN; return its sha256."""
+    text = json.dumps(plain(content), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return write_bytes(path, f"{text}\n".encode())
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> str:
+    """Write a frame without its index, LF line ends; `.gz` without a time stamp, so equal frames give equal bytes."""
+    content = frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL).encode()
+    if path.suffix == ".gz":
+        buffer = io.BytesIO()
+        with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0, compresslevel=9) as file:
+            file.write(content)
+        content = buffer.getvalue()
+    return write_bytes(path, content)
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """JSON types: mappings and sequences walked, numpy and torch scalars unpacked, NaN and infinity become None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if not isinstance(value, (str, bool, int, float, type(None))):
+        value = value.tolist() if hasattr(value, "tolist") else str(value)  # numpy, torch; dates, paths
+        return plain(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested dicts, keys joined by dots."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            leaves |= flatten(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder's entries are on the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

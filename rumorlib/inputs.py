@@ -1,0 +1,188 @@
+"""From a run's config to tensors: corpora read once, texts encoded, distinct images encoded once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rumorlib import config as cfg
+from rumorlib.config import RunConfig, Settings, TextConfig, VisionConfig
+from rumorlib.data import corpora, splits
+from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
+from rumorlib.data.images import Images
+from rumorlib.data.posts import CaptionCorpus, Corpus
+from rumorlib.encoders import frozen
+from rumorlib.encoders.sclip import SCLIP
+from rumorlib.encoders.vocabulary import Vocabulary
+
+
+@lru_cache(maxsize=4)
+def corpus(dataset: str, settings: Settings, corpus_seed: int = 0) -> Corpus:
+    """Posts of `dataset` with train, dev and test (spec §15)."""
+    loaded = corpora.load(dataset, settings, corpus_seed)
+    if (loaded.posts["split"] == "dev").any():
+        return loaded
+    posts = splits.add_dev(dataset, loaded.posts)
+    return Corpus(loaded.name, posts, loaded.images, loaded.label_means, loaded.dropped)
+
+
+@lru_cache(maxsize=4)
+def captions(dataset: str, language: str, settings: Settings, corpus_seed: int = 0) -> CaptionCorpus:
+    """Captions of stage-1 corpus `dataset` in one language."""
+    return corpora.load_captions(f"{dataset}-{language}", settings, corpus_seed)
+
+
+# --- texts ------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def vocabulary(stage1: RunConfig, language: str, settings: Settings) -> Vocabulary:
+    """Words of a from-scratch text tower: of the train captions and, on drawn scenes, of the train posts."""
+    unit = stage1.sclip.text(language).tokens
+    frame = captions(stage1.dataset, language, settings, stage1.corpus_seed).captions
+    texts = frame.loc[frame["split"] == "train", "text"].tolist()
+    if stage1.profile == "demo":
+        posts = corpus(f"demo-{language}", settings, stage1.corpus_seed).posts
+        texts += posts.loc[posts["split"] == "train", "text"].tolist()
+    return Vocabulary.build(texts, unit)
+
+
+def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: Settings) -> Texts:
+    """Texts for SCLIP's tower of `language`: cached features of a frozen one, token ids of one from scratch."""
+    text: TextConfig = stage1.sclip.text(language)
+    if text.kind == "frozen":
+        features = frozen.text_features(texts, weights_folder(text.weights, settings), cfg.cache_root())
+        return Texts(None, None, features)
+    ids, mask = vocabulary(stage1, language, settings).encode(texts, text.max_length, cls=True)
+    longest = int(mask.sum(1).max())
+    return Texts(ids[:, :longest], mask[:, :longest])
+
+
+def weights_folder(name: str | None, settings: Settings) -> Path:
+    """<data>/weights/<name>. Raises FileNotFoundError naming the folder and what to put there."""
+    folder = (settings.data_root or cfg.data_root()) / "weights" / str(name)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} does not exist: put the Hugging Face folder of {name} there (README, data)")
+    return folder
+
+
+# --- images -----------------------------------------------------------------------------------
+
+
+def encode_images(images: Images, keys: list[str], vision: VisionConfig, settings: Settings) -> Tensor:
+    """What SCLIP's image tower reads, one row per key: pixels (n, 3, H, H) uint8 or frozen maps (n, C, h, w) fp16."""
+    if vision.kind == "feature_map":
+        folder = weights_folder(vision.weights, settings)
+        return frozen.image_maps(images, keys, folder, vision.image_size_px, cfg.cache_root())
+    pixels = np.stack([images.pixels(key, vision.image_size_px) for key in keys])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+@lru_cache(maxsize=2)
+def images_of(dataset: str, vision: VisionConfig, settings: Settings, corpus_seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Distinct images of a corpus and the row of each post's image: (I, …), (n,) long.
+
+    A post without an image gets a row of zeros, the last one (choice C26: kept, never dropped silently).
+    """
+    loaded = corpus(dataset, settings, corpus_seed)
+    keys = [key for key in dict.fromkeys(loaded.posts["image"]) if key]
+    encoded = encode_images(loaded.images, keys, vision, settings)
+    row_of = {key: row for row, key in enumerate(keys)}
+    rows = torch.tensor([row_of.get(key, len(keys)) for key in loaded.posts["image"]])
+    if (rows == len(keys)).any():
+        encoded = torch.cat([encoded, torch.zeros_like(encoded[:1])])
+    return encoded, rows
+
+
+# --- SCLIP --------------------------------------------------------------------------------------
+
+
+def new_sclip(stage1: RunConfig, settings: Settings) -> SCLIP:
+    """An untrained SCLIP of the sizes its corpora and weights ask for."""
+    n_words, d_text = {}, {}
+    for language, text in stage1.sclip.texts:
+        if text.kind == "frozen":
+            d_text[language] = _width_of(weights_folder(text.weights, settings))
+        else:
+            n_words[language] = len(vocabulary(stage1, language, settings))
+    vision = stage1.sclip.vision
+    d_map = _width_of(weights_folder(vision.weights, settings)) if vision.kind == "feature_map" else None
+    return SCLIP(stage1.sclip, n_words, d_text, d_map)
+
+
+def load_sclip(stage1: RunConfig, checkpoint: Path, settings: Settings) -> SCLIP:
+    """The SCLIP a finished stage-1 run left, in evaluation mode."""
+    from safetensors.torch import load_file
+
+    model = new_sclip(stage1, settings)
+    model.load_state_dict(load_file(checkpoint))
+    return model.eval()
+
+
+def _width_of(folder: Path) -> int:
+    """Feature width of a local Hugging Face folder, from its config."""
+    from transformers import AutoConfig, MobileNetV2Config
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = getattr(config, "vision_config", config)
+    if isinstance(config, MobileNetV2Config):
+        return max(1280, int(1280 * config.depth_multiplier))  # its last convolution
+    return config.hidden_size
+
+
+@lru_cache(maxsize=2)
+def patch_tokens(
+    dataset: str, stage1: RunConfig, checkpoint: Path, settings: Settings, corpus_seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Patch tokens Z of every distinct image by the trained tower, and the row of each post: (I, N, d_v) fp16, (n,)."""
+    encoded, rows = images_of(dataset, stage1.sclip.vision, settings, corpus_seed)
+    tower = load_sclip(stage1, checkpoint, settings).image_tower
+    with torch.inference_mode():
+        tokens = torch.cat([tower(part).half() for part in encoded.split(256)])
+    return tokens.clone(), rows  # clone: out of inference mode, so that training may use it
+
+
+# --- splits as tensors ----------------------------------------------------------------------------
+
+
+def post_tensors(posts: pd.DataFrame, texts: Texts, images: Tensor, image_row: Tensor) -> PostTensors:
+    """A posts table as tensors; `weight` column if it has one, else every post counts once."""
+    weight = posts["weight"] if "weight" in posts else pd.Series(1.0, index=posts.index)
+    return PostTensors(
+        texts, images, image_row,
+        torch.tensor(posts["label"].to_numpy(), dtype=torch.float32),
+        torch.tensor(weight.to_numpy(), dtype=torch.float32),
+    )  # fmt: skip
+
+
+def rows_of(frame: pd.DataFrame, split: str) -> Tensor:
+    """Row numbers of a split, (n,) long."""
+    return torch.from_numpy(np.flatnonzero(frame["split"].to_numpy() == split))
+
+
+def caption_tensors(stage1: RunConfig, settings: Settings) -> tuple[CaptionTensors, pd.DataFrame]:
+    """A caption corpus in every language of the run's SCLIP, on one set of images; and one row per image: split.
+
+    Languages must caption the same images equally often, position by position, when there are several.
+    """
+    texts, owners = {}, {}
+    for language, _ in stage1.sclip.texts:
+        loaded = captions(stage1.dataset, language, settings, stage1.corpus_seed)
+        frame = loaded.captions[loaded.captions["split"].isin(["train", "dev", "test"])]
+        frame = frame.sort_values("image", kind="stable")
+        texts[language] = encode_texts(frame["text"].tolist(), stage1, language, settings)
+        owners[language] = frame["image"].tolist()
+    if len({tuple(owner) for owner in owners.values()}) != 1:
+        raise ValueError(f"the languages of {stage1.dataset} caption different images; pretrain them one by one")
+    images = frame.drop_duplicates("image")[["image", "split"]].reset_index(drop=True)
+    row_of = {key: row for row, key in enumerate(images["image"])}
+    owner = torch.tensor([row_of[key] for key in frame["image"]])
+    count = torch.bincount(owner)
+    first = count.cumsum(0) - count
+    encoded = encode_images(loaded.images, images["image"].tolist(), stage1.sclip.vision, settings)
+    return CaptionTensors(texts, encoded, owner, first, count), images

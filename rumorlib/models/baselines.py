@@ -1,0 +1,176 @@
+"""Baselines a user would try first (spec §14): scikit-learn on text, surface counts, frozen features or relevance.
+
+One plain function, `fit_predict`; every row is deterministic, and its C stands in config.py (`BASELINE_C`) before any
+test set is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from rumorlib.config import BaselineConfig
+
+ROWS_PER_BLOCK = 256  # feature maps averaged at once
+LINK = re.compile(r"(?:https?\s*:\s*//|www\.)[!-~]+|(?<![A-Za-z0-9])t\.(?:co|cn)/\w+", re.ASCII)
+SURFACE = {  # counted in the text without its links; full-width # @ ! ? (written as escapes) count too
+    "n_hashtags": re.compile("[#\uff03][^#\uff03\\s]+[#\uff03]|[#\uff03]\\w+"),  # Weibo's #...# is one
+    "n_mentions": re.compile("(?<![A-Za-z0-9._])[@\uff20]\\w+"),
+    "n_exclamations": re.compile("[!\uff01]"),
+    "n_questions": re.compile("[?\uff1f]"),
+    "n_retweets": re.compile("(?<![A-Za-z0-9])RT(?![A-Za-z0-9])|//@|转发微博"),
+    "n_digits": re.compile(r"\d"),
+}
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the baselines may see of one split; a row needs only its own fields.
+
+    label (n,) 1 = rumor (unused at test time); texts; text_features (n, d) and image_features (n, d') frozen, pooled;
+    relevance per scale (n, N_s); weight (n,) of each training post, None = 1.
+    """
+
+    label: ArrayLike
+    texts: Sequence[str] | None = None
+    text_features: ArrayLike | None = None
+    image_features: ArrayLike | None = None
+    relevance: Sequence[ArrayLike] | None = None
+    weight: ArrayLike | None = None
+
+
+def fit_predict(
+    config: BaselineConfig, train: Features, test_sets: Mapping[str, Features], language: str = "en"
+) -> dict[str, np.ndarray]:
+    """Fit one baseline on train and give the probability of rumor on other splits (spec §14).
+
+    majority: share of rumors in train · tfidf_lr: TF-IDF of words 1-2 (English) or characters 1-3 (Chinese) ·
+    surface_lr: `surface_counts` · text_lr, image_lr, text_image_lr: frozen features · relevance_lr: maximum and mean
+    relevance per scale. All of these but majority are logistic regressions; dense inputs are standardised on train.
+    text_forest, image_forest: extremely randomised trees on the inputs of tfidf_lr and image_lr, which know train by
+    heart, to show that one modality of the drawn scenes cannot do better than its Bayes bound on new posts.
+
+    Args:
+        config: kind and C.
+        train: features with labels, and weights if posts count differently.
+        test_sets: name -> features of a split, e.g. {"dev": ..., "test": ...}.
+        language: "en" or "zh", for tfidf_lr.
+    Returns: name -> (n,) probabilities in [0, 1].
+    Raises: ValueError: unknown kind, one class in train, or a field the kind needs is missing or of another length.
+    """
+    label = np.asarray(train.label).astype(int)
+    weight = np.ones(len(label)) if train.weight is None else np.asarray(train.weight, dtype=float)
+    weight = weight / weight.mean()  # C means the same whatever the weights' unit
+    if config.kind == "majority":
+        share = float((weight * label).sum() / weight.sum())
+        return {name: np.full(len(np.asarray(split.label)), share) for name, split in test_sets.items()}
+    if len(np.unique(label)) < 2:
+        raise ValueError(f"{config.kind} needs both classes in train")
+    raw = _inputs(config.kind, train)
+    if len(raw) != len(label):
+        raise ValueError(f"{config.kind}: {len(raw)} rows of input but {len(label)} labels")
+    if config.kind in ("tfidf_lr", "text_forest"):
+        transform = _tfidf(language)
+        inputs = transform.fit_transform(raw)
+    else:
+        transform = StandardScaler()
+        inputs = transform.fit_transform(raw, sample_weight=weight)
+    if config.kind.endswith("_forest"):
+        model = ExtraTreesClassifier(n_estimators=60, random_state=0)
+    else:
+        model = LogisticRegression(C=config.inverse_regularisation, max_iter=2000)
+    model.fit(inputs, label, sample_weight=weight)
+    return {
+        name: model.predict_proba(transform.transform(_inputs(config.kind, split)))[:, 1]
+        for name, split in test_sets.items()
+    }
+
+
+def surface_counts(texts: Sequence[str]) -> pd.DataFrame:
+    """Counts that say nothing about the content (spec §14), for any language.
+
+    Args:
+        texts: posts.
+    Returns: one row per text: n_chars, n_links, n_hashtags (#word, #...#), n_mentions, n_exclamations, n_questions,
+        n_retweets (RT, //@), n_digits, uppercase_share (of cased letters, in [0, 1]; 0 without any). Links count as
+        links and characters only.
+    """
+    rows = []
+    for text in texts:
+        bare = LINK.sub(" ", text)
+        cased = sum(letter.isupper() or letter.islower() for letter in bare)
+        row = {"n_chars": len(text), "n_links": len(LINK.findall(text))}
+        row |= {name: len(pattern.findall(bare)) for name, pattern in SURFACE.items()}
+        rows.append(row | {"uppercase_share": sum(map(str.isupper, bare)) / cased if cased else 0.0})
+    return pd.DataFrame(rows, columns=["n_chars", "n_links", *SURFACE, "uppercase_share"])
+
+
+def relevance_summary(relevance: Sequence[ArrayLike]) -> np.ndarray:
+    """(n, 2S) maximum and mean relevance of each scale (spec §14, relevance alone).
+
+    Args:
+        relevance: per scale (n, N_s), finite.
+    """
+    columns = [np.asarray(scale, dtype=float) for scale in relevance]
+    return np.column_stack([summary for scale in columns for summary in (scale.max(1), scale.mean(1))])
+
+
+def pooled(maps: Any, rows: ArrayLike | None = None) -> np.ndarray:
+    """Global average of feature maps, in float32.
+
+    Args:
+        maps: (n, C, h, w) array or tensor, e.g. of `frozen.image_maps`.
+        rows: (m,) rows of `maps`, one per post; None: all.
+    Returns: (m, C), for `Features.image_features`.
+    """
+    blocks = range(0, len(maps), ROWS_PER_BLOCK)
+    means = [np.asarray(maps[start : start + ROWS_PER_BLOCK], dtype=np.float32).mean((2, 3)) for start in blocks]
+    means = np.concatenate(means)
+    return means if rows is None else means[np.asarray(rows)]
+
+
+# --- inputs of each row ---------------------------------------------------------------------
+
+
+def _tfidf(language: str) -> TfidfVectorizer:
+    """Words 1-2 of English, characters 1-3 of Chinese (no word boundaries to rely on); twice in train at least."""
+    if language not in ("en", "zh"):
+        raise ValueError(f"language must be en or zh, got {language!r}")
+    analyzer, longest = ("word", 2) if language == "en" else ("char", 3)
+    return TfidfVectorizer(analyzer=analyzer, ngram_range=(1, longest), min_df=2, sublinear_tf=True, dtype=np.float64)
+
+
+def _inputs(kind: str, split: Features) -> Any:
+    """Texts for tfidf_lr, else a (n, d) array."""
+    if kind in ("tfidf_lr", "text_forest"):
+        return list(_field(split, "texts"))
+    if kind == "surface_lr":
+        return surface_counts(_field(split, "texts")).to_numpy(float)
+    if kind == "relevance_lr":
+        return relevance_summary(_field(split, "relevance"))
+    names = {
+        "text_lr": ("text_features",),
+        "image_lr": ("image_features",),
+        "image_forest": ("image_features",),
+        "text_image_lr": ("text_features", "image_features"),
+    }
+    if kind not in names:
+        raise ValueError(f"unknown baseline {kind!r}")
+    return np.hstack([np.asarray(_field(split, name), dtype=np.float64) for name in names[kind]])
+
+
+def _field(split: Features, name: str) -> Any:
+    value = getattr(split, name)
+    if value is None:
+        raise ValueError(f"this baseline needs Features.{name}")
+    return value

@@ -1,0 +1,163 @@
+"""MICC's detector: relevance → Top-K alignment → scale-aware fusion → classifier (MICC §3.3-3.4, M8-M12)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rumorlib.config import MICCConfig
+from rumorlib.data.batches import Batch, Texts
+from rumorlib.encoders.sclip import SCLIP
+from rumorlib.encoders.text import mlp
+
+# B posts, S scales, N_s patches of scale s, N = sum of N_s, K kept per scale, M kept in all, D joint width
+
+
+class TopK(NamedTuple):
+    """The patches each post keeps."""
+
+    patches: Tensor  # (B, M, D), scale after scale, most relevant first within a scale
+    relevance: Tensor  # (B, M)
+    indices: Tensor  # (B, M) into the N patches
+
+
+class MICCOutput(NamedTuple):
+    """What a forward pass computed; None where a variant lacks the step."""
+
+    logit: Tensor  # (B,)
+    relevance: Tensor  # (B, N) text-patch relevance D, in [-1, 1]
+    indices: Tensor | None  # (B, M) kept patches
+    weights: Tensor | None  # (B, M) fusion weights alpha, sum to 1
+
+
+def select_top_k(relevance: Tensor, patches: Tensor, n_patches: list[int], k: int) -> TopK:
+    """Keep the k most relevant patches of every scale (MICC §3.3, M9). Selection is hard: gradient flows through the
+    kept values only.
+
+    Args:
+        relevance: (B, N) in [-1, 1], scales one after the other.
+        patches: (B, N, D) unit length.
+        n_patches: N_s of every scale; a scale with fewer than k patches keeps them all.
+        k: patches per scale, at least 1.
+    Raises: ValueError: k < 1, or shapes disagree.
+    """
+    B, N, D = patches.shape
+    if k < 1 or relevance.shape != (B, N) or sum(n_patches) != N:
+        raise ValueError(f"k={k}, relevance {tuple(relevance.shape)}, patches {tuple(patches.shape)}, N_s {n_patches}")
+    indices, start = [], 0
+    for part in relevance.split(n_patches, dim=1):
+        indices.append(part.topk(min(k, part.shape[1]), dim=1).indices + start)
+        start += part.shape[1]
+    kept = torch.cat(indices, dim=1)  # (B, M)
+    return TopK(patches.gather(1, kept[..., None].expand(-1, -1, D)), relevance.gather(1, kept), kept)
+
+
+class ScaleAwareFusion(nn.Module):
+    """Weights kept patches by semantic score and relevance (MICC §3.4, Eqs 23-25)."""
+
+    def __init__(self, d_joint: int, width: int, fusion_weight: float) -> None:
+        super().__init__()
+        self.score = mlp(d_joint, width, 1)  # FFN of Eq 23
+        self.fusion_weight = fusion_weight
+
+    def forward(self, patches: Tensor, relevance: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(B, M, D) kept patches and their (B, M) relevance → V_refact (B, D) and weights (B, M) that sum to 1.
+
+        Without relevance (alignment removed) the semantic score alone decides: lambda = 1 (choice C10).
+        """
+        semantic = self.score(patches).squeeze(-1).float()  # (B, M), Eq 23: w_i = FFN(M'_i)
+        scores = semantic
+        if relevance is not None:  # Eq 24: s_i = lambda · w_i + (1 − lambda) · rho_i
+            scores = self.fusion_weight * semantic + (1 - self.fusion_weight) * relevance
+        weights = scores.softmax(-1)  # Eq 25: over all scales jointly (choice C8)
+        return (weights[..., None] * patches).sum(1), weights
+
+
+class MICC(nn.Module):
+    """The detector of stage 2 on a pretrained SCLIP.
+
+    `config.alignment`, `config.fusion` and `config.classifier_input` are its ablations and our fix of §3.4 (choice C5):
+    softmax over scores forgets a constant added to every relevance, so how relevant the best patch is never reaches
+    the classifier; "product" and "relevance" hand it over.
+
+    Args:
+        language: which of SCLIP's text towers reads the posts.
+    """
+
+    def __init__(self, config: MICCConfig, sclip: SCLIP, language: str) -> None:
+        super().__init__()
+        self.config, self.sclip, self.language = config, sclip, language
+        for name, parameter in sclip.named_parameters():  # the other language and the loss's scale play no part here
+            other = name.startswith(("text_towers.", "text_heads.")) and name.split(".")[1] != language
+            frozen = name.startswith("image_tower.") and config.freeze == "tokens"
+            parameter.requires_grad_(not (other or frozen or name == "logit_scale"))
+        d = sclip.config.d_joint
+        S, n_patches = len(sclip.n_patches), sclip.n_patches
+        n_kept = {
+            "top_k": sum(min(config.top_k, n) for n in n_patches),
+            "all_patches": sum(n_patches),
+            "global": S,
+        }[config.alignment]
+        if config.fusion == "scale_aware":
+            self.fuse = ScaleAwareFusion(d, config.width, config.fusion_weight)
+        d_image = n_kept * d if config.fusion == "concat" else d
+        extra = {"concat": 0, "product": 2 * d, "relevance": 2 * S}[config.classifier_input]
+        if config.classifier_input == "product" and config.fusion == "concat":
+            raise ValueError("classifier_input='product' needs one image vector; fusion='concat' gives several")
+        if config.classifier_input == "relevance" and config.alignment != "top_k":
+            extra = 0  # the relevance numbers are alignment's: a variant without it loses them too
+        self.classifier = mlp(d + d_image + extra, config.width, 1, config.dropout)  # MLP_c
+
+    def forward(self, batch: Batch) -> MICCOutput:
+        """Logit of rumor, relevance and what was kept."""
+        texts = Texts(batch.text_ids, batch.text_mask, batch.text_features)
+        text = self.sclip.encode_text(texts, self.language)  # (B, D)
+        patches = self._patches(batch.images)  # (B, N, D)
+        relevance = torch.einsum("bnd,bd->bn", patches, text)  # (B, N), M8: D_s[b, n] = M_s[b, n] · T[b]
+        kept, rho, indices = self._align(patches, relevance)
+        image, weights = self._fuse(kept, rho)
+        logit = self.classifier(self._classifier_input(text, image, relevance)).squeeze(-1)  # M10-M11
+        return MICCOutput(logit.float(), relevance, indices, weights)
+
+    def _patches(self, images: Tensor) -> Tensor:
+        tokens = images.float() if self.config.freeze == "tokens" else self.sclip.image_tower(images)
+        return self.sclip.project_patches(tokens)
+
+    def _align(self, patches: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Patches that go to fusion, their relevance, their indices (M9 and its ablations)."""
+        if self.config.alignment == "top_k":
+            return select_top_k(relevance, patches, self.sclip.n_patches, self.config.top_k)
+        if self.config.alignment == "all_patches":  # MICC-A/γ: fine-grained, unaligned
+            return patches, None, None
+        pooled = [F.normalize(part.mean(1), dim=-1) for part in patches.split(self.sclip.n_patches, dim=1)]
+        return torch.stack(pooled, dim=1), None, None  # MICC-A/δ: one global vector per scale
+
+    def _fuse(self, kept: Tensor, rho: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """One image vector, and the weights that made it (Eqs 23-25 and its ablations)."""
+        if self.config.fusion == "scale_aware":
+            return self.fuse(kept, rho)
+        if self.config.fusion == "concat":  # MICC-Ms/α
+            return kept.flatten(1), None
+        return kept.mean(1), kept.new_full(kept.shape[:2], 1 / kept.shape[1])  # MICC-Ms/β
+
+    def _classifier_input(self, text: Tensor, image: Tensor, relevance: Tensor) -> Tensor:
+        """[T ‖ V] (M10), or with T⊙V and |T − V|, or with max and mean relevance per scale (choice C5)."""
+        parts = [text, image]
+        if self.config.classifier_input == "product":
+            parts += [text * image, (text - image).abs()]
+        if self.config.classifier_input == "relevance" and self.config.alignment == "top_k":
+            for part in relevance.split(self.sclip.n_patches, dim=1):
+                parts += [part.max(1, keepdim=True).values, part.mean(1, keepdim=True)]
+        return torch.cat(parts, dim=-1)
+
+    def training_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """L = BCE(sigmoid(logit), label), weighted mean over posts (M12)."""
+        losses = F.binary_cross_entropy_with_logits(self(batch).logit, batch.label, reduction="none")
+        return {"loss": (losses * batch.weight).sum() / batch.weight.sum()}
+
+    def prob_rumor(self, batch: Batch) -> Tensor:
+        """(B,) probability of rumor in [0, 1]."""
+        return self(batch).logit.sigmoid()

@@ -1,0 +1,139 @@
+"""Notebook parameters from the command line: parsed as YAML 1.2, known to the notebook, of the annotated type.
+
+papermill itself only warns about an unknown parameter and reads `1e-5` from a YAML file as text.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class ParameterError(ValueError):
+    """A parameter that the notebook does not have, or of the wrong type."""
+
+
+class _Yaml12(yaml.SafeLoader):
+    """YAML 1.2 scalars: 1e-5 is a float; only true and false are booleans; `no`, 010 and dates stay what they look."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own protocol)
+
+
+for _tag, _pattern, _first in (
+    ("null", r"^(?:~|null|Null|NULL|None|)$", ["~", "n", "N", ""]),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", list("-+0123456789")),
+    (
+        "float",
+        r"^[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$",
+        list("-+.0123456789"),
+    ),
+):
+    _Yaml12.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+
+
+def parse_value(text: str) -> Any:
+    """One value as YAML 1.2: `1e-5`, `[0, 1]`, `demo`. Raises ParameterError: not YAML."""
+    try:
+        return yaml.load(text, Loader=_Yaml12)  # a SafeLoader: plain types only
+    except yaml.YAMLError as error:
+        raise ParameterError(f"cannot read {text!r}: {error}") from error
+
+
+def from_words(words: Iterable[str]) -> dict[str, str]:
+    """`name=value` words, values still text. Raises ParameterError: no `=`, or a name twice."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier():
+            raise ParameterError(f"-p {word}: write name=value")
+        if name in found:
+            raise ParameterError(f"-p {name} is given twice")
+        found[name] = value
+    return found
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """Parameters of a YAML file: one mapping. Raises ParameterError: not a mapping of names."""
+    content = parse_value(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise ParameterError(f"{path}: must hold lines `name: value`")
+    return content
+
+
+def declared(notebook: Path) -> dict[str, str]:
+    """Name -> annotation of each parameter: the assignments of the cell tagged `parameters`.
+
+    papermill's own inspection does not see an annotation with `|`. An assignment without annotation gives "".
+    Raises: ParameterError: the cell is not plain Python assignments.
+    """
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    tagged = [cell for cell in content["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+    found: dict[str, str] = {}
+    for statement in ast.parse("".join(tagged[0]["source"])).body if tagged else []:
+        match statement:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind):
+                found[name] = ast.unparse(kind)
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                found[name] = ""
+            case _:
+                raise ParameterError(f"{notebook.name}: the parameters cell may hold assignments only")
+    return found
+
+
+def check(notebook: str, given: Mapping[str, Any], known: Mapping[str, str]) -> None:
+    """Refuse parameters the notebook does not have or of another type.
+
+    Args:
+        notebook: name, for the message.
+        given: name -> value.
+        known: name -> annotation in the parameters cell, e.g. "list[int] | None"; "" if not annotated.
+    Raises: ParameterError.
+    """
+    if unknown := sorted(set(given) - set(known)):
+        listed = ", ".join(f"{name}: {kind}" for name, kind in known.items()) or "none"
+        raise ParameterError(f"{notebook} has no parameter {', '.join(unknown)}; it has {listed}")
+    for name, value in given.items():
+        if not fits(value, known[name]):
+            hint = "; write a list as [a, b]" if "list" in known[name] else ""
+            raise ParameterError(f"{notebook}: {name} must be {known[name]}, got {value!r}{hint}")
+
+
+def typed(text: str, annotation: str) -> Any:
+    """The value of `-p name=text`: parsed, except that a parameter of type str takes the text as it stands."""
+    value = parse_value(text)
+    return text if not fits(value, annotation) and fits(text, annotation) else value
+
+
+def fits(value: Any, annotation: str) -> bool:
+    """Whether a value is of an annotated type (str, int, float, bool, None, list[...], dict, and unions of them)."""
+    return not annotation or _fits(value, ast.parse(annotation, mode="eval").body)
+
+
+def _fits(value: Any, kind: ast.expr) -> bool:
+    match kind:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _fits(value, left) or _fits(value, right)
+        case ast.Constant(value=None):
+            return value is None
+        case ast.Subscript(value=ast.Name(id="list"), slice=item):
+            return isinstance(value, list) and all(_fits(each, item) for each in value)
+        case ast.Subscript(value=ast.Name(id="dict")) | ast.Name(id="dict"):
+            return isinstance(value, dict)
+        case ast.Name(id="float"):
+            return isinstance(value, (int, float)) and not isinstance(value, bool)
+        case ast.Name(id="int"):
+            return isinstance(value, int) and not isinstance(value, bool)
+        case ast.Name(id="str"):
+            return isinstance(value, str)
+        case ast.Name(id="bool"):
+            return isinstance(value, bool)
+        case ast.Name(id="list"):
+            return isinstance(value, list)
+    raise ParameterError(f"cannot check a parameter of type {ast.unparse(kind)}")

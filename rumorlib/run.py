@@ -1,0 +1,297 @@
+"""One run from config to outcome: data in, model trained on train, chosen on dev, scored on every split once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from rumorlib import evaluation, evidence, inputs, training
+from rumorlib.config import DMFLConfig, RunConfig, Settings
+from rumorlib.data import splits
+from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
+from rumorlib.encoders.sclip import SCLIP
+from rumorlib.encoders.vision import grid_sides
+from rumorlib.encoders.vocabulary import Vocabulary, tokenize
+from rumorlib.encoders.word2vec import train_word2vec
+from rumorlib.models import baselines
+from rumorlib.models.dmfl import DMFL
+from rumorlib.models.micc import MICC
+
+SPLITS = ("train", "dev", "test")
+# Columns of a posts table that predictions keep, so that any breakdown can be recomputed without the data.
+KEPT_COLUMNS = ("event", "image_group", "distance", "conflict", "near_miss", "evidence_px", "clutter", "pair")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves; `results` writes it down."""
+
+    metrics: dict[str, Any]  # split -> metric -> value
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    predictions: pd.DataFrame = field(default_factory=pd.DataFrame)  # every split but train
+    extras: dict[str, pd.DataFrame] = field(default_factory=dict)
+    state: dict[str, Tensor] | None = None  # weights, for runs that others start from
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def run(config: RunConfig, settings: Settings, stage1_checkpoint: Path | None = None) -> Outcome:
+    """Train and score one run.
+
+    Args:
+        config: the run.
+        settings: where the data are.
+        stage1_checkpoint: weights of `config.stage1`, if it has one.
+    """
+    training.seed_everything(config.seed)
+    kinds: dict[str, Callable[..., Outcome]] = {
+        "sclip": _run_sclip, "micc": _run_micc, "dmfl": _run_dmfl, "baseline": _run_baseline
+    }  # fmt: skip
+    return kinds[config.model](config, settings, stage1_checkpoint)
+
+
+# --- stage 1 ------------------------------------------------------------------------------------
+
+
+def _run_sclip(config: RunConfig, settings: Settings, _: Path | None) -> Outcome:
+    tensors, images = inputs.caption_tensors(config, settings)
+    training.seed_everything(config.seed)
+    model = inputs.new_sclip(config, settings).to(training.device())
+    rows = {split: inputs.rows_of(images, split) for split in SPLITS}
+    train = config.train
+
+    def batches(generator: torch.Generator):
+        return tensors.shuffled(rows["train"], train.batch_size, train.captions_per_image, generator)
+
+    def dev_loss() -> dict[str, float]:
+        generator = torch.Generator().manual_seed(0)  # the same dev pairs after every epoch
+        dev = tensors.shuffled(rows["dev"], train.batch_size, train.captions_per_image, generator)
+        return _mean_losses(model, dev)
+
+    n_batches = -(-len(rows["train"]) // train.batch_size)
+    fit = training.fit(model, batches, n_batches, dev_loss, train, config.seed, name=f"SCLIP {config.dataset}")
+    metrics = {
+        split: {language: retrieval(model, tensors, rows[split], language) for language in tensors.texts}
+        for split in ("dev", "test")
+        if len(rows[split])
+    }
+    facts = {"n_parameters": _n_parameters(model), "best_epoch": fit.best_epoch}
+    return Outcome(metrics, fit.history, state=model.state_dict(), facts=facts)
+
+
+@torch.inference_mode()
+def retrieval(model: SCLIP, tensors: CaptionTensors, image_rows: Tensor, language: str) -> dict[str, float]:
+    """R@1/5/10 both ways over the images at `image_rows` (M-E1), ranked by the mean similarity over scales."""
+    caption_rows = torch.isin(tensors.owner, image_rows).nonzero().squeeze(1)
+    new_row = torch.full((len(tensors.images),), -1)
+    new_row[image_rows] = torch.arange(len(image_rows))
+    patches = torch.cat([model.encode_image(tensors.images[part]) for part in image_rows.split(256)])
+    texts = model.encode_text(tensors.texts[language].rows(caption_rows), language)
+    similarity = torch.cat([model.similarity(part, patches).mean(-1) for part in texts.split(128)])
+    return evaluation.retrieval_recall(similarity.numpy(), new_row[tensors.owner[caption_rows]].numpy())
+
+
+# --- detectors ------------------------------------------------------------------------------------
+
+
+def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
+    corpus = inputs.corpus(config.dataset, settings, config.corpus_seed)
+    texts = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
+    if config.detector.freeze == "tokens":
+        where = (config.dataset, config.stage1, checkpoint, settings, config.corpus_seed)
+        images, image_row = inputs.patch_tokens(*where)
+    else:
+        images, image_row = inputs.images_of(config.dataset, config.stage1.sclip.vision, settings, config.corpus_seed)
+    tensors = inputs.post_tensors(corpus.posts, texts, images, image_row)
+    training.seed_everything(config.seed)
+    model = MICC(config.detector, inputs.load_sclip(config.stage1, checkpoint, settings), config.language)
+    extras: dict[str, pd.DataFrame] = {}
+    if "support_x0" in corpus.posts:
+        extras["pointing"] = evidence.pointing(model, tensors, corpus.posts, config, "stage 1 only")
+    outcome = _fit_detector(config, model, tensors, corpus.posts)
+    if "support_x0" in corpus.posts:
+        tuned = evidence.pointing(model, tensors, corpus.posts, config, "fine-tuned")
+        extras["pointing"] = pd.concat([extras["pointing"], tuned], ignore_index=True)
+        extras["relevance"] = evidence.relevance_of_posts(model, tensors, corpus.posts)
+    return dataclasses.replace(outcome, extras=extras)
+
+
+def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
+    detector: DMFLConfig = config.detector
+    corpus = inputs.corpus(config.dataset, settings, config.corpus_seed)
+    words = detector.word2vec
+    tokens = [tokenize(text, words.tokens) for text in corpus.posts["text"]]
+    train_tokens = [tokens[row] for row in inputs.rows_of(corpus.posts, "train").tolist()]
+    lexicon = Vocabulary.from_tokens(train_tokens, words.tokens, words.min_count)
+    vectors, facts = train_word2vec(train_tokens, words, config.seed, lexicon)
+    ids, mask = lexicon.encode(corpus.posts["text"].tolist(), words.max_length + 2, cls=True, sep=True)
+    longest = int(mask.sum(1).max())
+    images, image_row = _dmfl_images(config, settings, checkpoint)
+    tensors = inputs.post_tensors(corpus.posts, Texts(ids[:, :longest], mask[:, :longest]), images, image_row)
+    training.seed_everything(config.seed)
+    model = DMFL(detector, torch.as_tensor(vectors), images.shape[-1] if images.ndim == 3 else images.shape[1])
+    maps: list[pd.DataFrame] = []
+    shown = inputs.rows_of(corpus.posts, "dev")[: evidence.N_POSTS]
+
+    def record(epoch: int) -> None:
+        if epoch in config.train.record_epochs:
+            maps.append(evidence.attention_map(model, tensors.batch(shown)).assign(epoch=epoch))
+
+    outcome = _fit_detector(config, model, tensors, corpus.posts, record)
+    extras = {"attention": pd.concat(maps, ignore_index=True)} if maps else {}
+    coverage = {"word2vec_coverage": facts["coverage"], "n_words": len(lexicon)}
+    return dataclasses.replace(outcome, extras=extras, facts=outcome.facts | coverage)
+
+
+def _dmfl_images(config: RunConfig, settings: Settings, checkpoint: Path | None) -> tuple[Tensor, Tensor]:
+    """DMFL's image rows (Eqs 7-10): the finest scale of the stage-1 tower on drawn scenes, else the frozen map."""
+    vision = config.stage1.sclip.vision
+    if vision.kind == "feature_map":
+        return inputs.images_of(config.dataset, vision, settings, config.corpus_seed)
+    tokens, rows = inputs.patch_tokens(config.dataset, config.stage1, checkpoint, settings, config.corpus_seed)
+    finest = max(side * side for side in grid_sides(vision))
+    start = int(np.cumsum([0, *(side * side for side in grid_sides(vision))])[np.argmax(grid_sides(vision))])
+    return tokens[:, start : start + finest], rows
+
+
+def _run_baseline(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
+    corpus = inputs.corpus(config.dataset, settings, config.corpus_seed)
+    posts = corpus.posts
+    features = _baseline_features(config, settings, checkpoint, posts)
+    rows = {split: inputs.rows_of(posts, split).numpy() for split in posts["split"].unique() if split}
+    parts = {split: _feature_rows(features, index) for split, index in rows.items()}
+    probabilities = baselines.fit_predict(config.detector, parts["train"], parts, config.language)
+    prob = np.full(len(posts), np.nan)
+    for split, index in rows.items():
+        prob[index] = probabilities[split]
+    return _score(posts, prob, facts={})
+
+
+def _baseline_features(
+    config: RunConfig, settings: Settings, checkpoint: Path | None, posts: pd.DataFrame
+) -> baselines.Features:
+    """Only what the row of the table needs: texts, frozen features, or stage-1 relevance."""
+    kind, weight = config.detector.kind, posts.get("weight")
+    text = image = relevance = None
+    if kind in ("text_lr", "text_image_lr", "relevance_lr"):
+        texts = inputs.encode_texts(posts["text"].tolist(), config.stage1, config.language, settings)
+        sclip = inputs.load_sclip(config.stage1, checkpoint, settings)
+        with torch.inference_mode():
+            joint = torch.cat([
+                sclip.encode_text(texts.rows(part), config.language) for part in torch.arange(len(posts)).split(512)
+            ])  # fmt: skip
+        text = joint.numpy() if texts.features is None else texts.features.float().numpy()
+    if kind in ("image_lr", "text_image_lr", "image_forest"):
+        where = (config.dataset, config.stage1.sclip.vision, settings, config.corpus_seed)
+        if config.stage1.sclip.vision.kind == "feature_map":
+            maps, rows = inputs.images_of(*where)
+        else:
+            tokens, rows = inputs.patch_tokens(config.dataset, config.stage1, checkpoint, settings, config.corpus_seed)
+            maps = tokens.transpose(1, 2)[..., None]  # (I, d_v, N, 1): pooled over patches
+        image = baselines.pooled(maps)[rows.numpy()]
+    if kind == "relevance_lr":
+        tokens, rows = inputs.patch_tokens(config.dataset, config.stage1, checkpoint, settings, config.corpus_seed)
+        relevance = _stage1_relevance(sclip, joint, tokens, rows)
+    return baselines.Features(posts["label"].to_numpy(), posts["text"].tolist(), text, image, relevance,
+                              None if weight is None else weight.to_numpy())  # fmt: skip
+
+
+@torch.inference_mode()
+def _stage1_relevance(sclip: SCLIP, text: Tensor, tokens: Tensor, rows: Tensor) -> list[np.ndarray]:
+    """Relevance matrix D_s of every post by stage 1 alone: per scale (n, N_s)."""
+    patches = torch.cat([sclip.project_patches(part.float()).half() for part in tokens.split(256)])
+    parts = [
+        torch.einsum("bnd,bd->bn", patches[rows[part]].float(), text[part])
+        for part in torch.arange(len(rows)).split(512)
+    ]
+    return [part.numpy() for part in torch.cat(parts).split(sclip.n_patches, dim=1)]
+
+
+def _feature_rows(features: baselines.Features, index: np.ndarray) -> baselines.Features:
+    def pick(values):
+        if values is None or isinstance(values, np.ndarray):
+            return values if values is None else values[index]
+        if isinstance(values[0], str):
+            return [values[i] for i in index]
+        return [value[index] for value in values]
+
+    return baselines.Features(*(pick(getattr(features, f.name)) for f in dataclasses.fields(features)))
+
+
+# --- shared by the trained detectors --------------------------------------------------------------
+
+
+def _fit_detector(
+    config: RunConfig,
+    model: nn.Module,
+    tensors: PostTensors,
+    posts: pd.DataFrame,
+    after_epoch: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Train on train, stop on dev, predict every post once."""
+    train, rows = config.train, {split: inputs.rows_of(posts, split) for split in ("train", "dev")}
+    fit = training.fit(
+        model,
+        lambda generator: tensors.shuffled(rows["train"], train.batch_size, generator),
+        -(-len(rows["train"]) // train.batch_size),
+        lambda: _mean_losses(model, tensors.in_order(rows["dev"])),
+        train,
+        config.seed,
+        name=f"{config.model} {config.dataset} {config.variant} seed {config.seed}",
+        after_epoch=after_epoch,
+    )
+    facts = {
+        "n_parameters": _n_parameters(model),
+        "n_trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "best_epoch": fit.best_epoch,
+    }
+    outcome = _score(posts, predict(model, tensors), facts)
+    return dataclasses.replace(outcome, history=fit.history)
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, tensors: PostTensors) -> np.ndarray:
+    """(n,) probability of rumor of every post, in evaluation mode."""
+    model.eval()
+    everyone = torch.arange(len(tensors.label))
+    return torch.cat([model.prob_rumor(batch).float() for batch in tensors.in_order(everyone)]).numpy()
+
+
+@torch.inference_mode()
+def _mean_losses(model: nn.Module, batches) -> dict[str, float]:
+    """Mean of each training loss over batches, in evaluation mode, weighted by batch size."""
+    model.eval()
+    sums: dict[str, float] = {}
+    n = 0
+    for batch in batches:
+        size = len(batch.images)
+        for key, value in model.training_loss(batch).items():
+            sums[key] = sums.get(key, 0.0) + float(value) * size
+        n += size
+    return {key: value / n for key, value in sums.items()}
+
+
+def _score(posts: pd.DataFrame, prob: np.ndarray, facts: dict[str, Any]) -> Outcome:
+    """Metrics of every split, and predictions of every split but train."""
+    columns = [column for column in KEPT_COLUMNS if column in posts]
+    scored = posts[["post_id", "label", "split", *columns]].assign(prob_rumor=prob)
+    metrics = {}
+    for split, part in scored.groupby("split"):
+        if split in ("", "unassigned"):
+            continue
+        metrics[split] = evaluation.classification_metrics(part["label"], part["prob_rumor"])
+        if "weight" in posts:  # many posts share an image: one image, one vote (spec §15)
+            metrics[split]["image_macro"] = evaluation.image_macro_metrics(part)
+    kept = scored[~scored["split"].isin(["train", "", "unassigned"])].reset_index(drop=True)
+    return Outcome(metrics, predictions=kept, facts=facts | {"split_hash": splits.split_hash(posts)})
+
+
+def _n_parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())

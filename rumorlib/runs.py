@@ -1,0 +1,270 @@
+"""One run on disk: a folder that is either complete or not there.
+
+<output>/results/<profile>/runs/<model>/<dataset>/<variant>/seed<k>/
+    config.json report.json history.csv predictions.csv[.gz] extras/*.csv DONE      committed at laptop and paper
+    checkpoint.safetensors private/*.csv                                            ignored by git
+
+A run is written into a folder beside its place and moved there in one rename, so a killed run leaves nothing that
+could be taken for a result. `report.json` holds the sha256 of every other file; a file that changed is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rumorlib import config as cfg
+from rumorlib import files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rumorlib.run import Outcome
+
+CHECKPOINT = "checkpoint.safetensors"
+LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "transformers", "gensim", "pillow")
+# Columns with words or pictures of real people: such a frame stays on the machine that made it.
+PRIVATE_COLUMNS = frozenset({"text", "caption", "token", "tokens", "word", "words", "image", "created_at"})
+# Columns of real corpora whose values name one post or picture: replaced by an opaque key.
+OPAQUE_COLUMNS = ("post_id", "image_group", "text_group", "image_id", "scene_id")
+
+
+class RunError(RuntimeError):
+    """A run on disk cannot be used; the message says which and what to do."""
+
+
+class StaleRun(RunError):
+    """The folder holds a finished run of another config."""
+
+
+class MissingRun(RunError):
+    """No finished run, and the train mode forbids making one."""
+
+
+class CorruptRun(RunError):
+    """A file of a finished run is not what was written."""
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: float, **more: Any) -> None:
+    """Put a finished run in `folder`, replacing what is there.
+
+    Args:
+        folder: place of the run; its parent is made.
+        config: what was run.
+        outcome: what came out; `post_id` and other keys of real corpora become opaque, see `public_frame`.
+        time_s: seconds the run took.
+        more: further JSON values for report.json, e.g. `stage1`.
+    """
+    _remove_leftovers(folder)
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        hashes = dict(_write_files(draft, config, outcome))
+        files.write_json(draft / "config.json", cfg.as_dict(config))
+        files.write_json(draft / "report.json", _report(config, outcome, time_s, hashes) | more)
+        files.write_bytes(draft / "DONE", f"{cfg.config_hash(config)}\n".encode())
+        _move_into_place(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write_files(draft: Path, config: cfg.RunConfig, outcome: Outcome) -> Iterator[tuple[str, str]]:
+    """Write frames and weights; yield each file's name and sha256."""
+    real = config.profile != "demo"
+    predictions = outcome.predictions
+    name = "predictions.csv"
+    if real:
+        public = public_frame(predictions.drop(columns=PRIVATE_COLUMNS & set(predictions.columns)), config.dataset)
+        predictions, name = public.round({"prob_rumor": 4}), "predictions.csv.gz"
+    yield name, files.write_csv(draft / name, predictions)
+    yield "history.csv", files.write_csv(draft / "history.csv", outcome.history)
+    for extra, frame in sorted(outcome.extras.items()):
+        private = real and PRIVATE_COLUMNS & set(frame.columns)
+        path = f"private/{extra}.csv" if private else f"extras/{extra}.csv"
+        shown = public_frame(frame, config.dataset) if real and not private else frame
+        yield path, files.write_csv(draft / path, shown)
+    if outcome.state is not None:
+        from safetensors.torch import save_file
+
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in outcome.state.items()}
+        save_file(tensors, draft / CHECKPOINT)
+        files.sync(draft / CHECKPOINT)
+        yield CHECKPOINT, files.file_hash(draft / CHECKPOINT)
+
+
+def public_frame(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The frame with `post_id` and other names of single posts replaced by opaque keys (spec §13)."""
+    from rumorlib.data import posts
+
+    opaque = [column for column in OPAQUE_COLUMNS if column in frame.columns]
+    hidden = {
+        column: [posts.row_key(dataset, str(value)) if value != "" else "" for value in frame[column]]
+        for column in opaque
+    }
+    return frame.assign(**hidden).rename(columns={"post_id": "row_key"})
+
+
+def _report(config: cfg.RunConfig, outcome: Outcome, time_s: float, hashes: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "config_hash": cfg.config_hash(config),
+        "seed": config.seed,
+        "metrics": files.plain(outcome.metrics),
+        "facts": files.plain(outcome.facts),
+        "files": dict(hashes),
+        "git": git_state(),
+        "libraries": library_versions(),
+        "device": _device(),
+        "time_s": round(time_s, 1),
+        "peak_memory_mib": _peak_memory_mib(),
+        "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _move_into_place(draft: Path, folder: Path) -> None:
+    """Rename the complete draft to its place; what stood there goes only when the draft is on the disk."""
+    files.sync(draft)
+    for attempt in range(10):
+        old = folder.with_name(f".{folder.name}.{attempt}.{os.getpid()}.old")
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(old)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not folder.exists():
+                with contextlib.suppress(FileNotFoundError):
+                    old.rename(folder)
+                raise
+        else:  # no other process put its own run there in between
+            break
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+    files.sync(folder.parent)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete drafts of this run whose process is gone (killed half way)."""
+    for leftover in folder.parent.glob(f".{folder.name}.*.*"):
+        pid = leftover.name.split(".")[-2]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's process
+        return True
+    return True
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def read_report(folder: Path, config: cfg.RunConfig) -> dict[str, Any] | None:
+    """report.json of a finished run of exactly `config`; None when there is no finished run.
+
+    Raises: StaleRun: finished, but with another config; names the fields that differ.
+            CorruptRun: finished, but config.json or report.json cannot be read or do not belong together.
+    """
+    if not (folder / "DONE").is_file():
+        return None
+    try:
+        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        whole = {"config_hash", "metrics", "facts", "files"} <= set(report)
+    except (OSError, ValueError, TypeError) as error:
+        raise CorruptRun(f"{folder}: {error}; delete the folder to run it again") from error
+    if not whole:
+        raise CorruptRun(f"{folder / 'report.json'}: incomplete; delete the folder to run it again")
+    if differing := _differences(stored, cfg.as_dict(config)):
+        raise StaleRun(
+            f"{folder} holds a run of another config; it differs in {'; '.join(differing)}. "
+            "Delete the folder, or run with train='all', to replace it"
+        )
+    if report["config_hash"] != cfg.config_hash(config):
+        raise CorruptRun(f"{folder}: report.json is not of config.json; delete the folder to run it again")
+    return report
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """`field: stored a, now b` for every leaf that differs."""
+    before, now = files.flatten(old), files.flatten(new)
+    keys = sorted(key for key in before.keys() | now.keys() if before.get(key, "absent") != now.get(key, "absent"))
+    return [f"{key}: stored {before.get(key, 'absent')!r}, now {now.get(key, 'absent')!r}" for key in keys]
+
+
+def verified(folder: Path, name: str, hashes: Mapping[str, str]) -> Path:
+    """Path of a run's file after checking its sha256.
+
+    Raises: FileNotFoundError: the run has no such file, or it is not on this machine. CorruptRun: it changed.
+    """
+    path = folder / name
+    if name not in hashes or not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; this run has {', '.join(sorted(hashes)) or 'no files'}")
+    if files.file_hash(path) != hashes[name]:
+        raise CorruptRun(f"{path} is not the file that was written; delete {folder} to run it again")
+    return path
+
+
+# --- circumstances ----------------------------------------------------------------------------
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the code and whether rumorlib/ differs from it; commit None outside a checkout."""
+
+    def git(*words: str) -> str | None:
+        command = ["git", "-C", str(cfg.PROJECT_ROOT), *words]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    status = git("status", "--porcelain", "--", "rumorlib")
+    return {"commit": git("rev-parse", "--verify", "-q", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that can change a number."""
+    versions = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+
+
+def _peak_memory_mib() -> int:
+    """High-water mark of this process (all runs so far), on the GPU where one is used."""
+    import torch
+
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**20 if platform.system() == "Darwin" else peak / 2**10)

@@ -1,0 +1,135 @@
+"""The training loop of every model: seeded, one progress bar, dev after each epoch, the best epoch kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from rumorlib.config import TrainConfig
+from rumorlib.encoders.frozen import bf16_is_fast
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What training leaves: the model holds the weights of `best_epoch`."""
+
+    history: pd.DataFrame  # one row per epoch: epoch, train_<loss>, dev_<loss>, lr
+    best_epoch: int  # 1-based; 0 = the untrained model (no epochs)
+
+
+def device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(train: TrainConfig, where: torch.device) -> torch.autocast:
+    """bf16 where the config asks for it and the machine gains by it; fp32 otherwise."""
+    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=train.bf16 and bf16_is_fast(where))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the generators that initialise weights and draw dropout: torch's, on every device."""
+    torch.manual_seed(seed)
+
+
+def fit(
+    model: nn.Module,
+    batches: Callable[[torch.Generator], Iterable],
+    n_batches: int,
+    dev_loss: Callable[[], dict[str, float]],
+    train: TrainConfig,
+    seed: int,
+    name: str = "training",
+    after_epoch: Callable[[int], None] | None = None,
+) -> Fit:
+    """Minimise `model.training_loss(batch)["loss"]`; keep the epoch with the lowest dev loss.
+
+    Args:
+        model: has `training_loss(batch) -> dict[str, Tensor]`.
+        batches: one epoch of batches, drawn from the generator it is given.
+        n_batches: batches per epoch, for the schedule and the bar.
+        dev_loss: dev figures of the model as it stands; key "loss" decides. It never sees test.
+        train: with `patience=None` all epochs run and the last is kept, as where an experiment names its epochs.
+        after_epoch: called with the 1-based epoch, e.g. to record attention maps.
+    Raises: FloatingPointError: a loss is not finite. ValueError: an epoch has no batch.
+    """
+    optimizer = _optimizer(model, train)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(train, train.epochs * n_batches))
+    generator = torch.Generator().manual_seed(seed)
+    where = next(model.parameters()).device
+    rows, best, best_state, best_epoch = [], math.inf, None, 0
+    with tqdm(total=train.epochs * n_batches, desc=name, unit="batch", mininterval=2, dynamic_ncols=False) as bar:
+        for epoch in range(1, train.epochs + 1):
+            model.train()
+            sums: dict[str, float] = {}
+            n_seen = 0
+            for batch in batches(generator):
+                with autocast(train, where):
+                    losses = model.training_loss(batch)
+                _step(model, losses["loss"], optimizer, schedule, train)
+                sums = {key: sums.get(key, 0.0) + value.detach() for key, value in losses.items()}
+                n_seen += 1
+                bar.update()
+            if not n_seen:
+                raise ValueError(f"{name}: no batch to train on; is the train split empty or a single image?")
+            means = {f"train_{key}": float(value) / n_seen for key, value in sums.items()}
+            if not math.isfinite(means["train_loss"]):
+                raise FloatingPointError(f"{name}: loss is {means['train_loss']} in epoch {epoch}; lower the lr")
+            dev = dev_loss()
+            if not math.isfinite(dev["loss"]):
+                raise FloatingPointError(f"{name}: dev loss is {dev['loss']} after epoch {epoch}; is dev empty?")
+            rows.append({"epoch": epoch, **means, **{f"dev_{k}": v for k, v in dev.items()}, "lr": _lr(optimizer)})
+            bar.set_postfix_str(f"epoch {epoch} train {means['train_loss']:.3f} dev {dev['loss']:.3f}")
+            if after_epoch is not None:
+                after_epoch(epoch)
+            if dev["loss"] < best or train.patience is None:
+                best, best_epoch = dev["loss"], epoch
+                best_state = {key: value.detach().clone() for key, value in model.state_dict().items()}
+            elif epoch - best_epoch >= train.patience:
+                break
+    if best_state is not None:
+        model.load_state_dict(best_state)
+    model.eval()
+    return Fit(pd.DataFrame(rows), best_epoch)
+
+
+def _optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW or Adam; parameters below `model.sclip` were pretrained and may learn more slowly."""
+    groups = [
+        {"params": [p for n, p in model.named_parameters() if n.startswith("sclip.") and p.requires_grad],
+         "lr": train.lr * train.tower_lr_scale},
+        {"params": [p for n, p in model.named_parameters() if not n.startswith("sclip.") and p.requires_grad]},
+    ]  # fmt: skip
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[train.optimizer]
+    return kind([g for g in groups if g["params"]], lr=train.lr, weight_decay=train.weight_decay, fused=True)
+
+
+def _warmup_cosine(train: TrainConfig, n_steps: int) -> Callable[[int], float]:
+    """Factor on the learning rate: linear to 1 over the warm-up, then a half cosine to 0."""
+    warmup = max(1, round(train.warmup_share * n_steps))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
+
+    return factor if train.warmup_share > 0 else lambda step: 1.0
+
+
+def _step(model: nn.Module, loss: torch.Tensor, optimizer: torch.optim.Optimizer, schedule, train: TrainConfig) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if train.grad_clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), train.grad_clip)
+    optimizer.step()
+    schedule.step()
+
+
+def _lr(optimizer: torch.optim.Optimizer) -> float:
+    return float(optimizer.param_groups[-1]["lr"])

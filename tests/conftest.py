@@ -1,0 +1,35 @@
+"""What all tests share: real corpora are opt-in, and the summary says how many tests that left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip `real_data` tests when RUMORLIB_DATA names no folder."""
+    if Path(os.environ.get("RUMORLIB_DATA") or "/nonexistent").is_dir():
+        return
+    skip = pytest.mark.skip(reason="real_data: RUMORLIB_DATA is not set")
+    for item in items:
+        if item.get_closest_marker("real_data"):
+            item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests on real corpora were skipped."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum("real_data" in report.keywords for report in skipped)
+    if count:
+        terminalreporter.write_line(f"real_data: {count} tests skipped; set RUMORLIB_DATA=<folder> to run them")
+
+
+@pytest.fixture
+def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty place for results/ and figures/, so that no test touches the committed ones."""
+    folder = tmp_path / "output"
+    monkeypatch.setenv("RUMORLIB_OUTPUT", str(folder))
+    yield folder

@@ -1,0 +1,152 @@
+"""results/index.csv against what is on disk: nothing claimed that is missing, nothing there that is not claimed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from rumorlib import config as cfg
+from rumorlib import files, results
+
+COLUMNS = [
+    "id",
+    "paper",
+    "printed",
+    "caption",
+    "notebook",
+    "kind",
+    "status_demo",
+    "status_laptop",
+    "status_paper",
+    "reason",
+]
+STATUSES = {"reproduced", "partial", "not_possible", "diagram", "planned"}
+NOTEBOOKS = {
+    "", "01_data_exploration", "02_sclip_pretraining", "03_micc", "04_dmfl", "05_ablations", "06_sensitivity",
+    "07_correlation_heatmaps",
+}  # fmt: skip
+EXPERIMENTS = {*(f"m_e{n}" for n in range(1, 9)), *(f"d_e{n}" for n in range(1, 8))}  # of the two papers
+REPORTED_COLUMNS = ["paper", "dataset", "row", "metric", "value", "unit", "reading", "source", "derivation"]
+LARGEST_FILE_KB = 500
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+INDEX = read(results.INDEX)
+KIND = {row["id"]: row["kind"] for row in INDEX}
+REPORTED = sorted((results.INDEX.parent / "reported").glob("*.csv"))
+
+
+def made(profile: str, kind: str) -> list[Path]:
+    """Committed csv files of one kind and profile."""
+    folder = f"results/{profile}/tables" if kind == "table" else f"figures/{profile}"
+    return sorted((cfg.PROJECT_ROOT / folder).glob("*.csv"))
+
+
+MADE = [
+    (profile, kind, path) for profile in cfg.PROFILES for kind in ("table", "figure") for path in made(profile, kind)
+]
+
+
+def test_the_index_is_well_formed() -> None:
+    assert list(INDEX[0]) == COLUMNS and len(KIND) == len(INDEX), "columns, or an id twice"
+    assert set(KIND) >= EXPERIMENTS
+    for row in INDEX:
+        statuses = {row[f"status_{profile}"] for profile in cfg.PROFILES}
+        assert statuses <= STATUSES and row["kind"] in ("table", "figure", "diagram"), row["id"]
+        assert row["notebook"] in NOTEBOOKS and bool(row["notebook"]) == (row["kind"] != "diagram"), row["id"]
+        assert (row["kind"] == "diagram") == (statuses == {"diagram"}), row["id"]
+        assert row["reason"] or statuses == {"reproduced"}, f"{row['id']}: say why"
+
+
+@pytest.mark.parametrize("row", INDEX, ids=lambda row: row["id"])
+def test_what_the_index_claims_is_there(row: dict[str, str]) -> None:
+    for profile in cfg.PROFILES:
+        present = {path.stem for path in made(profile, row["kind"])}
+        claimed = row[f"status_{profile}"] in ("reproduced", "partial")
+        word = "claims it, but it is missing" if claimed else "does not claim it, but it is there"
+        assert claimed == (row["id"] in present), f"{row['id']} at {profile}: the index {word}"
+
+
+def test_nothing_on_disk_is_an_orphan() -> None:
+    for profile, _kind, path in MADE:
+        assert path.stem in KIND, f"{profile}: {path.name} is not in the index"
+    endings = {"tables": {".csv", ".md", ".json"}, "figures": {".csv", ".png", ".json"}}
+    for profile in cfg.PROFILES:
+        for kind, folder in (("tables", f"results/{profile}/tables"), ("figures", f"figures/{profile}")):
+            found = [p for p in (cfg.PROJECT_ROOT / folder).glob("*") if not p.name.startswith(".")]
+            complete = {p.stem: {q.suffix for q in found if q.stem == p.stem} for p in found}
+            assert all(have == endings[kind] for have in complete.values()), f"{folder}: {complete}"
+
+
+@pytest.mark.parametrize(("profile", "kind", "path"), MADE, ids=lambda part: getattr(part, "stem", str(part)))
+def test_provenance_fits(profile: str, kind: str, path: Path) -> None:
+    provenance = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert (provenance["id"], provenance["profile"]) == (path.stem, profile)
+    for name, digest in provenance["files"].items():
+        assert files.file_hash(path.parent / name) == digest, f"{name} was changed by hand or is out of date"
+    for name, fingerprint in provenance["runs"].items():
+        folder = cfg.PROJECT_ROOT / "results" / profile / "runs" / name
+        if folder.is_dir():  # demo runs are not kept
+            assert stored_fingerprint(folder) == fingerprint, f"{path.stem} was made from another run of {name}"
+        else:
+            assert profile == "demo", f"{path.stem}: its run {name} is missing"
+
+
+def stored_fingerprint(folder: Path) -> str:
+    """The fingerprint of a run, from its files alone."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    name = "predictions.csv" if config["profile"] == "demo" else "predictions.csv.gz"
+    content = [config, report["metrics"], report["files"].get(name)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def test_committed_runs_are_whole() -> None:
+    for done in (cfg.PROJECT_ROOT / "results").glob("*/runs/**/DONE"):
+        report = json.loads((done.parent / "report.json").read_text(encoding="utf-8"))
+        assert done.read_text().strip() == report["config_hash"], done
+        for name, digest in report["files"].items():
+            path = done.parent / name
+            assert not path.exists() or files.file_hash(path) == digest, path
+
+
+def test_no_cell_is_a_formula() -> None:
+    for path in [results.INDEX, *REPORTED, *(path for *_, path in MADE)]:
+        with path.open(encoding="utf-8", newline="") as file:
+            for cell in (cell for row in csv.reader(file) for cell in row):
+                dangerous = len(cell) > 1 and cell[0] in "=+-@\t\r" and not _is_number(cell)
+                assert not dangerous, f"{path.name}: {cell!r}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("path", REPORTED, ids=lambda path: path.stem)
+def test_reported_numbers_say_where_they_come_from(path: Path) -> None:
+    rows = read(path)
+    assert path.stem in KIND and rows and list(rows[0]) == REPORTED_COLUMNS
+    for row in rows:
+        assert row["source"] and row["derivation"] and row["reading"], row
+        value = float(row["value"])
+        assert row["unit"] != "fraction" or 0 <= value <= 1, row
+        assert len(row["derivation"].split()) <= 20, "a short paraphrase, no sentence of a paper"
+
+
+def test_committed_files_are_small() -> None:
+    everything = [p for top in ("results", "figures") for p in (cfg.PROJECT_ROOT / top).rglob("*") if p.is_file()]
+    kept = [p for p in everything if p.suffix != ".safetensors" and not {"private", "demo"} & set(p.parts)]
+    large = {p.name: p.stat().st_size for p in kept if p.stat().st_size > LARGEST_FILE_KB * 1000}
+    assert not {name for name in large if not name.endswith(".ipynb")}, large

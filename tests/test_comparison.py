@@ -1,0 +1,196 @@
+"""Tables, controls and verdicts from stored predictions: every number checked against one computed by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rumorlib import comparison, controls, experiments, results, verdicts
+from rumorlib import config as cfg
+from rumorlib.data.posts import Corpus
+
+DEMO = cfg.resolve("demo", datasets=["demo-en"])
+N = 60  # posts per split
+
+
+def predictions(strength: float, seed: int = 0) -> pd.DataFrame:
+    """Two splits of balanced posts; probabilities that separate the classes the better the larger `strength`."""
+    random = np.random.default_rng(seed)
+    label = np.tile([0, 1], N)
+    frame = pd.DataFrame({
+        "post_id": [f"p{i:03d}" for i in range(2 * N)], "label": label, "split": ["dev"] * N + ["test"] * N,
+        "event": "event-0", "image_group": [f"g{i // 2}" for i in range(2 * N)],
+        "conflict": np.where(label == 0, "none", np.where(np.arange(2 * N) % 4 == 1, "colour", "place")),
+    })  # fmt: skip
+    noise = random.normal(size=2 * N)
+    return frame.assign(prob_rumor=1 / (1 + np.exp(-(strength * (label - 0.5) + noise))))
+
+
+def report(folder: Path, config: cfg.RunConfig, frame: pd.DataFrame, pointing: float | None = None) -> results.Report:
+    """A finished run on disk, as `results` would read it."""
+    place = folder / config.path
+    (place / "extras").mkdir(parents=True)
+    made = {"predictions.csv" if config.profile == "demo" else "predictions.csv.gz": frame}
+    made["history.csv"] = pd.DataFrame({"epoch": [1, 2], "train_loss": [1.0, 0.5], "dev_loss": [1.0, 0.8]})
+    if pointing is not None:
+        rows = [(s, 100, pointing, 0.1, "fine-tuned") for s in ("16", "pooled")]
+        made["extras/pointing.csv"] = pd.DataFrame(
+            rows, columns=["scale", "n_reachable", "pointing", "chance", "stage"]
+        )
+    for name, content in made.items():
+        content.to_csv(place / name, index=False)
+    hashes = {name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in made}
+    return results.Report(config, {"train": {"accuracy": 1.0}}, place, {}, hashes)
+
+
+@pytest.fixture
+def main(tmp_path: Path) -> list[results.Report]:
+    """Three MICC variants, the literal one no better than the baselines, which are all at chance."""
+    inputs = {"default": (0.0, 2), "product": (6.0, 1), "relevance": (6.0, 1)}  # strength, seed
+    made = [report(tmp_path, c, predictions(*inputs[c.variant]), pointing=0.8) for c in experiments.micc_main(DEMO)]
+    return made + [report(tmp_path, c, predictions(0.0, 2)) for c in experiments.baselines(DEMO)]
+
+
+def test_main_table_recomputes_every_score_from_predictions(main: list[results.Report]) -> None:
+    table = comparison.main_table(main)
+    assert len(table) == 2 * len(main) and list(table["split"].unique()) == ["dev", "test"]
+    assert table["model"].head(6).unique().tolist() == [
+        "MICC (literal)", "MICC (product input)", "MICC (relevance input)",
+    ]  # fmt: skip
+    frame = main[1].predictions().query("split == 'test'")
+    row = table[(table["variant"] == "product") & (table["split"] == "test")].iloc[0]
+    assert row["accuracy"] == pytest.approx(((frame["prob_rumor"] >= 0.5) == frame["label"]).mean())
+    assert (table["acc_low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["acc_high"]).all()
+    assert (table["primary"] == "accuracy").all() and (table["n"] == N).all() and (table["n_seeds"] == 1).all()
+
+
+def test_seeds_of_one_model_make_one_row(tmp_path: Path) -> None:
+    configs = [experiments.micc(DEMO, "demo-en", seed) for seed in (0, 1, 2)]
+    runs = [report(tmp_path, c, predictions(1.0, c.seed)) for c in configs]
+    row = comparison.main_table(runs, ["test"]).iloc[0]
+    each = [comparison.main_table([run], ["test"])["auc"].iloc[0] for run in runs]
+    assert row["n_seeds"] == 3 and row["auc"] == pytest.approx(np.mean(each))
+
+
+def test_on_twitter_every_picture_counts_once(tmp_path: Path) -> None:
+    """Nine posts of one picture, all wrong, weigh as much as one post that is right."""
+    laptop = dataclasses.replace(DEMO, profile="laptop", datasets=("twitter",), train="none")
+    label = [1] * 10 + [0] * 10
+    prob = [0.1] * 9 + [0.9] + [0.9] * 9 + [0.1]
+    groups = ["a"] * 9 + ["b"] + ["c"] * 9 + ["d"]
+    frame = pd.DataFrame({"row_key": [f"k{i}" for i in range(20)], "label": label, "prob_rumor": prob,
+                          "split": "test", "event": groups, "image_group": groups})  # fmt: skip
+    run = report(tmp_path, experiments.micc(laptop, "twitter"), frame)
+    row = comparison.main_table([run], ["test"]).iloc[0]
+    assert row["primary"] == "image-macro balanced accuracy"
+    assert row["primary_value"] == pytest.approx(0.5) and row["accuracy"] == pytest.approx(0.1)
+    assert np.isfinite(row["acc_low_event"])
+
+
+def test_bars_carry_the_intervals(main: list[results.Report]) -> None:
+    table = comparison.main_table(main[:1])
+    bars = comparison.bars(table, "test", ("primary_value", "auc"))
+    assert bars["metric"].tolist() == ["accuracy", "auc"] and bars[["low", "high"]].notna().all(axis=None)
+
+
+def test_auc_by_conflict_sets_each_kind_against_the_matching_posts(main: list[results.Report]) -> None:
+    frame = comparison.auc_by(main[1:2], "conflict")
+    assert set(frame["conflict"]) == {"colour", "place"}
+    assert (frame["n"] - frame["n_rumor"] == N / 2).all() and frame["n_rumor"].sum() == N / 2
+    assert comparison.auc_by(main[1:2], "distance").empty
+
+
+def test_the_rival_is_chosen_on_dev_and_the_difference_taken_on_test(tmp_path: Path) -> None:
+    good = predictions(6.0, 3)
+    dev_only = good.assign(prob_rumor=np.where(good["split"] == "dev", good["prob_rumor"], 1 - good["prob_rumor"]))
+    plans = {c.variant: c for c in experiments.baselines(DEMO)}
+    runs = [
+        report(tmp_path, experiments.micc(DEMO, "demo-en"), predictions(2.0, 4)),
+        report(tmp_path, plans["majority"], predictions(0.0, 5)),
+        report(tmp_path, plans["tfidf_lr"], dev_only),
+    ]
+    found = comparison.compare(runs, ("micc", "default"), verdicts.BASELINES).iloc[0]
+    assert found["rival"] == "TF-IDF + LR" and found["ours"] > found["theirs"]
+    assert found["difference"] == pytest.approx(found["ours"] - found["theirs"]) and found["p_holm"] < 0.05
+
+
+def test_gaps_are_printed_on_the_papers_corpus_only(main: list[results.Report], tmp_path: Path) -> None:
+    beside = comparison.against_reported(main, "m_e2")
+    assert (beside["verdict"] == "untestable here: other corpus").all() and beside["gap"].isna().all()
+    assert set(beside["our_metric"]) == {"accuracy", "f1_rumor", "f1_macro", "f1_weighted"}
+    paper = dataclasses.replace(DEMO, profile="paper", datasets=("weibo",), train="none")
+    run = report(tmp_path, experiments.micc(paper, "weibo"), predictions(0.0, 6).rename(columns={"post_id": "row_key"}))
+    same = comparison.against_reported([run], "m_e2").query("corpus == 'weibo' and metric == 'accuracy'").iloc[0]
+    assert same["gap"] == pytest.approx(same["ours"] - same["reported"]) and same["verdict"] == "not reproduced"
+    others = comparison.against_reported(main, "d_e1")
+    assert others.empty or set(others["verdict"]) == {"untestable here: not run"}
+
+
+def test_claims_name_their_numbers_and_know_when_nothing_can_be_said(main: list[results.Report]) -> None:
+    table = verdicts.claims(main, "MICC").set_index("claim")
+    assert set(table["verdict"]) <= {"reproduced", "not reproduced", "inconclusive", "untestable here"}
+    assert table.loc["the product input is ahead of the literal model", "verdict"] == "reproduced"
+    assert table.loc["MICC is ahead of every baseline", "verdict"] == "inconclusive"
+    assert table.loc["Top-K keeps the region the text speaks of", "verdict"] == "reproduced"
+    assert table.loc["MICC reaches 0.938", "verdict"] == "untestable here"
+    without_boxes = [
+        dataclasses.replace(r, hashes={k: v for k, v in r.hashes.items() if "extras" not in k}) for r in main
+    ]
+    silent = verdicts.claims(without_boxes, "MICC").set_index("claim")
+    assert silent.loc["Top-K keeps the region the text speaks of", "verdict"] == "untestable here"
+
+
+def test_bounds_call_a_leak_a_leak(tmp_path: Path) -> None:
+    fits = experiments.single_modality_fits(DEMO)
+    text, image = (next(c for c in fits if c.variant.startswith(name)) for name in ("text", "image"))
+    runs = [report(tmp_path, text, predictions(8.0)), report(tmp_path, image, predictions(0.0))]
+    runs.append(report(tmp_path, experiments.micc(DEMO, "demo-en"), predictions(8.0, 1)))
+    table = controls.bounds_table(runs).set_index("model")
+    assert "leak" in table.loc["trees on text, by heart", "reading"]
+    assert table.loc["trees on frozen image, by heart", "reading"] == "knows train by heart; not above its bound"
+    assert table.loc["MICC (literal)", "reading"] == "above both one-modality bounds"
+    assert table.loc["rule oracle", "bound"] == 1.0 and table.loc["MICC (literal)", "classifier_input"] == "concat"
+
+
+def test_pointing_is_empty_without_truth_boxes(main: list[results.Report]) -> None:
+    table = controls.pointing_table(main)
+    assert len(table) == 6 and table.loc[table["scale"] == "pooled", "low"].isna().all()
+    assert controls.pointing_table(main[3:]).empty
+
+
+def test_retrieval_stands_beside_chance(tmp_path: Path) -> None:
+    values = {"n_texts": 8, "n_images": 4, "t2i_median_rank": 2.0, "i2t_median_rank": 2.0}
+    values |= {f"{way}_recall_at_{k}": 0.5 for way in ("t2i", "i2t") for k in (1, 5)}
+    run = results.Report(experiments.sclip(DEMO, "en"), {"dev": {"en": values}}, tmp_path)
+    frame = controls.retrieval_frame([run])
+    assert frame.loc[frame["direction"] == "text to image", "chance"].tolist() == pytest.approx([1 / 4, 1.0])
+    either = 1 - 6 / 8  # one draw of 8 texts, 2 of them right
+    either_of_five = 1 - (6 * 5 * 4 * 3 * 2) / (8 * 7 * 6 * 5 * 4)
+    assert frame.loc[frame["direction"] == "image to text", "chance"].tolist() == pytest.approx(
+        [either, either_of_five]
+    )
+
+
+def test_corpus_counts_count_pictures_not_posts() -> None:
+    posts = pd.DataFrame({"text": ["a", "bb", "bb", "cccc"], "label": [0, 1, 1, 1], "split": "train", "event": "",
+                          "image": ["x", "y", "z", ""], "image_group": ["x", "y", "y", ""]})  # fmt: skip
+    frame = controls.corpus_counts(posts, "toy").set_index("label")
+    assert frame.loc[1, ["posts", "images", "without_image", "texts"]].tolist() == [3, 1, 1, 2]
+    assert frame.loc[1, "posts_per_image"] == 2 and frame.loc[1, "chars_median"] == 2
+
+
+def test_only_drawn_scenes_may_be_shown() -> None:
+    with pytest.raises(ValueError, match="only drawn scenes"):
+        controls.example_scenes(Corpus("twitter", pd.DataFrame(), None, ""), {})
+
+
+def test_every_stated_name_is_printed_once() -> None:
+    printed = [name for (model, _), name in comparison.NAMES.items() if model != "sclip"]
+    assert len(set(printed)) == len(printed)
+    second = experiments.micc(DEMO, "demo-en", corpus_seed=1)
+    assert comparison.corpus_name(second) == "demo-en (corpus 1)" and comparison.names(second) == "MICC (literal)"

@@ -1,0 +1,337 @@
+"""Readers on files in each published format, made here; counts on the real files where they are at hand."""
+
+import json
+import os
+
+import pytest
+from PIL import Image
+
+from rumorlib import config
+from rumorlib.data import corpora, posts, readers, splits
+from rumorlib.data.posts import PostsError
+
+
+def at(root):
+    return config.Settings("laptop", (), (0,), data_root=root)
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path, format="PNG")
+
+
+# --- manifests ------------------------------------------------------------------------------
+
+RECORDS = [
+    {"id": 7, "text": "a,b", "label": "fake", "img": "pictures/a.png", "domain": "flood"},
+    {"id": 8, "text": None, "label": 0, "img": "pictures/b.png", "domain": "flood"},
+    {"id": 9, "text": "c", "label": "non-rumor", "img": "pictures/gone.png", "domain": "fire"},
+    {"id": 10, "text": "d", "label": 1, "img": "", "domain": "fire"},
+]
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "csv"])
+def test_manifest(tmp_path, kind):
+    picture(tmp_path / "pictures" / "a.png")
+    picture(tmp_path / "pictures" / "b.png")
+    if kind == "csv":
+        lines = ["id,text,label,img,domain", '7,"a,b",fake,pictures/a.png,flood', "8,,0,pictures/b.png,flood"]
+        lines += ["9,c,non-rumor,pictures/gone.png,fire", "10,d,1,,fire", ""]
+        text = "\ufeff" + "\r\n".join(lines)
+    else:
+        text = json.dumps(RECORDS) if kind == "json" else "\n".join(map(json.dumps, RECORDS)) + "\n\n"
+    write(tmp_path / f"manifest.{kind}", text)
+    corpus = corpora.load("manifest", at(tmp_path))
+    assert corpus.posts["post_id"].tolist() == ["7", "8"]
+    assert corpus.posts["label"].tolist() == [1, 0]
+    assert corpus.posts["text"].tolist() == ["a,b", ""]
+    assert corpus.posts["event"].tolist() == ["flood", "flood"]
+    assert corpus.images.pixels(corpus.posts["image"][0], 4).shape == (4, 4, 3)
+    assert corpus.dropped[["post_id", "row", "reason"]].values.tolist() == [
+        ["9", 3, "image pictures/gone.png does not exist"],
+        ["10", 4, "no image"],
+    ]
+
+
+def test_manifest_of_texts_only(tmp_path):
+    path = write(tmp_path / "x.csv", "text,label,split\none,1,train\ntwo,0,val\nthree,0,train\n")
+    corpus = corpora.read_manifest(path)
+    assert corpus.images is None and corpus.dropped.empty
+    assert corpus.posts["post_id"].tolist() == ["1", "2", "3"]
+    assert corpus.posts["split"].tolist() == ["train", "dev", "train"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("m.csv", "id,text,label\n1,a,b,1\n", ["line 2", "4 cells below a header of 3", "quote"]),
+        ("m.csv", "id,text,label\n1,a\n", ["line 2", "2 cells"]),
+        ("m.csv", 'id,text,label\n1,"open,1\n', ["line 2", "quote"]),
+        ("m.csv", "id,text,label\n1,a,maybe\n", ["m.csv, row 1", "maybe"]),
+        ("m.csv", "id,text,label\n", ["no posts"]),
+        ("m.csv", "", ["m.csv is empty"]),
+        ("m.csv", "id,image\n1,2\n", ["column text, label is missing (found: post_id, image)"]),
+        ("m.csv", "id,post_id,img,image_path,text,label\n1,2,a,b,c,1\n", ["more than one column could be image"]),
+        ("m.jsonl", '{"text": "a", "label": 1}\n{"text": \n', ["line 2", "not JSON"]),
+        ("m.json", '[{"text": "a"},\n oops]', ["line 2", "not JSON"]),
+        ("m.json", '{"text": "a"}', ["expected a list of objects"]),
+        ("m.json", '[{"text": "a", "label": true}]', ["row 1", "write 1 or 0"]),
+        ("m.json", '[{"id": 1.5, "text": "a", "label": 1}]', ["row 1", "float"]),
+        ("m.txt", "", ["a manifest is a .csv, .json or .jsonl file"]),
+        ("m.csv", "text,label,image\na,1,x.png\nb,0,y.png\n", ["none of 2 pictures exists"]),
+    ],
+)
+def test_manifest_errors(tmp_path, name, text, words):
+    with pytest.raises(PostsError) as error:
+        corpora.read_manifest(write(tmp_path / name, text))
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_missing_and_misencoded_files(tmp_path):
+    for name in ("m.csv", "m.json"):
+        with pytest.raises(PostsError, match="does not exist"):
+            corpora.read_manifest(tmp_path / name)
+        (tmp_path / name).write_bytes("text,label\nпривет,1\n".encode("cp1251"))
+        with pytest.raises(PostsError, match="not UTF-8"):
+            corpora.read_manifest(tmp_path / name)
+
+
+# --- the corpora ----------------------------------------------------------------------------
+
+
+def test_unknown_names_and_absent_folders(tmp_path):
+    with pytest.raises(PostsError, match="no corpus called 'twiter'; there are demo-en"):
+        corpora.load("twiter", at(tmp_path))
+    with pytest.raises(PostsError, match="no corpus called 'coco'"):
+        corpora.load_captions("coco", at(tmp_path))
+    with pytest.raises(PostsError, match="put the twitter files there"):
+        corpora.load("twitter", at(tmp_path))
+    with pytest.raises(PostsError, match=r"manifest\.jsonl lies in"):
+        corpora.load("manifest", at(tmp_path))
+
+
+def test_twitter(tmp_path):
+    lines = ["id,text,label,split,event,image,lang,created_at"]
+    for i in range(8):
+        split, k = "train" if i < 6 else "test", i // 2
+        lines.append(f"{i},Look @a{i} http://t.co/{i} {k},{k % 2},{split},storm,images/p{k}.jpg,en,x")
+    write(tmp_path / "twitter_mediaeval2016" / "posts.csv", "\n".join(lines) + "\n")
+    for name in ("p0", "p1", "p3"):
+        picture(tmp_path / "twitter_mediaeval2016" / "images" / f"{name}.jpg")
+    corpus = corpora.load("twitter", at(tmp_path))
+    assert corpus.posts["post_id"].tolist() == ["0", "1", "2", "3", "6", "7"]
+    assert corpus.posts["text_group"].unique().tolist() == ["look 0", "look 1", "look 3"]
+    assert corpus.posts["image_group"].equals(corpus.posts["image"])
+    assert (corpus.posts["weight"] == 0.5).all()
+    assert corpus.dropped["post_id"].tolist() == ["4", "5"]
+    assert "fake" in corpus.label_means
+    write(tmp_path / "twitter_mediaeval2016" / "posts.csv", "id,text,label\n1,a,1\n")
+    with pytest.raises(PostsError, match="column split, event, image, language, created_at is missing"):
+        corpora.load("twitter", at(tmp_path))
+
+
+def weibo_record(post_id, urls, text, date="1444444444444"):
+    fields = [post_id, "name", "http://t/u", "null", date, "true", "1", "2", "3", "9", "0", "1", "2", "3", "phone"]
+    return "|".join(fields) + "\n" + "|".join([*urls, "null"]) + "\n" + text
+
+
+def weibo(root):
+    folder = root / "weibo_jin2017"
+    long = "一名男子今天上午在火车站附近被人发现"
+    files = {
+        "train_rumor": [("0000000000000001", ["http://w/large/ABC.jpg?version=2"], long), ("2", [], "")],
+        "train_nonrumor": [
+            ("3", ["http://w/x/d.gif", "http://w/x/e.jpg"], "短"),
+            ("4", ["http://w/f.jpg"], "另\u2028行"),
+        ],
+        "test_rumor": [("5", ["http://w/g.jpg"], "测试\r")],
+        "test_nonrumor": [("6", ["http://w/h.jpg", "http://w/i.jpg"], long + "！")],
+    }
+    for name, records in files.items():
+        text = "\n".join(weibo_record(*record) for record in records)
+        write(
+            folder / f"{name}.txt", ("\ufeff" if name == "test_rumor" else "") + text + ("\n" if "test" in name else "")
+        )
+    return folder
+
+
+def test_weibo_texts(tmp_path):
+    weibo(tmp_path)
+    corpus = corpora.load("weibo-text", at(tmp_path))
+    table = corpus.posts.set_index("post_id")
+    assert table.index.tolist() == ["0000000000000001", "2", "3", "4", "5", "6"]
+    assert table["label"].tolist() == [1, 1, 0, 0, 1, 0]
+    assert table["split"].tolist() == ["train"] * 4 + ["test"] * 2
+    assert table["text"].tolist()[1:5] == ["", "短", "另\u2028行", "测试"]
+    assert table["image_group"].tolist() == ["abc", "", "d", "f", "g", "h"]
+    assert (table["image"] == "").all() and corpus.images is None
+    assert table["text_group"]["0000000000000001"] == table["text_group"]["6"] != ""
+    assert (table["language"] == "zh").all()
+    assert "name" not in table.columns
+
+
+def test_weibo_with_pictures(tmp_path):
+    folder = weibo(tmp_path)
+    for name in ("rumor_images/abc", "rumor_images/g.jpg", "nonrumor_images/E.gif", "nonrumor_images/._h.jpg"):
+        picture(folder / name)
+    corpus = corpora.load("weibo", at(tmp_path))
+    assert corpus.posts["image"].tolist() == ["rumor_images/abc", "nonrumor_images/E.gif", "rumor_images/g.jpg"]
+    assert corpus.dropped["post_id"].tolist() == ["2", "4", "6"]
+    assert corpus.dropped["reason"].tolist() == ["no image", "image f does not exist", "image h does not exist"]
+    assert corpus.images.pixels("rumor_images/abc", 4).shape == (4, 4, 3)
+
+
+def test_weibo_out_of_step(tmp_path):
+    folder = weibo(tmp_path)
+    good = weibo_record("1", ["http://w/a.jpg"], "x")
+    write(folder / "train_rumor.txt", good + "\nextra\n" + good + "\n")
+    with pytest.raises(PostsError, match=r"train_rumor\.txt, line 4: expected a record of three lines"):
+        corpora.load("weibo-text", at(tmp_path))
+    (folder / "train_rumor.txt").unlink()
+    with pytest.raises(PostsError, match=r"train_rumor\.txt does not exist"):
+        corpora.load("weibo-text", at(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("http://ww1.sinaimg.cn/large/6A.jpg?version=1", "6a"),
+        ("6a", "6a"),
+        ("x/y.z.GIF", "y.z"),
+        (" a copy.jpg ", "a copy"),
+    ],
+)
+def test_image_key(url, key):
+    assert readers.image_key(url) == key
+
+
+def test_pheme(tmp_path):
+    lines = ["id,text,label,veracity,event,created_at,has_media,n_reactions", "552,One,0,,ferguson,Wed,0,3"]
+    lines += ["553,Two,1,false,gurlitt,Wed,1,4", ""]
+    write(tmp_path / "pheme_text" / "posts.csv", "\n".join(lines))
+    corpus = corpora.load("pheme-text", at(tmp_path))
+    assert corpus.posts[["post_id", "label", "split", "event"]].values.tolist() == [
+        ["552", 0, "", "ferguson"],
+        ["553", 1, "", "gurlitt"],
+    ]
+    assert "veracity" not in corpus.posts.columns
+
+
+def captions(root, rows, language="en"):
+    for key in {row.split(",")[0] for row in rows} - {"images/gone.jpg"}:
+        picture(root / "flickr8k" / key)
+    write(root / "flickr8k" / f"captions_{language}.csv", "\n".join(["image,caption_id,caption,split", *rows, ""]))
+
+
+def test_captions(tmp_path):
+    captions(
+        tmp_path,
+        [
+            "images/a.jpg,1,second ,train",
+            "images/a.jpg,0,first,train",
+            "images/b.jpg,0,third,val",
+            "images/c.jpg,0, ,test",
+            "images/gone.jpg,0,lost,test",
+            "images/d.jpg,0,left,unassigned",
+        ],
+    )
+    corpus = corpora.load_captions("flickr8k-en", at(tmp_path))
+    assert corpus.captions.values.tolist() == [
+        ["images/a.jpg", 0, "first", "train", "en"],
+        ["images/a.jpg", 1, "second", "train", "en"],
+        ["images/b.jpg", 0, "third", "dev", "en"],
+        ["images/d.jpg", 0, "left", "unassigned", "en"],
+    ]
+    assert corpus.dropped[["post_id", "row", "reason"]].values.tolist() == [
+        ["images/c.jpg#0", 4, "empty caption"],
+        ["images/gone.jpg#0", 5, "image images/gone.jpg does not exist"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["images/a.jpg,x,one,train"], "row 1: caption_id 'x' is no whole number"),
+        (["images/a.jpg,0,one,train", "images/a.jpg,0,two,train"], "row 2: image and caption_id repeat"),
+        (["images/a.jpg,0,one,train", "images/a.jpg,1,two,test"], "images/a.jpg stands in two splits"),
+        (["images/gone.jpg,0,one,train"], "none of its pictures exists"),
+    ],
+)
+def test_caption_errors(tmp_path, rows, message):
+    captions(tmp_path, rows)
+    with pytest.raises(PostsError, match=message):
+        corpora.load_captions("flickr8k-en", at(tmp_path))
+
+
+# --- the real files -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def real():
+    if not os.environ.get("RUMORLIB_DATA"):
+        pytest.skip("RUMORLIB_DATA is not set")
+    return at(None)
+
+
+def counts(table):
+    return table.groupby(["split", "label"]).size().to_dict()
+
+
+@pytest.mark.real_data
+def test_real_twitter(real):
+    corpus = corpora.load("twitter", real)
+    assert len(corpus.posts) == 14881 and corpus.dropped.empty
+    assert corpus.posts["image"].nunique() == 484
+    assert counts(corpus.posts) == {("train", 1): 7557, ("train", 0): 6207, ("test", 1): 643, ("test", 0): 474}
+    dev = splits.add_dev("twitter", corpus.posts)
+    found = splits.crossings(dev).set_index("kind")["crossing"]
+    assert found.to_dict() == {"image_group": 0, "text_group": 0, "event": 1}  # Sandy
+    folds = splits.twitter_folds(corpus.posts)
+    train = corpus.posts[folds >= 0].assign(fold=folds)
+    images = train.groupby(["fold", "label"])["image"].nunique()
+    assert images.between(35, 41).all()
+    assert corpus.images.pixels(corpus.posts["image"][0], 32).shape == (32, 32, 3)
+
+
+@pytest.mark.real_data
+def test_real_weibo(real):
+    corpus = corpora.load("weibo-text", real)
+    assert len(corpus.posts) == 9527
+    assert counts(corpus.posts) == {("train", 0): 3783, ("train", 1): 3748, ("test", 0): 996, ("test", 1): 1000}
+    assert ((corpus.posts["text"].str.strip() == "") & (corpus.posts["label"] == 1)).sum() == 116
+    assert (corpus.posts["text"].str.strip() == "").sum() == 116
+    dev = splits.add_dev("weibo-text", corpus.posts)
+    assert splits.crossings(dev)["crossing"].sum() == 0
+    assert 740 <= (dev["split"] == "dev").sum() <= 760
+
+
+@pytest.mark.real_data
+def test_real_pheme(real):
+    corpus = corpora.load("pheme-text", real)
+    assert len(corpus.posts) == 6425
+    assert corpus.posts["label"].sum() == 2402
+    assert corpus.posts["event"].nunique() == 9
+    for event in splits.PHEME_DEV:
+        fold = splits.pheme_fold(corpus.posts, event)
+        assert splits.crossings(fold)["crossing"].sum() == 0
+        assert (fold["split"] == "unassigned").sum() == 0
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_real_captions(real, language):
+    corpus = corpora.load_captions(f"flickr8k-{language}", real)
+    assert len(corpus.captions) == 40455 and corpus.dropped.empty
+    images = corpus.captions.groupby("split")["image"].nunique().to_dict()
+    assert images == {"train": 6000, "dev": 1000, "test": 1000, "unassigned": 91}
+
+
+def test_loaders_say_what_their_label_means():
+    assert {name.split("-")[0] for name in corpora.LOADERS} - {"demo"} <= set(corpora.LABEL_MEANS)
+    assert posts.no_drops().columns.tolist() == list(posts.DROPPED_COLUMNS)

@@ -1,0 +1,241 @@
+"""Which runs there are: a variant changes what its name says, profiles share the algorithm, folders never collide."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rumorlib import config as cfg
+from rumorlib import experiments, files
+
+LISTS = {
+    "micc_main": experiments.micc_main,
+    "micc_ablations": experiments.micc_ablations,
+    "micc_top_k": experiments.micc_top_k,
+    "micc_fusion_weight": experiments.micc_fusion_weight,
+    "micc_receptive_fields": experiments.micc_receptive_fields,
+    "micc_grid": experiments.micc_grid,
+    "dmfl_main": experiments.dmfl_main,
+    "dmfl_ablations": experiments.dmfl_ablations,
+    "dmfl_lambda_c": lambda settings: experiments.dmfl_loss_weights(settings, "lambda_c"),
+    "dmfl_lambda_a": lambda settings: experiments.dmfl_loss_weights(settings, "lambda_a"),
+    "dmfl_heads": experiments.dmfl_heads,
+    "dmfl_heatmaps": experiments.dmfl_heatmaps,
+    "baselines": experiments.baselines,
+    "single_modality_fits": experiments.single_modality_fits,
+    "second_corpus": experiments.second_corpus,
+}
+SWEEPS = {
+    "micc_top_k": {"detector.top_k"},
+    "micc_fusion_weight": {"detector.fusion_weight"},
+    "micc_receptive_fields": {"stage1.sclip.vision.receptive_fields"},
+    "micc_grid": {"detector.top_k", "detector.fusion_weight"},
+    "dmfl_lambda_c": {"detector.lambda_c"},
+    "dmfl_lambda_a": {"detector.lambda_a"},
+    "dmfl_heads": {"detector.n_heads"},
+    "dmfl_heatmaps": {"train.epochs", "train.patience", "train.record_epochs"},
+}
+VARIANTS = {  # what each ablation may change, and must
+    "product": {"detector.classifier_input"},
+    "relevance": {"detector.classifier_input"},
+    "A-gamma": {"detector.alignment"},
+    "A-delta": {"detector.alignment"},
+    "Ms-alpha": {"detector.fusion"},
+    "Ms-beta": {"detector.fusion"},
+    "fields-": {"stage1.sclip.vision.receptive_fields"},
+    "TB": {"detector.parts", "detector.alignment"},
+    "TL": {"detector.parts"},
+    "A": {"detector.alignment"},
+    "ATT": {"detector.fusion"},
+    "TCNN": {"detector.parts", "detector.alignment"},
+    "TTRAS": {"detector.parts", "detector.alignment"},
+    "I": {"detector.parts", "detector.alignment"},
+}
+NAMES = {"variant", "stage1.variant"}  # a name is no setting
+
+
+def settings(profile: str = "demo", grid: str = "reduced", datasets: list[str] | None = None) -> cfg.Settings:
+    return cfg.resolve(profile, datasets, train="none", grid=grid)
+
+
+def leaves(config: Any) -> dict[str, Any]:
+    return files.flatten(cfg.as_dict(config))
+
+
+def differences(one: Any, other: Any) -> set[str]:
+    a, b = leaves(one), leaves(other)
+    return {name for name in a | b if a.get(name, "absent") != b.get(name, "absent")}
+
+
+def default_of(config: cfg.RunConfig, given: cfg.Settings) -> cfg.RunConfig:
+    make = {"micc": experiments.micc, "dmfl": experiments.dmfl}[config.model]
+    return make(given, config.dataset, config.seed)
+
+
+# --- a variant is one change ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", cfg.PROFILES)
+@pytest.mark.parametrize("name", ["micc_main", "micc_ablations", "dmfl_ablations"])
+def test_a_variant_differs_in_what_it_is_named_after(name: str, profile: str) -> None:
+    given = settings(profile)
+    for config in LISTS[name](given):
+        if config.variant != "default":
+            known = "fields-" if config.variant.startswith("fields-") else config.variant
+            assert differences(config, default_of(config, given)) - NAMES == VARIANTS[known], config.path
+
+
+@pytest.mark.parametrize("profile", cfg.PROFILES)
+@pytest.mark.parametrize("grid", cfg.GRIDS)
+@pytest.mark.parametrize("name", sorted(SWEEPS))
+def test_a_sweep_differs_in_what_it_sweeps(name: str, grid: str, profile: str) -> None:
+    given = settings(profile, grid)
+    for config in LISTS[name](given):
+        changed = differences(config, default_of(config, given)) - NAMES
+        assert changed <= SWEEPS[name], f"{config.path} also changes {changed - SWEEPS[name]}"
+
+
+@pytest.mark.parametrize("grid", cfg.GRIDS)
+@pytest.mark.parametrize(
+    "name",
+    ["micc_top_k", "micc_fusion_weight", "micc_receptive_fields", "dmfl_lambda_c", "dmfl_lambda_a", "dmfl_heads"],
+)
+def test_a_sweep_contains_the_default_run(name: str, grid: str) -> None:
+    given = settings("demo", grid)
+    runs = LISTS[name](given)
+    main = experiments.micc_main(given) if name.startswith("micc") else experiments.dmfl_main(given)
+    swept = {config.dataset for config in runs}
+    defaults = {config for config in main if config.variant == "default" and config.dataset in swept}
+    assert {config for config in runs if config.variant == "default"} == defaults
+    assert swept == set(experiments.swept(given)) and len(runs) > len(defaults)
+
+
+def test_the_full_grid_holds_the_papers_points() -> None:
+    given = settings("demo", "full", ["demo-en"])
+    detectors = {name: [config.detector for config in LISTS[name](given)] for name in SWEEPS}
+    assert {d.top_k for d in detectors["micc_top_k"]} == {1, 2, 4, 8}
+    assert {0.65, 0.7} <= {d.fusion_weight for d in detectors["micc_fusion_weight"]}
+    assert {d.n_heads for d in detectors["dmfl_heads"]} == {2, 4, 6, 8, 10}
+    assert {1.2, 1.8} <= {d.lambda_c for d in detectors["dmfl_lambda_c"]}
+    assert 2.4 in {d.lambda_a for d in detectors["dmfl_lambda_a"]}
+    assert len({c.stage1.sclip.vision.receptive_fields for c in LISTS["micc_receptive_fields"](given)}) == 5
+
+
+# --- profiles ---------------------------------------------------------------------------------------
+
+SIZES = {  # sizes, data, encoders and length of training; nothing else may depend on the profile
+    "profile", "dataset", "language", "seed",
+    "train.epochs", "train.batch_size", "train.lr", "train.tower_lr_scale", "train.patience",
+    "train.optimizer", "train.weight_decay", "train.bf16", "train.captions_per_image",
+    "sclip.texts", "sclip.d_joint", "sclip.dropout",
+    "sclip.vision.kind", "sclip.vision.weights", "sclip.vision.image_size_px", "sclip.vision.receptive_fields",
+    "sclip.vision.width", "sclip.vision.depth", "sclip.vision.n_heads",
+    "detector.width", "detector.freeze",
+    "detector.d_model", "detector.d_head", "detector.dropout",
+    "detector.logic_width", "detector.logic_depth", "detector.logic_heads",
+    "detector.word2vec.d_word", "detector.word2vec.epochs", "detector.word2vec.max_length",
+}  # fmt: skip
+ENGLISH = {"demo": "demo-en", "laptop": "photo-en", "paper": "pheme"}
+
+
+@pytest.mark.parametrize("make", [experiments.micc, experiments.dmfl], ids=["micc", "dmfl"])
+@pytest.mark.parametrize("profile", ["demo", "laptop"])
+def test_profiles_share_the_algorithm(profile: str, make: Any) -> None:
+    here, paper = (make(settings(p), ENGLISH[p]) for p in (profile, "paper"))
+    changed = {name.removeprefix("stage1.") for name in differences(here, paper)} - NAMES
+    assert changed <= SIZES, f"the profile also decides {sorted(changed - SIZES)}"
+
+
+@pytest.mark.parametrize("profile", cfg.PROFILES)
+def test_the_papers_values_are_the_defaults(profile: str) -> None:
+    given = settings(profile)
+    for dataset in given.datasets:
+        micc, dmfl = experiments.micc(given, dataset).detector, experiments.dmfl(given, dataset).detector
+        assert (micc.top_k, micc.fusion_weight, dmfl.n_heads, dmfl.lambda_a) == (2, 0.65, 8, 2.4)
+        assert dmfl.lambda_c == (1.2 if dataset == "weibo" else 1.8)
+        assert experiments.micc(given, dataset).stage1.sclip.vision.receptive_fields == experiments.fields(
+            given, 32, 64
+        )
+
+
+# --- folders and hashes -----------------------------------------------------------------------------
+
+
+def every_run(profile: str, grid: str) -> Iterator[cfg.RunConfig]:
+    for make in LISTS.values():
+        for config in make(settings(profile, grid)):
+            yield config
+            if config.stage1:
+                yield config.stage1
+
+
+@pytest.mark.parametrize("grid", cfg.GRIDS)
+@pytest.mark.parametrize("profile", cfg.PROFILES)
+def test_one_folder_holds_one_config(profile: str, grid: str) -> None:
+    folders: dict[str, cfg.RunConfig] = {}
+    for config in every_run(profile, grid):
+        first = folders.setdefault(config.path.as_posix().lower(), config)  # some file systems ignore case
+        assert first == config, f"{config.path}: two configs, differing in {differences(first, config)}"
+
+
+def changed_once(config: Any) -> Iterator[tuple[str, Any]]:
+    """Every field of a (nested) config, changed to another valid value."""
+    others = {
+        str: lambda v: f"{v}x", bool: lambda v: not v, int: lambda v: 2 * v or 7, float: lambda v: v * 0.5 + 0.01,
+        type(None): lambda v: 7, tuple: lambda v: (*v, 96) if not v or isinstance(v[0], int) else v[:0],
+    }  # fmt: skip
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            for name, inner in changed_once(value):
+                yield f"{field.name}.{name}", dataclasses.replace(config, **{field.name: inner})
+        else:
+            change = "paper" if field.name == "profile" else others[type(value)](value)
+            yield field.name, dataclasses.replace(config, **{field.name: change})
+
+
+@pytest.mark.parametrize("make", [experiments.micc, experiments.dmfl], ids=["micc", "dmfl"])
+def test_the_hash_changes_with_every_field(make: Any) -> None:
+    config = make(settings(), "demo-en")
+    hashes = {"nothing": cfg.config_hash(config)}
+    for name, other in changed_once(config):
+        hashes[name] = cfg.config_hash(other)
+    assert len(hashes) > 40
+    assert len(set(hashes.values())) == len(hashes)
+
+
+def test_the_hash_does_not_depend_on_who_made_the_config() -> None:
+    one, other = experiments.micc(settings(), "demo-en"), experiments.micc(settings(grid="full"), "demo-en")
+    assert one == other and cfg.config_hash(one) == cfg.config_hash(other)
+
+
+# --- notebooks ----------------------------------------------------------------------------------------
+
+
+def test_the_default_settings_are_demo() -> None:
+    given = cfg.resolve()
+    assert (given.profile, given.datasets, given.seeds) == ("demo", ("demo-en", "demo-zh"), (0,))
+    assert (given.train, given.grid, given.data_root) == ("missing", "reduced", None)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((cfg.PROJECT_ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem
+)  # fmt: skip
+def test_notebooks_take_their_runs_from_experiments(path: Any) -> None:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    trees = [ast.parse("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+    named = {
+        (node.value.id, node.attr)
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    assert ("config", "resolve") in named
+    assert not [attr for module, attr in named if module == "experiments" and not hasattr(experiments, attr)]
+    made = {attr for module, attr in named if module == "config" and attr == "RunConfig"}
+    assert not made, f"{path.name} builds runs of its own"

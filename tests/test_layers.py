@@ -1,0 +1,166 @@
+"""The package's shape: each module imports only from its left, the core needs few libraries, nothing unsafe is used."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rumorlib import config as cfg
+
+PACKAGE = cfg.PROJECT_ROOT / "rumorlib"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+# Left to right; a module may import from its own group only inside a package (data/, encoders/, models/).
+LAYERS = (
+    ("config",), ("profiles",), ("files", "parameters"), ("data",), ("encoders",), ("models",), ("training",),
+    ("evaluation",), ("statistics",), ("audit",), ("inputs",), ("evidence",), ("run",), ("experiments",), ("runs",),
+    ("tables",), ("results",), ("comparison",), ("controls", "sweeps"), ("costs", "maps", "verdicts"), ("look",),
+    ("pictures", "plots"), ("execute", "readme"), ("__main__",),
+)  # fmt: skip
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+PACKAGES = ("data", "encoders", "models")
+LONGEST_MODULE, LONGEST_FUNCTION = 300, 40  # lines; functions without their docstring
+ONE_PLACE = {"config.py"}  # every setting of every run stands in one file, however long
+OPTIONAL = ("gensim", "seaborn", "jupyterlab", "ipykernel", "IPython", "papermill", "nbformat", "nbval", "nbclient")
+
+
+def layer(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """First name below rumorlib of every import, wherever in the file it stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "rumorlib":
+            parts = (node.module or "").split(".")
+            yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("rumorlib."))
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def names(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=names)
+def test_a_module_imports_only_from_its_left(path: Path) -> None:
+    own = layer(path)
+    if own == "__init__":
+        assert not list(imported(parse(path)))
+        return
+    assert own in RANK, f"{names(path)}: give it a place in LAYERS"
+    for name in imported(parse(path)):
+        inside = name == own and own in PACKAGES
+        assert inside or RANK[name] < RANK[own], f"{names(path)} imports {name}, which is not on its left"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=names)
+def test_no_relative_or_star_import_and_no_catch_all_module(path: Path) -> None:
+    assert path.stem not in ("utils", "util", "helpers", "common", "misc")
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.names[0].name != "*", f"{names(path)}:{node.lineno}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=names)
+def test_sizes(path: Path) -> None:
+    if path.name not in ONE_PLACE:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+    for node in ast.walk(parse(path)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+            length = node.end_lineno - first.lineno + 1
+            assert length <= LONGEST_FUNCTION, f"{names(path)}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=names)
+def test_public_functions_say_what_they_do(path: Path) -> None:
+    if not path.read_text(encoding="utf-8").strip():  # an empty __init__.py
+        return
+    bare = [n.name for n in parse(path).body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_"
+            and not ast.get_docstring(n)]  # fmt: skip
+    assert not bare and ast.get_docstring(parse(path)), f"{names(path)}: no docstring for {', '.join(bare) or 'it'}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=names)
+def test_nothing_can_run_code_from_a_data_file(path: Path) -> None:
+    for node in ast.walk(parse(path)):
+        where = f"{names(path)}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Import):
+            assert not {a.name.split(".")[0] for a in node.names} & {"pickle", "joblib", "dill", "shelve"}, where
+        elif isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] not in {"pickle", "joblib", "dill", "shelve"}, where
+        elif isinstance(node, ast.keyword):
+            value = node.value.value if isinstance(node.value, ast.Constant) else None
+            assert (node.arg, value) not in {
+                ("weights_only", False), ("allow_pickle", True), ("trust_remote_code", True), ("shell", True)
+            }, where  # fmt: skip
+        elif isinstance(node, ast.Attribute):
+            assert node.attr not in {"read_pickle", "to_pickle", "LOAD_TRUNCATED_IMAGES", "unsafe_load"}, where
+        elif isinstance(node, ast.Name):
+            assert node.id not in {"eval", "exec"}, where
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], cwd=cfg.PROJECT_ROOT, capture_output=True, text=True)
+
+
+def test_the_first_imports_are_light() -> None:
+    heavy = "{'torch', 'pandas', 'numpy', 'sklearn', 'transformers', 'matplotlib'}"
+    done = python(f"import sys, rumorlib, rumorlib.config; print(sorted({heavy} & set(sys.modules)))")
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_every_module_imports_without_the_optional_libraries() -> None:
+    modules = [f"rumorlib.{names(p)[:-3].replace('/', '.')}" for p in MODULES if "__" not in p.name]
+    code = f"""
+import importlib, sys
+blocked = {OPTIONAL!r}
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocker())
+for name in {modules!r}:
+    importlib.import_module(name)
+late = [name for name in ("torchvision", "transformers", "matplotlib.pyplot") if name in sys.modules]
+assert not late, f"imported at import time: {{late}}"
+"""
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def tracked_texts() -> list[Path]:
+    """Text files that are in git or would be."""
+    command = ["git", "-C", str(cfg.PROJECT_ROOT), "ls-files", "-co", "--exclude-standard"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    paths = [cfg.PROJECT_ROOT / line for line in done.stdout.splitlines()]
+    return [path for path in paths if path.is_file() and path.suffix not in (".png", ".gz", ".jpg", ".pdf")]
+
+
+def test_no_path_of_somebodys_machine() -> None:
+    folders = "|".join(("work", "root", "home", "Users", "mnt", "opt", "tmp"))
+    pattern = re.compile(rf"(?<![\w.<>~*)\]}}-])/(?:{folders})/|\b[A-Z]:\\\\?[A-Za-z]")
+    found = [
+        f"{path.relative_to(cfg.PROJECT_ROOT)}:{number}: {line.strip()[:100]}"
+        for path in tracked_texts()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_no_secret() -> None:
+    pattern = re.compile(r"(gh[pousr]_\w{30}|AKIA\w{16}|-----BEGIN [A-Z ]*PRIVATE KEY|hf_\w{30}|sk-\w{30})")
+    assert not [path for path in tracked_texts() if pattern.search(path.read_text(encoding="utf-8"))]

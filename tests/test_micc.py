@@ -1,0 +1,207 @@
+"""MICC's claims and what its fusion discards: Top-K, limits of lambda, ablations that remove what they say."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rumorlib.config import MICCConfig, SCLIPConfig, TextConfig, VisionConfig
+from rumorlib.data.batches import Batch
+from rumorlib.encoders.sclip import SCLIP
+from rumorlib.models.micc import MICC, ScaleAwareFusion, select_top_k
+
+N_PATCHES = [16, 4]  # 32 px, receptive fields 8 and 16
+D = 16
+
+
+def new_sclip() -> SCLIP:
+    torch.manual_seed(0)
+    text = TextConfig(max_length=8, width=16, depth=1, n_heads=2)
+    vision = VisionConfig(image_size_px=32, receptive_fields=(8, 16), width=16, depth=1, n_heads=2)
+    return SCLIP(SCLIPConfig((("en", text), ("zh", text)), vision, d_joint=D, dropout=0.0), {"en": 20, "zh": 20})
+
+
+def new_micc(**changes) -> MICC:
+    sclip = new_sclip()
+    torch.manual_seed(1)
+    return MICC(MICCConfig(width=8, dropout=0.0, freeze="nothing", **changes), sclip, "en")
+
+
+def new_batch(n: int = 8, images: torch.Tensor | None = None) -> Batch:
+    g = torch.Generator().manual_seed(2)
+    ids = torch.randint(4, 20, (n, 6), generator=g)
+    pixels = torch.randint(0, 256, (n, 3, 32, 32), generator=g, dtype=torch.uint8)
+    label = torch.arange(n).remainder(2).float()
+    shown = pixels if images is None else images
+    return Batch(ids, torch.ones_like(ids, dtype=torch.bool), None, shown, label, torch.ones(n), torch.arange(n))
+
+
+# --- Top-K (M9) -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(k=st.integers(1, 20), seed=st.integers(0, 1000))
+def test_top_k_keeps_the_most_relevant_of_each_scale(k: int, seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    relevance, patches = torch.rand(3, 20, generator=g), torch.rand(3, 20, D, generator=g)
+    kept = select_top_k(relevance, patches, N_PATCHES, k)
+    start, column = 0, 0
+    for n in N_PATCHES:
+        size = min(k, n)
+        expected = relevance[:, start : start + n].sort(descending=True).values[:, :size]
+        torch.testing.assert_close(kept.relevance[:, column : column + size], expected)
+        assert (kept.indices[:, column : column + size] // 1 >= start).all()
+        start, column = start + n, column + size
+    torch.testing.assert_close(kept.patches, patches[torch.arange(3)[:, None], kept.indices])
+
+
+def test_k_of_all_patches_is_no_selection() -> None:
+    everything, nothing_removed = new_micc(top_k=16), new_micc(top_k=100)
+    batch = new_batch()
+    torch.testing.assert_close(everything(batch).logit, nothing_removed(batch).logit)
+    assert everything(batch).indices.shape[1] == sum(N_PATCHES)
+
+
+@pytest.mark.parametrize("k, n_patches", [(0, N_PATCHES), (2, [16, 5])])
+def test_wrong_k_or_shapes_are_refused(k: int, n_patches: list[int]) -> None:
+    with pytest.raises(ValueError, match="patches"):
+        select_top_k(torch.rand(2, 20), torch.rand(2, 20, D), n_patches, k)
+
+
+# --- fusion (Eqs 23-25) -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("constant", [-0.7, 0.3, 5.0])
+def test_a_constant_added_to_every_relevance_changes_nothing(constant: float) -> None:
+    """Choice C5: how relevant the best patch is, the mismatch signal itself, never reaches the literal classifier."""
+    fuse = ScaleAwareFusion(D, 8, fusion_weight=0.65)
+    patches, relevance = torch.randn(5, 4, D), torch.rand(5, 4)
+    image, weights = fuse(patches, relevance)
+    shifted_image, shifted_weights = fuse(patches, relevance + constant)
+    torch.testing.assert_close(shifted_image, image)
+    torch.testing.assert_close(shifted_weights, weights)
+
+
+def test_limits_of_lambda() -> None:
+    patches, relevance = torch.randn(5, 4, D), torch.rand(5, 4)
+    semantic_only = ScaleAwareFusion(D, 8, fusion_weight=1.0)
+    torch.testing.assert_close(semantic_only(patches, relevance)[1], semantic_only(patches, None)[1])
+    relevance_only = ScaleAwareFusion(D, 8, fusion_weight=0.0)
+    torch.testing.assert_close(relevance_only(patches, relevance)[1], relevance.softmax(-1))
+
+
+def test_fusion_weights_sum_to_one_over_all_scales() -> None:
+    weights = new_micc()(new_batch()).weights
+    assert weights.shape == (8, 4)  # two per scale, jointly (choice C8)
+    torch.testing.assert_close(weights.sum(1), torch.ones(8))
+
+
+def test_relevance_input_hands_the_level_over() -> None:
+    """The fix sees what the literal model cannot: classifier inputs differ when every relevance shifts."""
+    text, image, relevance = torch.randn(3, D), torch.randn(3, D), torch.rand(3, 20)
+    literal, fixed = new_micc(), new_micc(classifier_input="relevance")
+    shifted = relevance + 0.2
+    assert torch.equal(
+        literal._classifier_input(text, image, relevance), literal._classifier_input(text, image, shifted)
+    )
+    assert not torch.equal(
+        fixed._classifier_input(text, image, relevance), fixed._classifier_input(text, image, shifted)
+    )
+
+
+# --- variants -----------------------------------------------------------------------------------------
+
+
+def trainable(model: MICC) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(p.shape) for name, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("changes, gone, classifier_width", [
+    ({"alignment": "all_patches"}, set(), 2 * D),
+    ({"alignment": "global"}, set(), 2 * D),
+    ({"fusion": "mean"}, {"fuse"}, 2 * D),
+    ({"fusion": "concat"}, {"fuse"}, D + 4 * D),
+    ({"classifier_input": "product"}, set(), 4 * D),
+    ({"classifier_input": "relevance"}, set(), 2 * D + 4),
+])  # fmt: skip
+def test_a_variant_removes_exactly_its_parameters(changes: dict, gone: set[str], classifier_width: int) -> None:
+    full, variant = trainable(new_micc()), trainable(new_micc(**changes))
+    assert {name.split(".")[0] for name in full.keys() - variant.keys()} == gone
+    assert not variant.keys() - full.keys()
+    changed = {name for name in variant if variant[name] != full[name]}
+    assert changed <= {"classifier.0.weight"}
+    assert variant["classifier.0.weight"] == (8, classifier_width)
+
+
+def test_product_and_concat_fusion_do_not_go_together() -> None:
+    with pytest.raises(ValueError, match="product"):
+        new_micc(fusion="concat", classifier_input="product")
+
+
+@pytest.mark.parametrize("changes", [{}, {"classifier_input": "product"}, {"classifier_input": "relevance"},
+                                     {"alignment": "all_patches"}, {"alignment": "global"}, {"fusion": "concat"},
+                                     {"fusion": "mean"}])  # fmt: skip
+def test_gradients_reach_every_trainable_parameter(changes: dict) -> None:
+    model = new_micc(**changes)
+    model.training_loss(new_batch())["loss"].backward()
+    silent = [
+        n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)
+    ]
+    # A bias before softmax moves every score alike.
+    assert set(silent) <= {"fuse.score.3.bias"}
+
+
+def test_frozen_tokens_leave_the_tower_as_it_was() -> None:
+    sclip = new_sclip()
+    before = {name: p.clone() for name, p in sclip.image_tower.named_parameters()}
+    model = MICC(MICCConfig(width=8, freeze="tokens"), sclip, "en")
+    with torch.no_grad():
+        tokens = sclip.image_tower(new_batch().images)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    model.training_loss(new_batch(images=tokens))["loss"].backward()
+    optimizer.step()
+    for name, p in sclip.image_tower.named_parameters():
+        assert torch.equal(p, before[name]) and not p.requires_grad, name
+    assert not any(p.requires_grad for n, p in model.named_parameters() if ".zh." in n)
+
+
+def test_cached_tokens_give_the_same_result_as_pixels() -> None:
+    model = new_micc().eval()
+    cached = MICC(dataclasses.replace(model.config, freeze="tokens"), model.sclip, "en")
+    cached.load_state_dict(model.state_dict())
+    batch = new_batch()
+    with torch.no_grad():
+        tokens = model.sclip.image_tower(batch.images)
+        torch.testing.assert_close(cached.eval()(new_batch(images=tokens)).logit, model(batch).logit)
+
+
+# --- the whole ------------------------------------------------------------------------------------------
+
+
+def test_order_of_posts_does_not_matter() -> None:
+    model, batch = new_micc().eval(), new_batch()
+    order = torch.randperm(8)
+    shuffled = Batch(*(None if part is None else part[order] for part in batch))
+    torch.testing.assert_close(model(shuffled).logit, model(batch).logit[order])
+
+
+def test_weights_of_posts_count() -> None:
+    model, batch = new_micc().eval(), new_batch()
+    only_first = batch._replace(weight=torch.tensor([1.0] + [0.0] * 7))
+    first = Batch(*(None if part is None else part[:1] for part in batch))
+    torch.testing.assert_close(model.training_loss(only_first)["loss"], model.training_loss(first)["loss"])
+
+
+def test_fits_eight_posts() -> None:
+    model, batch = new_micc(classifier_input="product"), new_batch()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(60):
+        loss = model.training_loss(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert ((model.prob_rumor(batch) > 0.5).float() == batch.label).all()

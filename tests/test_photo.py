@@ -1,0 +1,217 @@
+"""Photo tier: one modality alone is worth .500 whatever is computed from it; pairs, distances, files."""
+
+import dataclasses
+import hashlib
+import logging
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from rumorlib import config
+from rumorlib.data import corpora, photo
+from rumorlib.data.images import ArrayImages
+from rumorlib.data.posts import CaptionCorpus, PostsError
+
+COLOURS = ("red", "blue", "green", "black", "white")
+THINGS = ("dog", "child", "car", "boat", "bird", "house", "horse")
+
+
+def caption_table(n=60, n_captions=4, seed=0, language="en", first_id=0):
+    random = np.random.default_rng(seed)
+    rows = []
+    for image in range(n):
+        split = ("train", "train", "dev", "test")[image % 4]
+        for caption in range(n_captions):
+            words = [COLOURS[random.integers(5)], THINGS[random.integers(7)], THINGS[random.integers(7)]]
+            text = f"{words[0]} {words[1]} near a {words[2]}"
+            rows.append((f"images/{image:03d}.jpg", caption + first_id, text, split, language))
+    return pd.DataFrame(rows, columns=["image", "caption_id", "text", "split", "language"])
+
+
+def caption_corpus(**options):
+    table = caption_table(**options)
+    keys = sorted(table["image"].unique())
+    return CaptionCorpus("made", table, ArrayImages(keys, np.zeros((len(keys), 4, 4, 3), np.uint8)))
+
+
+def word_vectors(table):
+    words = sorted({word for text in table["text"] for word in text.split()})
+    vectors = np.array([[text.split().count(word) for word in words] for text in table["text"]], float)
+    return vectors + np.random.default_rng(1).normal(0, 0.01, vectors.shape)
+
+
+def built(seed=0, n=60):
+    corpus = caption_corpus(seed=seed, n=n)
+    return photo.build(corpus, photo.pair_recipe(corpus.captions, word_vectors(corpus.captions)), "en")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(["text", "image", "caption_image"]), st.integers(12, 80))
+def test_one_modality_is_worth_nothing_by_construction(seed, modality, n):
+    """Any function of the text or of the image: here a hash, as arbitrary as a function can be."""
+    posts = built(seed % 7, n).posts
+    score = posts[modality].map(lambda v: int(hashlib.sha256(f"{seed} {v}".encode()).hexdigest()[:4], 16) / 16**4)
+    for _, rows in posts.assign(score=score).groupby(["split", "distance"]):
+        assert roc_auc_score(rows["label"], rows["score"]) == pytest.approx(0.5, abs=1e-12)
+        assert ((rows["score"] > 0.5) == rows["label"]).mean() == 0.5
+
+
+def test_every_image_and_caption_once_matched_and_once_not():
+    corpus = built()
+    posts = corpus.posts.assign(caption=lambda p: p["caption_image"] + p["distance"])
+    for _, rows in posts.groupby(["split", "distance"]):
+        for column in ("image", "caption"):
+            table = pd.crosstab(rows[column], rows["label"])
+            assert (table == 1).all(axis=None)
+    assert ((posts["image"] == posts["caption_image"]) == (posts["label"] == 0)).all()
+    assert posts.groupby("image")["split"].nunique().max() == 1
+    assert posts.groupby("pair").size().eq(4).all()
+    assert posts.groupby("caption_image")["text"].nunique().max() <= 3
+    assert (posts["image_group"] == posts["image"]).all() and (posts["text_group"] == "").all()
+
+
+def test_distances_are_graded_and_use_their_own_caption():
+    table = caption_table(400)
+    pairs = photo.pair_recipe(table, word_vectors(table))
+    train = pairs[pairs["split"] == "train"].groupby("distance")
+    assert train["rank"].median()["nearest"] <= 4
+    assert 40 <= train["rank"].median()["50th"] <= 60
+    similarity = train["similarity"].mean()
+    assert similarity["nearest"] > similarity["50th"] > similarity["random"]
+    assert pairs.groupby("distance")["caption"].unique().map(list).to_dict() == {
+        "random": [0],
+        "50th": [1],
+        "nearest": [2],
+    }
+
+
+def test_recipe_is_the_same_in_any_row_order():
+    table = caption_table()
+    vectors = word_vectors(table)
+    order = np.random.default_rng(0).permutation(len(table))
+    again = photo.pair_recipe(table.iloc[order], vectors[order])
+    pd.testing.assert_frame_equal(photo.pair_recipe(table, vectors), again)
+    assert not again.equals(photo.pair_recipe(table, vectors, seed=1))
+
+
+def test_nearest_pairs_are_the_greedy_matching(monkeypatch):
+    monkeypatch.setattr(photo, "BLOCK", 7)
+    unit = np.random.default_rng(0).normal(size=(41, 5)).astype(np.float32)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    similarity = unit @ unit.T
+    edges = sorted((-similarity[a, b], a, b) for a in range(41) for b in range(a))
+    used, greedy = set(), set()
+    for _, a, b in edges:
+        if not {a, b} & used:
+            used |= {a, b}
+            greedy.add((b, a))
+    assert set(photo._nearest_pairs(unit, np.arange(41)[:, None])) == greedy
+
+
+def test_equal_captions_are_never_paired_in_any_language():
+    table = caption_table(40)
+    other = caption_table(40, seed=5, language="zh", first_id=1)
+    other.loc[other["image"] < "images/020.jpg", "text"] = "同样的话"
+    pairs = photo.pair_recipe(table, np.ones((len(table), 3)), [other])
+    for corpus in (table, other):
+        text = photo._positions(corpus)
+        for pair in pairs.itertuples():
+            assert text[pair.image, pair.caption] != text[pair.partner, pair.caption]
+
+
+def test_only_equal_captions_end_without_pairs():
+    table = caption_table(20).assign(text="all the same")
+    assert photo.pair_recipe(table, np.ones((len(table), 3))).empty
+
+
+def test_images_with_few_captions_are_left_out():
+    table = caption_table(21)
+    table = table[~((table["image"] == "images/000.jpg") & (table["caption_id"] > 1))]
+    pairs = photo.pair_recipe(table, word_vectors(table))
+    assert not (pairs[["image", "partner"]] == "images/000.jpg").any(axis=None)
+    assert pairs.groupby(["split", "distance"]).size()["train"].eq(5).all()  # 10 of the 11 train images
+    with pytest.raises(ValueError, match="one per caption"):
+        photo.pair_recipe(table, np.ones((3, 2)))
+
+
+def test_other_language_same_images_and_reported_drops():
+    corpus = caption_corpus()
+    pairs = photo.pair_recipe(corpus.captions, word_vectors(corpus.captions))
+    chinese = caption_corpus(seed=9, language="zh", n_captions=3, first_id=1)
+    table = chinese.captions
+    gone = table[(table["image"] == "images/000.jpg") & (table["caption_id"] == 3)].index
+    posts = photo.build(dataclasses.replace(chinese, captions=table.drop(gone)), pairs, "zh")
+    english = photo.build(corpus, pairs, "en")
+    both = english.posts.merge(posts.posts, on="post_id")
+    assert (both["image_x"] == both["image_y"]).all() and (both["label_x"] == both["label_y"]).all()
+    assert "images/000.jpg" in posts.dropped["reason"].str.cat()
+    assert "has no caption 2" in posts.dropped["reason"].str.cat()
+    assert len(posts.posts) + 4 * len(posts.dropped) == len(english.posts) + 4 * len(english.dropped)
+
+
+def test_pairs_of_another_corpus_are_refused():
+    corpus = caption_corpus()
+    pairs = photo.pair_recipe(corpus.captions, word_vectors(corpus.captions)).assign(image="images/else.jpg")
+    with pytest.raises(PostsError, match="none of 87 photo pairs fits made"):
+        photo.build(corpus, pairs, "en")
+
+
+def test_pair_files_hold_no_text_and_are_reproducible(tmp_path):
+    table = caption_table()
+    pairs = photo.pair_recipe(table, word_vectors(table))
+    for name in ("a", "b"):
+        photo.write_pairs(pairs, tmp_path / name / "photo_pairs.csv.gz")
+    first, second = ((tmp_path / name / "photo_pairs.csv.gz").read_bytes() for name in ("a", "b"))
+    assert first == second
+    again = photo.read_pairs(tmp_path / "a" / "photo_pairs.csv.gz")
+    pd.testing.assert_frame_equal(again, pairs, check_dtype=False)
+    assert "text" not in again.columns
+    (tmp_path / "a" / "photo_pairs.csv.gz").write_bytes(first[: len(first) // 2])
+    with pytest.raises(PostsError, match="damaged"):
+        photo.read_pairs(tmp_path / "a" / "photo_pairs.csv.gz")
+    photo.write_pairs(pairs.assign(rank="x"), tmp_path / "photo_pairs.csv.gz")
+    with pytest.raises(PostsError, match="write it with photo"):
+        photo.read_pairs(tmp_path / "photo_pairs.csv.gz")
+
+
+def test_load_reads_the_pair_file_or_warns(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("RUMORLIB_OUTPUT", str(tmp_path))
+    monkeypatch.setattr(config, "PROJECT_ROOT", tmp_path)
+    corpus = caption_corpus()
+    monkeypatch.setattr(corpora, "load_captions", lambda name, settings: corpus)
+    chosen = config.Settings("laptop", (), (0,))
+    with caplog.at_level(logging.WARNING):
+        fallback = photo.load("en", chosen)
+    assert "does not exist: pairs are made from TF-IDF vectors" in caplog.text
+    assert set(fallback.posts["distance"]) == set(photo.DISTANCES)
+    caplog.clear()
+    pairs = photo.pair_recipe(corpus.captions, word_vectors(corpus.captions))
+    photo.write_pairs(pairs, photo.pairs_path("laptop"))
+    posts = corpora.load("photo-en", chosen).posts
+    assert len(posts) == 4 * len(pairs) and not caplog.records
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_real_photo_tier():
+    if not os.environ.get("RUMORLIB_DATA"):
+        pytest.skip("RUMORLIB_DATA is not set")
+    chosen = config.Settings("laptop", (), (0,))
+    captions = [corpora.load_captions(f"flickr8k-{language}", chosen) for language in ("en", "zh")]
+    path = photo.pairs_path("laptop")
+    english, chinese = (corpus.captions for corpus in captions)
+    pairs = photo.read_pairs(path) if path.is_file() else photo.pair_recipe(
+        english, photo.tfidf_vectors(english["text"]), [chinese]
+    )  # fmt: skip
+    assert len(pairs) == 12000
+    tiers = [photo.build(corpus, pairs, language) for corpus, language in zip(captions, ("en", "zh"), strict=True)]
+    for tier in tiers:
+        assert tier.dropped.empty
+        counts = tier.posts.groupby(["split", "distance", "label"]).size()
+        assert counts["train"].eq(6000).all() and counts["dev"].eq(1000).all() and counts["test"].eq(1000).all()
+    assert (tiers[0].posts["image"] == tiers[1].posts["image"]).all()

@@ -1,0 +1,131 @@
+"""The posts table: what is refused and how it is said, label words, groups, keys."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rumorlib.data import posts
+from rumorlib.data.posts import PostsError
+
+
+def frame(**changes):
+    columns = {
+        "post_id": ["a", "b", "c", "d"],
+        "text": ["one", "two", "three", "four"],
+        "label": [1, 0, 1, 0],
+        "split": ["train", "train", "test", "test"],
+    }
+    return pd.DataFrame(columns | changes)
+
+
+def test_check_fills_the_optional_columns():
+    table = posts.check(
+        frame(text=["One  http://x.y/z", None, "@me three", np.nan], image=["p", "q", "", None]), "f.csv"
+    )
+    assert tuple(table.columns) == posts.COLUMNS
+    assert table["text"].tolist() == ["One  http://x.y/z", "", "@me three", ""]
+    assert table["text_group"].tolist() == ["one", "", "three", ""]
+    assert table["image_group"].tolist() == ["p", "q", "", ""]
+    assert table["label"].dtype == np.int64
+    assert (table["event"] == "").all()
+
+
+def test_check_keeps_given_groups_and_further_columns():
+    table = posts.check(frame(text_group=["x", "", "y", "z"], difficulty=[1, 2, 3, 4]), "f.csv")
+    assert table["text_group"].tolist() == ["x", "", "y", "z"]
+    assert table["difficulty"].tolist() == [1, 2, 3, 4]
+
+
+def test_ids_stay_exact():
+    ids = ["0012", " 9", "3908239019232312", "1e3"]
+    assert posts.check(frame(post_id=ids), "f.csv")["post_id"].tolist() == ids
+    assert posts.check(frame(post_id=[2**63 - 1, 2, 3, 4]), "f.csv")["post_id"][0] == "9223372036854775807"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"post_id": ["a", "b", "a", "d"]}, ["f.csv, row 3", "'a'", "row 1", "unique"]),
+        ({"post_id": ["a", "", "c", "d"]}, ["f.csv, row 2", "empty"]),
+        ({"post_id": [1.0, 2.0, 3.9e15, 4.0]}, ["f.csv, row 1", "float", "dtype=str"]),
+        ({"label": [1, 0, 2, 0]}, ["f.csv, row 3", "neither 0 nor 1", "non-rumor"]),
+        ({"label": [1, 0, "unverified", 0]}, ["f.csv, row 3", "unverified", "remove the row"]),
+        ({"label": [1, 0, None, 0]}, ["f.csv, row 3", "the label is empty"]),
+        ({"label": [1, True, 0, 0]}, ["f.csv, row 2", "write 1 or 0"]),
+        ({"split": ["train", "train", "validation", "test"]}, ["f.csv, row 3", "validation", "'dev'"]),
+        ({"split": ["Train", "train", "test", "test"]}, ["f.csv, row 1", "'Train'"]),
+        ({"label": [1, 1, 0, 0]}, ["f.csv", "all 2 training posts are rumor", "both classes"]),
+        ({"label": [0, 0, 0, 0], "split": [""] * 4}, ["f.csv", "all 4 training posts are non-rumor"]),
+    ],
+)
+def test_check_names_file_row_and_remedy(changes, words):
+    with pytest.raises(PostsError) as error:
+        posts.check(frame(**changes), "f.csv")
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_check_names_missing_columns_and_empty_files():
+    with pytest.raises(PostsError, match=r"f\.csv: column label is missing \(found: post_id, text, split\)"):
+        posts.check(frame().drop(columns="label"), "f.csv")
+    with pytest.raises(PostsError, match=r"f\.csv: no posts"):
+        posts.check(frame().iloc[:0], "f.csv")
+
+
+def test_check_accepts_probe_splits():
+    names = ["train", "train", "test_unseen", "pairs"]
+    assert posts.check(frame(split=names), "f.csv")["split"].tolist() == names
+    with pytest.raises(PostsError, match="unknown split 'extra'"):
+        posts.check(frame(split=["train", "train", "extra", "test"]), "f.csv")
+    assert len(posts.check(frame(split=["train", "train", "extra", "test"]), "f.csv", extra_splits=("extra",))) == 4
+
+
+def test_texts_can_always_be_encoded():
+    table = posts.check(frame(text=["bad \ud800 half", "😀", "", "x"]), "f.csv")
+    assert table["text"][0] == "bad \ufffd half"
+    assert table["text"][1] == "😀"
+
+
+@pytest.mark.parametrize(
+    ("given", "label"),
+    [(1, 1), (0, 0), (1.0, 1), ("0", 0), (" Fake ", 1), ("REAL", 0), ("rumor", 1), ("rumours", 1), ("non-rumor", 0),
+     ("nonrumour", 0), ("False", 1), ("true", 0), (np.int64(1), 1)],
+)  # fmt: skip
+def test_label_words(given, label):
+    assert posts.parse_label(given) == label
+
+
+def test_group_key_follows_chains():
+    table = posts.check(
+        pd.DataFrame(
+            {
+                "post_id": list("abcdef"),
+                "text": ["same", "same", "other", "third", "", ""],
+                "label": [1, 0, 1, 0, 1, 0],
+                "image": ["p", "q", "q", "r", "", ""],
+            }
+        ),
+        "f",
+    )
+    keys = posts.group_key(table)
+    assert keys[0] == keys[1] == keys[2]
+    assert keys.nunique() == 4  # the chain, d, and both empty posts on their own
+    shuffled = table.sample(frac=1, random_state=0)
+    assert posts.group_key(shuffled).loc[keys.index].equals(keys)
+
+
+def test_row_key_is_opaque_and_stable():
+    assert posts.row_key("twitter", "123") == "e460a5aacb4f"
+    assert posts.row_key("weibo", "123") != posts.row_key("twitter", "123")
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+def test_guard_cell_stops_formulas(cell):
+    assert posts.guard_cell(cell) == "'" + cell
+
+
+def test_guard_cell_leaves_the_rest():
+    assert [posts.guard_cell(v) for v in ("a=b", "", 3, -1, None)] == ["a=b", "", 3, -1, None]
+
+
+def test_normalise_text():
+    assert posts.normalise_text("RT @Me:  LOOK\nhttps://t.co/ab www.x.org !") == "rt : look !"

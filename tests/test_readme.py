@@ -1,0 +1,182 @@
+"""The documents: generated blocks are up to date, nothing named is missing, no score is typed by hand."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rumorlib import config as cfg
+from rumorlib import readme
+from rumorlib.__main__ import VERBS
+from rumorlib.data import claims, drawn, posts
+from rumorlib.data.batches import Batch
+
+ROOT = cfg.PROJECT_ROOT
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in readme.DOCUMENTS}
+each_document = pytest.mark.parametrize("name", TEXTS)
+PATH = re.compile(r"[\w.-]+(/[\w.-]+)*")
+SUFFIXES = {".py", ".md", ".csv", ".gz", ".json", ".yml", ".toml", ".lock", ".ipynb"}
+# Files of a run or of the user's data folder: named in the text, absent from the project.
+ELSEWHERE = {
+    "captions_en.csv", "captions_zh.csv", "posts.csv", "manifest.csv", "manifest.json", "manifest.jsonl", "config.json",
+    "report.json", "history.csv", "predictions.csv", ".gz",
+}  # fmt: skip
+MADE_LATER = ("results/demo/", "figures/demo")  # by `make demo`
+
+
+def by_hand(text: str) -> str:
+    """A document without its generated blocks."""
+    return readme.BLOCK.sub("", text)
+
+
+def fences(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def spans(text: str) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+@each_document
+def test_generated_blocks_are_up_to_date(name: str) -> None:
+    assert readme.render(TEXTS[name]) == TEXTS[name], "run: python -m rumorlib readme"
+
+
+def test_every_block_is_shown_somewhere() -> None:
+    shown = {block["name"] for text in TEXTS.values() for block in readme.BLOCK.finditer(text)}
+    assert shown == set(readme.BLOCKS)
+
+
+@each_document
+def test_every_link_leads_somewhere(name: str) -> None:
+    headings = re.findall(r"^#+ (.*)$", TEXTS[name], re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif "://" not in target:
+            assert ((ROOT / name).parent / target).exists(), f"{target} does not exist"
+
+
+@each_document
+def test_every_path_named_exists(name: str) -> None:
+    for span in spans(TEXTS[name]):
+        is_path = PATH.fullmatch(span) and (span.count("/") or Path(span).suffix in SUFFIXES)
+        if not is_path or span in ELSEWHERE or span.startswith(MADE_LATER):
+            continue
+        places = (ROOT, ROOT / "rumorlib", (ROOT / name).parent)
+        assert any((place / span).exists() for place in places), f"{span} does not exist"
+
+
+@each_document
+def test_every_make_target_and_verb_named_exists(name: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    code = "\n".join([*spans(TEXTS[name]), *fences(TEXTS[name], "sh")])
+    for target in re.findall(r"^make ([a-z]+)", code, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"no target {target}"
+    for variable in re.findall(r"\b([A-Z]+)=", code):
+        assert variable in makefile, f"the Makefile knows no {variable}"
+    assert set(re.findall(r"-m rumorlib (\w+)", code)) <= set(VERBS)
+
+
+def test_the_nbval_command_is_the_makefiles() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    command = next(line for line in "\n".join(fences(TEXTS["README.md"], "sh")).splitlines() if "nbval" in line)
+    assert command.split("-m pytest ")[1] in makefile
+
+
+@each_document
+def test_no_score_is_typed_by_hand(name: str) -> None:
+    text = re.sub(r"arXiv [\d.]+|```.*?```|`[^`\n]+`", "", by_hand(TEXTS[name]), flags=re.DOTALL)
+    assert not re.findall(r"(?<!\d)0?\.\d{2,}|\d\.\d+ ?%|\d\d\.\d", text)
+
+
+@pytest.mark.parametrize("code", fences(TEXTS["README.md"], "python"), ids=lambda code: code.split("\n")[0])
+def test_python_blocks_run(code: str) -> None:
+    assert f"<!-- runnable -->\n```python\n{code}" in TEXTS["README.md"], "mark the block as runnable"
+    ast.parse(code)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_detector_keeps_the_contract() -> None:
+    code = next(code for code in fences(TEXTS["README.md"], "python") if "nn.Module" in code)
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(code, "README.md", "exec", dont_inherit=True), names)
+    ids = torch.tensor([[2, 5, 3], [2, 4, 0]])
+    batch = Batch(ids, ids != 0, None, torch.zeros(2, 1, 1), torch.tensor([1.0, 0.0]), torch.ones(2), torch.arange(2))
+    model = names["TextMean"](8)
+    model.training_loss(batch)["loss"].backward()
+    prob = model.prob_rumor(batch)
+    assert prob.shape == (2,) and ((prob > 0) & (prob < 1)).all()
+
+
+def test_choices_name_real_fields_and_artifacts() -> None:
+    with (ROOT / "results" / "choices.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (ROOT / "results" / "index.csv").open(encoding="utf-8", newline="") as file:
+        artifacts = {row["id"] for row in csv.DictReader(file)}
+    assert [row["id"] for row in rows] == [f"C{number}" for number in range(1, len(rows) + 1)]
+    for row in rows:
+        assert row["question"] and row["choice"] and row["evidence"], row["id"]
+        assert set(row["measured_in"].split()) <= artifacts, row["id"]
+        for name in row["where"].split():
+            owner, field = name.split(".")
+            assert field in {f.name for f in dataclasses.fields(getattr(cfg, owner))}, f"{row['id']}: {name}"
+
+
+def test_every_choice_named_in_the_code_is_listed() -> None:
+    listed = set(re.findall(r"^(C\d+),", (ROOT / "results" / "choices.csv").read_text(encoding="utf-8"), re.MULTILINE))
+    for path in (ROOT / "rumorlib").rglob("*.py"):
+        named = set(re.findall(r"\bC[1-9]\d?\b", path.read_text(encoding="utf-8")))
+        assert named <= listed, f"{path.name} names {named - listed}"
+
+
+def test_the_datasheet_names_every_column_of_the_drawn_posts() -> None:
+    config = claims.DrawnConfig(
+        n_train=40, n_dev=4, n_test=4, n_unseen=4, n_pairs=4, n_undetectable=4, n_fingerprint=4, n_caption_scenes=10
+    )
+    table = drawn.load("en", config=config).posts
+    named = set(spans(TEXTS["rumorlib/data/DATASHEET.md"]))
+    assert set(table.columns) - set(posts.COLUMNS) <= named
+    assert set(table["split"]) <= named and set(table["conflict"]) <= named
+
+
+def test_a_comparison_table_shows_test_rows_with_intervals() -> None:
+    row = {"dataset": "d", "model": "m|n", "split": "test", "accuracy": "0.91234", "acc_low": "0.9", "acc_high": "0.95",
+           "auc": "", "n_seeds": "3", "variant": "default"}  # fmt: skip
+    shown = readme.comparison_table([row | {"split": "dev", "model": "other"}, row])
+    assert shown.splitlines()[0] == "| dataset | model | accuracy | n_seeds |"
+    assert shown.splitlines()[2:] == ["| d | m\\|n | 0.912 [0.900, 0.950] | 3 |"]
+
+
+def test_cells_cannot_become_html_or_columns() -> None:
+    assert readme.table(["a"], [["`<data>` <b> a|b"]]).splitlines()[2] == "| `<data>` &lt;b> a\\|b |"
+
+
+def test_a_broken_block_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no generated block is called 'nonsense'"):
+        readme.render("<!-- generated: nonsense -->\n<!-- end -->\n")
+    with pytest.raises(ValueError, match="has no <!-- end -->"):
+        readme.render("<!-- generated: results -->\n")
+
+
+def test_check_tells_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    document = tmp_path / "README.md"
+    document.write_text("old", encoding="utf-8")
+    monkeypatch.setattr(readme, "DOCUMENTS", ("README.md",))
+    monkeypatch.setattr(cfg, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(readme, "render", lambda text: "new")
+    assert readme.main(["--check"]) == 1 and document.read_text() == "old"
+    assert "README.md: out of date" in capsys.readouterr().err
+    assert readme.main([]) == 0 and document.read_text() == "new"
+    assert readme.main(["--check"]) == 0

@@ -1,0 +1,326 @@
+"""Runs on disk: complete or not there, never stale, never another profile's; tables and figures with provenance."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rumorlib import config as cfg
+from rumorlib import files, results, runs, tables
+
+DEMO = cfg.Settings("demo", ("demo-en",), (0,))
+STAGE1 = cfg.RunConfig("sclip", "demo-en")
+CONFIG = cfg.RunConfig("micc", "demo-en", detector=cfg.MICCConfig(), stage1=STAGE1)
+
+
+def outcome(config: cfg.RunConfig, accuracy: float = 0.75) -> SimpleNamespace:
+    """What experiments.run returns, for a model that learned nothing."""
+    torch = pytest.importorskip("torch")
+    shared = torch.arange(4.0)
+    predictions = pd.DataFrame(
+        {"post_id": ["007", "8"], "label": [1, 0], "prob_rumor": [0.123456, 0.5], "split": "test", "event": ["NA", "b"]}
+    )
+    return SimpleNamespace(
+        metrics={"test": {"accuracy": accuracy, "f1_rumor": np.float64(0.5), "auc": float("nan")}},
+        history=pd.DataFrame({"epoch": [1], "loss": [0.1]}),
+        predictions=predictions,
+        extras={"relevance": pd.DataFrame({"post_id": ["007"], "value": [0.2]})},
+        state={"a": shared, "b": shared} if config.model == "sclip" else None,
+        facts={"n_parameters": np.int64(12), "split_hash": "ab"},
+    )
+
+
+class Trainer:
+    """Counts how often it is asked to train what."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Path | None]] = []
+
+    def __call__(self, config: cfg.RunConfig, settings: cfg.Settings, weights: Path | None) -> SimpleNamespace:
+        self.calls.append((config.model, weights))
+        return outcome(config)
+
+
+@pytest.fixture
+def trainer(output: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    monkeypatch.setattr(results, "_TRAINED", set())
+    return Trainer()
+
+
+def again(mode: str) -> cfg.Settings:
+    """Settings of a new process with this train mode."""
+    results._TRAINED.clear()
+    return dataclasses.replace(DEMO, train=mode)
+
+
+# --- run_or_load --------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_loaded_and_stage_1_comes_first(trainer: Trainer) -> None:
+    first = results.run_or_load(CONFIG, DEMO, train=trainer)
+    assert [model for model, _ in trainer.calls] == ["sclip", "micc"]
+    assert trainer.calls[1][1] == results.run_folder(STAGE1) / runs.CHECKPOINT
+    second = results.run_or_load(CONFIG, again("none"), train=trainer)
+    assert len(trainer.calls) == 2
+    assert second == first and second.fingerprint == first.fingerprint
+    assert second.metrics == {"test": {"accuracy": 0.75, "f1_rumor": 0.5, "auc": None}}
+    assert second.facts["n_parameters"] == 12
+    assert list(second.predictions()["post_id"]) == ["007", "8"]
+    assert second.history()["loss"].item() == 0.1
+    assert second.extra("relevance")["value"].item() == 0.2
+    stored = json.loads((second.folder / "report.json").read_text())
+    assert stored["stage1"]["run"] == "sclip/demo-en/default/seed0"
+    assert {"git", "libraries", "device", "time_s", "peak_memory_mib", "finished_utc", "seed"} <= set(stored)
+
+
+def test_another_config_in_the_folder_is_stale_and_names_the_fields(trainer: Trainer) -> None:
+    results.run_or_load(CONFIG, DEMO, train=trainer)
+    other = dataclasses.replace(CONFIG, detector=cfg.MICCConfig(top_k=4))
+    with pytest.raises(runs.StaleRun, match=r"detector\.top_k: stored 2, now 4"):
+        results.run_or_load(other, DEMO, train=trainer)
+    results.run_or_load(other, again("all"), train=trainer)
+    assert results.run_or_load(other, DEMO, train=trainer).config.detector.top_k == 4
+
+
+def test_train_none_names_the_command(trainer: Trainer) -> None:
+    with pytest.raises(runs.MissingRun, match="python -m rumorlib run --profile demo --train missing"):
+        results.run_or_load(CONFIG, again("none"), train=trainer)
+    assert trainer.calls == []
+
+
+def test_train_all_runs_once_per_process(trainer: Trainer) -> None:
+    results.run_or_load(CONFIG, DEMO, train=trainer)
+    settings = again("all")
+    for _ in range(2):
+        results.run_or_load(CONFIG, settings, train=trainer)
+    assert [model for model, _ in trainer.calls] == ["sclip", "micc"] * 2
+
+
+def test_lost_weights_are_trained_again_only_when_needed_and_allowed(trainer: Trainer) -> None:
+    report = results.run_or_load(STAGE1, DEMO, train=trainer)
+    weights = report.folder / runs.CHECKPOINT
+    weights.write_bytes(weights.read_bytes()[:20])  # truncated
+    with pytest.raises(runs.CorruptRun, match="not the file that was written"):
+        report.checkpoint()
+    results.run_or_load(STAGE1, again("none"), train=trainer)
+    with pytest.raises(runs.MissingRun):
+        results.run_or_load(STAGE1, again("none"), checkpoint=True, train=trainer)
+    assert len(trainer.calls) == 1
+    repaired = results.run_or_load(STAGE1, DEMO, checkpoint=True, train=trainer)
+    assert len(trainer.calls) == 2 and repaired.checkpoint().is_file()
+    weights.unlink()
+    results.run_or_load(CONFIG, DEMO, train=trainer)
+    assert [model for model, _ in trainer.calls] == ["sclip", "sclip", "sclip", "micc"]
+
+
+def test_a_run_without_weights_says_so(trainer: Trainer) -> None:
+    with pytest.raises(FileNotFoundError, match="saves no weights"):
+        results.run_or_load(CONFIG, DEMO, train=trainer)
+        results.run_or_load(CONFIG, DEMO, checkpoint=True, train=trainer)
+
+
+def test_profiles_do_not_mix(trainer: Trainer) -> None:
+    with pytest.raises(ValueError, match="profile"):
+        results.run_or_load(dataclasses.replace(CONFIG, profile="laptop"), DEMO, train=trainer)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"metrics": {}}', "<<<<<<< HEAD"])
+def test_a_corrupt_report_is_an_error(trainer: Trainer, content: str) -> None:
+    folder = results.run_or_load(CONFIG, DEMO, train=trainer).folder
+    (folder / "report.json").write_text(content)
+    with pytest.raises(runs.CorruptRun, match=r"report\.json|Expecting"):
+        results.run_or_load(CONFIG, DEMO, train=trainer)
+
+
+def test_changed_predictions_are_refused(trainer: Trainer) -> None:
+    report = results.run_or_load(CONFIG, DEMO, train=trainer)
+    path = report.folder / "predictions.csv"
+    path.write_text(path.read_text().replace("0.5", "0.9"))
+    with pytest.raises(runs.CorruptRun, match=r"predictions\.csv"):
+        report.predictions()
+
+
+def test_a_folder_without_DONE_is_run_again(trainer: Trainer) -> None:
+    report = results.run_or_load(CONFIG, DEMO, train=trainer)
+    (report.folder / "DONE").unlink()
+    results.run_or_load(CONFIG, DEMO, train=trainer)
+    assert [model for model, _ in trainer.calls] == ["sclip", "micc", "micc"]
+
+
+KILLED = """
+    import os, signal
+    from pathlib import Path
+    from tests import test_results as t
+    from rumorlib import files, results
+    really = files.write_bytes
+    def write_bytes(path, content):
+        if path.name == {victim!r}:
+            path.write_bytes(content[: len(content) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return really(path, content)
+    files.write_bytes = write_bytes
+    results.run_or_load(t.STAGE1, t.DEMO, train=t.Trainer())
+"""
+
+
+@pytest.mark.parametrize("victim", ["predictions.csv", "report.json", "DONE"])
+def test_killed_half_way_leaves_no_result_and_the_next_run_succeeds(trainer: Trainer, victim: str) -> None:
+    code = textwrap.dedent(KILLED.format(victim=victim))
+    environment = os.environ | {"PYTHONPATH": str(cfg.PROJECT_ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=cfg.PROJECT_ROOT, env=environment, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    folder = results.run_folder(STAGE1)
+    assert not folder.exists() and list(folder.parent.iterdir())
+    results.run_or_load(STAGE1, DEMO, train=trainer)
+    assert len(trainer.calls) == 1
+    assert [path.name for path in folder.parent.iterdir()] == ["seed0"]  # the dead process's draft is gone
+
+
+def test_a_failing_write_keeps_the_old_run(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = results.run_or_load(STAGE1, DEMO, train=trainer)
+
+    def full_disk(path: Path, content: bytes) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_bytes", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            results.run_or_load(STAGE1, again("all"), train=trainer)
+    assert results.run_or_load(STAGE1, again("none")) == report
+    assert [path.name for path in report.folder.parent.iterdir()] == ["seed0"]
+
+
+# --- real corpora -------------------------------------------------------------------------------
+
+
+def test_real_posts_are_opaque_and_rounded_and_words_stay_private(trainer: Trainer) -> None:
+    config = cfg.RunConfig("dmfl", "twitter", profile="laptop", detector=cfg.DMFLConfig())
+
+    def train(config: cfg.RunConfig, settings: cfg.Settings, weights: Path | None) -> SimpleNamespace:
+        made = outcome(config)
+        made.predictions = made.predictions.assign(text="a person's words", image_group=["real.jpg", "b"])
+        made.extras["tokens"] = pd.DataFrame({"post_id": ["007"], "token": ["word"], "weight": [0.5]})
+        return made
+
+    settings = cfg.Settings("laptop", ("twitter",), (0,))
+    report = results.run_or_load(config, settings, train=train)
+    assert {path.name for path in report.folder.iterdir()} >= {"predictions.csv.gz", "private", "extras"}
+    frame = report.predictions()
+    assert list(frame.columns) == ["row_key", "label", "prob_rumor", "split", "event", "image_group"]
+    assert frame["prob_rumor"].tolist() == [0.1235, 0.5]
+    assert frame["row_key"].str.fullmatch("[0-9a-f]{12}").all()
+    assert "row_key" in report.extra("relevance") and report.extra("tokens")["token"].item() == "word"
+    committed = [p for p in report.folder.rglob("*.csv") if p.parent.name != "private"]
+    assert not any("word" in path.read_text() for path in committed)
+    before = (report.folder / "predictions.csv.gz").read_bytes()
+    results.run_or_load(config, dataclasses.replace(settings, train="all"), train=train)
+    assert (report.folder / "predictions.csv.gz").read_bytes() == before
+
+
+# --- frames, tables, figures --------------------------------------------------------------------
+
+
+def test_metrics_are_tidy(trainer: Trainer) -> None:
+    reports = [results.run_or_load(dataclasses.replace(STAGE1, seed=s), DEMO, train=trainer) for s in (0, 1)]
+    frame = results.metrics_frame(reports)
+    assert list(frame.columns) == ["model", "dataset", "variant", "seed", "metric", "value"]
+    assert set(frame["metric"]) == {"test.accuracy", "test.f1_rumor", "test.auc"} and len(frame) == 6
+    line = results.summary(reports).set_index("metric").loc["test.accuracy"]
+    assert (line["mean"], line["std"], line["n_seeds"]) == (0.75, 0.0, 2)
+    assert results.metrics_frame([]).empty
+
+
+def test_a_table_is_byte_identical_when_built_again(trainer: Trainer, output: Path) -> None:
+    frame = pd.DataFrame({"model": ["MICC"], "accuracy": [0.12345678], "n": [3]})
+    contents = []
+    for mode in ("missing", "all"):
+        report = results.run_or_load(STAGE1, again(mode), train=trainer)
+        path = results.save_table(frame, "m_e2", [report], "demo", note="three | bars")
+        contents.append({p.name: p.read_bytes() for p in path.parent.iterdir()})
+    assert len(trainer.calls) == 2 and contents[0] == contents[1]
+    assert set(contents[0]) == {"m_e2.csv", "m_e2.md", "m_e2.json"}
+    provenance = json.loads(contents[0]["m_e2.json"])
+    assert provenance["runs"] == {report.name: report.fingerprint}
+    assert str(output) not in contents[0]["m_e2.json"].decode()
+
+
+def test_another_result_changes_the_fingerprint(trainer: Trainer) -> None:
+    first = results.run_or_load(STAGE1, DEMO, train=trainer)
+    second = results.run_or_load(STAGE1, again("all"), train=lambda config, *_: outcome(config, accuracy=0.76))
+    assert first.fingerprint != second.fingerprint
+
+
+def test_artifacts_must_be_in_the_index_and_of_their_profile(trainer: Trainer, output: Path) -> None:
+    frame = pd.DataFrame({"a": [1]})
+    with pytest.raises(KeyError, match="m_e99"):
+        results.save_table(frame, "m_e99", [], "demo")
+    report = results.run_or_load(STAGE1, DEMO, train=trainer)
+    with pytest.raises(ValueError, match="another profile"):
+        results.save_table(frame, "m_e2", [report], "laptop")
+    with pytest.raises(ValueError, match="profile must be"):
+        results.save_table(frame, "m_e2", [], "../../escape")
+    assert not list(output.glob("results/*/tables"))
+
+
+def test_cells_can_neither_compute_nor_mark_up(output: Path) -> None:
+    nasty = ["=1+1", "@SUM(A1)", "-cmd|' /C calc'", "<script>x</script>", "a|b", "-", "-0.5", "+1.65"]
+    frame = pd.DataFrame({"=name": nasty, "n": range(len(nasty))})
+    path = results.save_table(frame, "m_e2", [], "demo")
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header[0] == "'=name"
+    cells = [row[0] for row in rows]
+    assert cells == ["'=1+1", "'@SUM(A1)", "'-cmd|' /C calc'", "<script>x</script>", "a|b", "-", "-0.5", "+1.65"]
+    text = path.with_suffix(".md").read_text()
+    assert "<script>" not in text and r"a\|b" in text
+
+
+def test_infinity_and_missing_values_print_as_nothing() -> None:
+    frame = pd.DataFrame({"a": [float("nan"), float("inf"), 0.5]})
+    assert tables.spreadsheet_safe(frame)["a"].tolist() == ["", "", "0.5"]
+
+
+def test_an_index_with_data_is_refused(output: Path) -> None:
+    frame = pd.DataFrame({"model": ["a"], "accuracy": [0.5]})
+    with pytest.raises(ValueError, match="reset_index"):
+        results.save_table(frame.set_index("model"), "m_e2", [], "demo")
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(("title", "shown"), [("A", "A (demo profile)"), ("A, demo profile", "A, demo profile")])
+def test_a_demo_figure_says_so(output: Path, title: str, shown: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    fig, axes = plt.subplots()
+    axes.plot([0, 1])
+    axes.set_title(title)
+    path = results.save_figure(fig, "m_e4", pd.DataFrame({"x": [0, 1]}), [], "demo")
+    plt.close(fig)
+    assert axes.get_title() == shown
+    assert path == output / "figures/demo/m_e4.png"
+    assert {p.suffix for p in path.parent.iterdir()} == {".png", ".csv", ".json"}
+
+
+def test_a_run_without_predictions_is_kept_on_real_corpora(tmp_path: Path) -> None:
+    """Stage 1 has none: writing it at profile laptop once failed after the training was done."""
+    from rumorlib import runs
+    from rumorlib.run import Outcome
+
+    config = cfg.RunConfig(model="sclip", dataset="captions", profile="laptop")
+    runs.write_run(tmp_path / "run", config, Outcome(metrics={"dev": {"recall": 0.5}}), 1.0)
+    assert runs.read_report(tmp_path / "run", config)["metrics"] == {"dev": {"recall": 0.5}}

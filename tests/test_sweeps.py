@@ -1,0 +1,303 @@
+"""Frames of ablations, sweeps, cost and heat maps, on runs written by the test: nothing is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rumorlib import config as cfg
+from rumorlib import costs, experiments, maps, results, runs, statistics, sweeps
+
+DEMO = cfg.resolve(train="none")
+N = 120
+
+
+def posts(n_right: int, split: str = "test", label_of=lambda i: i % 2) -> pd.DataFrame:
+    """N posts, two per image, of which the first n_right are called right."""
+    label = np.array([label_of(i) for i in range(N)])
+    right = np.arange(N) < n_right
+    return pd.DataFrame({
+        "post_id": [f"{split}-{i:04d}" for i in range(N)], "label": label, "split": split,
+        "image_group": [f"{split}-{i // 2}" for i in range(N)],
+        "prob_rumor": np.where(right == (label == 1), 0.8, 0.3),
+    })  # fmt: skip
+
+
+def finished(config: cfg.RunConfig, n_right: int = 90, extras: dict | None = None, n_dev: int = 80) -> results.Report:
+    """A run on disk that called n_right of N test posts right."""
+    predictions = pd.concat([posts(n_dev, "dev"), posts(n_right)], ignore_index=True)
+    history = pd.DataFrame({"epoch": [1, 5, 7, 10], "train_loss": 0.5, "dev_loss": [0.6, 0.4, 0.3, 0.5]})
+    facts = {"n_parameters": 2000, "n_trainable": 1000 + n_right, "best_epoch": 1, "split_hash": "ab"}
+    outcome = SimpleNamespace(
+        metrics={}, history=history, predictions=predictions, extras=extras or {}, state=None, facts=facts
+    )
+    runs.write_run(results.run_folder(config), config, outcome, 1.0)
+    return results.run_or_load(config, replace(DEMO, profile=config.profile))
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+def test_scores_are_those_of_the_predictions(output: Path) -> None:
+    given = replace(DEMO, datasets=("demo-en",), seeds=(0, 1))
+    reports = [finished(config, 80 + 10 * config.seed) for config in experiments.dmfl_main(given)]
+    frame = sweeps.scores(reports).set_index(["split", "metric"])
+    assert frame.loc[("test", "accuracy"), "estimate"] == pytest.approx(85 / N)
+    assert frame.loc[("test", "accuracy"), "low"] < 85 / N < frame.loc[("test", "accuracy"), "high"]
+    assert set(frame["n_seeds"]) == {2} and set(frame["model"]) == {"DMFL"}
+    assert frame.loc[("dev", "accuracy"), "estimate"] == pytest.approx(80 / N)
+
+
+def test_real_predictions_keep_their_opaque_keys_as_post_ids(output: Path) -> None:
+    given = cfg.resolve("laptop", ["photo-en"], train="none")
+    report = finished(experiments.micc(given, "photo-en"))
+    frame = sweeps.predictions([report], "test")
+    assert len(frame) == N and frame["post_id"].is_unique and "row_key" not in frame
+    assert sweeps.scores([report])["estimate"].notna().all()
+
+
+def test_groups_keep_seeds_together_and_corpora_apart(output: Path) -> None:
+    given = replace(DEMO, seeds=(0, 1))
+    reports = [finished(config) for config in experiments.dmfl_main(given)]
+    groups = sweeps.by_variant([*reports, reports[0]])
+    assert {key: len(seeds) for key, seeds in groups.items()} == {("demo-en", "default"): 2, ("demo-zh", "default"): 2}
+
+
+# --- paired drops ---------------------------------------------------------------------------------
+
+
+def test_a_paired_drop_is_the_difference_of_accuracies() -> None:
+    full, variant = posts(100).assign(seed=0), posts(82).assign(seed=0)
+    drop = sweeps.paired_drop(full, variant)
+    assert drop.estimate == pytest.approx(18 / N)
+    assert 0 < drop.low < drop.estimate < drop.high
+    assert sweeps.paired_drop(full, full) == statistics.Interval(0.0, 0.0, 0.0)  # pairing cancels the posts
+
+
+def test_a_paired_drop_agrees_with_the_formula_for_independent_images() -> None:
+    full, variant = posts(100).assign(seed=0), posts(60).assign(seed=0)
+    drop = sweeps.paired_drop(full, variant, n=4000)
+    share = 20 / 60  # of the 60 images, those on which both posts change
+    half = 1.96 * np.sqrt(share * (1 - share) / 60)
+    assert drop.high - drop.low == pytest.approx(2 * half, rel=0.1)
+
+
+def test_a_paired_drop_averages_seeds_and_does_not_mind_the_order_of_rows() -> None:
+    full = pd.concat([posts(100).assign(seed=0), posts(90).assign(seed=1)])
+    variant = posts(80).assign(seed=0)
+    drop = sweeps.paired_drop(full, variant)
+    assert drop.estimate == pytest.approx(15 / N)
+    shuffled = sweeps.paired_drop(full.sample(frac=1, random_state=0), variant.sample(frac=1, random_state=1))
+    assert shuffled == pytest.approx(drop)
+
+
+def test_a_paired_drop_refuses_other_posts() -> None:
+    full = posts(100).assign(seed=0)
+    with pytest.raises(ValueError, match="same posts"):
+        sweeps.paired_drop(full, posts(90, label_of=lambda i: 1 - i % 2).assign(seed=0))
+    with pytest.raises(ValueError, match="same posts"):
+        sweeps.paired_drop(full, posts(90, "dev").assign(seed=0))
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def test_the_micc_ablation_table(output: Path) -> None:
+    given = replace(DEMO, datasets=("demo-en", "demo-zh"), grid="full")
+    full = [finished(c, 100) for c in experiments.micc_main(given) if c.variant == "default"]
+    variants = [finished(c, 88) for c in experiments.micc_ablations(given)]
+    table = sweeps.ablation_table(full, variants)
+    assert len(table) == 12 and table["dataset"].tolist() == ["demo-en"] * 6 + ["demo-zh"] * 6
+    english = table[table["dataset"] == "demo-en"].set_index("model")
+    assert np.isnan(english.loc["MICC", "drop"]) and english.loc["MICC-A/γ", "drop"] == pytest.approx(10)
+    # 8 to 20 points without alignment, 1 to 3 with one scale, nothing said about fusion
+    assert english.loc["MICC-A/δ", ["reported_low", "reported_high"]].tolist() == pytest.approx([8, 20])
+    assert english.loc["MICC-SCLIP, single scale [32]", ["reported_low", "reported_high"]].tolist() == pytest.approx(
+        [1, 3]
+    )
+    assert english.loc["MICC-Ms/α", ["reported_low", "reported_high"]].isna().all()
+    assert len(sweeps.bars(table)) == 24
+
+
+def test_the_dmfl_ablation_table_holds_both_readings(output: Path) -> None:
+    given = replace(DEMO, grid="full")  # the reduced grid ablates on the first dataset only
+    full = [finished(c, 100) for c in experiments.dmfl_main(given)]
+    variants = [finished(c, 90) for c in experiments.dmfl_ablations(given)]
+    table = sweeps.ablation_table(full, variants).set_index(["dataset", "variant"])
+    readings = table[["reported_as_printed", "reported_swapped"]]
+    assert readings.loc[("demo-en", "TCNN")].tolist() == pytest.approx([2.26, 3.23])
+    assert readings.loc[("demo-zh", "TCNN")].tolist() == pytest.approx([3.23, 2.26])
+    assert readings.loc[("demo-en", "A")].tolist() == pytest.approx([2.71, 2.71])
+    assert readings.loc[("demo-en", "TB")].tolist() == pytest.approx([2.73, 2.73])  # from the level alone
+    assert readings.loc[("demo-zh", "TB")].tolist() == pytest.approx([1.6, 1.6])
+    assert readings.loc[("demo-en", "TL")].isna().all()
+
+
+def test_changed_fields_name_what_the_variant_is(output: Path) -> None:
+    given = replace(DEMO, datasets=("demo-en",))
+    full = [finished(c, 100) for c in experiments.dmfl_main(given)]
+    frame = sweeps.changed_fields(full, [finished(c, 90) for c in experiments.dmfl_ablations(given)]).set_index("model")
+    assert frame.loc["DMFL", "changes"] == "" and frame.loc["DMFL", "difference"] == 0
+    assert frame.loc["DMFL-ATT", "changes"] == "detector.fusion: attention -> weighted_sum"
+    assert frame.loc["DMFL-A", "difference"] == -10
+
+
+def test_a_sweep_is_sorted_and_chosen_on_dev(output: Path) -> None:
+    given = replace(DEMO, datasets=("demo-en",))
+    on_dev = {1: 90, 2: 70, 8: 80}
+    chosen = [finished(c, 60 + 5 * c.detector.top_k, n_dev=on_dev[c.detector.top_k])
+              for c in experiments.micc_top_k(given)]  # fmt: skip
+    frame = sweeps.sweep(chosen[::-1], "top_k")
+    assert list(dict.fromkeys(frame["top_k"])) == [1, 2, 8]
+    assert set(frame.loc[frame["best_on_dev"], "top_k"]) == {1}  # though K = 8 is best on test
+    wide = sweeps.wide(frame, "top_k")
+    assert len(wide) == 6 and {"accuracy", "acc_low", "acc_high", "auc", "auc_low", "auc_high"} <= set(wide)
+    assert "not assessed" in sweeps.grid_note(frame, "top_k", given) and "1, 2, 8" in sweeps.grid_note(
+        frame, "top_k", given
+    )
+    assert "not assessed" not in sweeps.grid_note(frame, "top_k", replace(given, grid="full"))
+
+
+def test_receptive_fields_are_named_in_the_papers_pixels() -> None:
+    given = replace(DEMO, datasets=("demo-en",), grid="full")
+    names = [sweeps.paper_fields(config) for config in experiments.micc_receptive_fields(given)]
+    assert names == ["[32]", "[64]", "[32,64]", "[24,32,64]", "[24,32,48,64]"]
+
+
+def test_ratio_of_the_loss_weights(output: Path) -> None:
+    given = replace(DEMO, datasets=("demo-en",), grid="full")
+    frames = [
+        sweeps.sweep([finished(c) for c in experiments.dmfl_loss_weights(given, name)], name, "ratio")
+        for name in ("lambda_c", "lambda_a")
+    ]
+    both = sweeps.stacked(frames)
+    assert "lambda_c" not in both and {"ratio", "estimate"} <= set(both)
+    assert set(both.loc[both["variant"] == "default", "ratio"]) == {0.75}
+    assert set(both.loc[both["variant"] == "lambda_a=0.4", "ratio"]) == {4.5}
+
+
+def test_reported_optima_follow_the_language() -> None:
+    datasets = ("demo-en", "demo-zh", "twitter")
+    assert sweeps.reported_best("m_e3", datasets) == dict.fromkeys(datasets, "[32,64]")
+    assert sweeps.reported_best("m_e4", datasets) == dict.fromkeys(datasets, 2)
+    assert sweeps.reported_best("m_e5", datasets) == dict.fromkeys(datasets, 0.65)
+    assert sweeps.reported_best("d_e3", datasets) == {"demo-en": 1.8, "demo-zh": 1.2, "twitter": 1.8}
+    assert sweeps.reported_best("d_e4", datasets) == dict.fromkeys(datasets, 2.4)
+
+
+# --- cost -----------------------------------------------------------------------------------------
+
+
+def test_multiply_adds_are_those_of_the_formula() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3, bias=False))
+    assert costs.macs(model, torch.zeros(2, 7)) == 2 * (7 * 5 + 5 * 3)
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 32, batch_first=True).eval()  # its fused kernel hides the products
+    L, d = 6, 8
+    assert costs.macs(layer, torch.zeros(1, L, d)) == L * (4 * d * d + 2 * d * 32) + 2 * L * L * d
+
+
+def test_one_scale_costs_less_than_two(output: Path) -> None:
+    given = replace(DEMO, datasets=("demo-en",))
+    cost = costs.micc_cost([finished(c) for c in experiments.micc_receptive_fields(given)]).set_index(
+        "receptive_fields"
+    )
+    assert cost.loc["[32]", "n_patches"] == 36 and cost.loc["[32,64]", "n_patches"] == 45
+    assert 0 < cost.loc["[32]", "n_macs"] < cost.loc["[32,64]", "n_macs"]
+
+
+@pytest.mark.parametrize("profile", ["laptop", "paper"])
+def test_cost_needs_no_data_at_any_profile(profile: str) -> None:
+    given = cfg.resolve(profile, train="none")
+    for dataset in given.datasets:
+        config = experiments.micc(given, dataset)
+        for _, text in config.stage1.sclip.texts:
+            assert text.kind == "transformer" or text.weights in costs.FROZEN_WIDTHS
+        assert config.stage1.sclip.vision.weights in costs.FROZEN_WIDTHS
+
+
+def test_latency_is_a_positive_median() -> None:
+    assert costs.latency_ms(torch.nn.Linear(2, 2), torch.zeros(1, 2), repeats=3) > 0
+
+
+def test_dmfl_grows_as_the_formulas_say() -> None:
+    config = experiments.dmfl(DEMO, "demo-en")
+    frame = costs.dmfl_complexity(config, lengths=(8, 16, 32), sides=(2, 4)).set_index("part")
+    assert frame.loc["text CNN, Eq 4", "exponent_L"] == pytest.approx(1, abs=0.01)
+    assert frame.loc["text CNN, Eq 4", "exponent_N"] == pytest.approx(0, abs=1e-6)
+    assert 1 < frame.loc["self-attention of words, Eq 11", "exponent_L"] < 2
+    assert 0 < frame.loc["cross-attention, Eq 12", "exponent_N"] <= 1
+    parts = frame.drop(index="whole model")
+    assert parts["macs_largest"].sum() <= frame.loc["whole model", "macs_largest"]
+    assert parts["macs_largest"].sum() > 0.99 * frame.loc["whole model", "macs_largest"]  # only the classifier is left
+
+
+# --- heat maps ------------------------------------------------------------------------------------
+
+
+def attention(sharp: dict[int, float]) -> pd.DataFrame:
+    """Two posts whose attention gets sharper; position 0 is masked, as [CLS] is."""
+    frames = []
+    for epoch, factor in sharp.items():
+        for post in range(2):
+            weight = np.exp(factor * np.random.default_rng(post).normal(size=(9, 6)))
+            weight[:, 0] = 0
+            weight /= weight.sum(1, keepdims=True)
+            patch, position = np.indices(weight.shape)
+            frames.append(pd.DataFrame({
+                "post": post, "patch": patch.ravel(), "position": position.ravel(), "score": 0.0,
+                "weight": weight.ravel(), "epoch": epoch,
+            }))  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_attention_statistics_follow_the_sharpness(output: Path) -> None:
+    given = replace(DEMO, datasets=("demo-en",))
+    extra = {"attention": attention({1: 0.0001, 5: 1.0, 7: 1.0, 10: 4.0})}
+    reports = [finished(config, extras=extra) for config in experiments.dmfl_heatmaps(given)]
+    frame = maps.attention_statistics(reports).set_index("epoch")
+    assert frame.loc[1, "entropy"] == pytest.approx(1, abs=1e-6)  # the masked position does not count
+    assert frame.loc[10, "entropy"] < frame.loc[5, "entropy"] < 1
+    assert frame.loc[7, "iou_previous"] == 1 and frame.loc[1, "iou_first"] == 1
+    assert np.isnan(frame.loc[1, "iou_previous"]) and set(frame["n_posts"]) == {2}
+    grids = maps.attention_grids(maps.attention(reports, post=0), reports)
+    assert list(grids) == ["1, demo-en", "5, demo-en", "7, demo-en (best dev)", "10, demo-en"]
+    assert all(np.isnan(grid[:, 0]).all() and np.nansum(grid) == pytest.approx(9) for grid in grids.values())
+
+
+def test_entropy_and_overlap() -> None:
+    assert maps.entropy(np.full((2, 5), 0.2)) == pytest.approx(1)
+    assert maps.entropy(np.eye(3)) == pytest.approx(0, abs=1e-9)
+    assert np.isnan(maps.entropy(np.ones((3, 1))))  # one key: every weight is 1 by construction
+    mask, other = np.array([True, True, False]), np.array([False, True, True])
+    assert maps.overlap(mask, other) == pytest.approx(1 / 3)
+    assert np.isnan(maps.overlap(mask & False, other & False))
+
+
+def test_relevance_is_read_scale_by_scale(output: Path) -> None:
+    config = experiments.micc(DEMO, "demo-en")
+    n_patches = [36, 9]
+    frame = pd.DataFrame({
+        "relevance": np.linspace(-1, 1, 45), "weight": np.where(np.arange(45) % 44 == 0, 0.5, 0.0),
+        "kept": np.arange(45) % 44 == 0, "post_id": "dev-00000", "scale": np.repeat([0, 1], n_patches),
+        "patch": np.arange(45),
+    })  # fmt: skip
+    relevance = maps.relevance([finished(config, extras={"relevance": frame})])
+    assert relevance.groupby("scale")["patch"].agg(["min", "max"]).to_numpy().tolist() == [[0, 35], [0, 8]]
+    table = maps.relevance_statistics(relevance).set_index("field")
+    assert list(table.index) == [16, 32] and table["scale_weight"].tolist() == [0.5, 0.5]
+    assert table.loc[32, "best_relevance"] == pytest.approx(1)
+
+
+def test_runs_without_maps_give_an_empty_frame_and_no_picture(output: Path) -> None:
+    given = cfg.resolve("laptop", ["photo-en"], train="none")
+    report = finished(experiments.micc(given, "photo-en"))
+    assert maps.relevance([report]).empty and maps.pointing([report]).empty
+    assert maps.relevance_statistics(maps.relevance([report])).empty
+    with pytest.raises(ValueError, match="drawn"):
+        maps.relevance_panels([report], given)
