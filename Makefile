@@ -48,7 +48,7 @@ test: install ## what CI runs: linters, unit tests, every notebook at its demo d
 	$(MAKE) lint
 	rm -rf build/test
 	$(SCRATCH) $(PY) -m pytest tests
-	$(if $(HAVE_NOTEBOOKS),$(SCRATCH) $(PY) -m pytest -W default --timeout=0 --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks,@echo "no notebooks to run")
+	$(if $(HAVE_NOTEBOOKS),$(SCRATCH) $(PY) -m pytest -W default --timeout=0 --nbval-lax --nbval-current-env --nbval-cell-timeout=3600 notebooks,@echo "no notebooks to run")
 
 lint: install ## ruff on modules and notebooks; notebooks without outputs
 	$(PY) -m ruff check .

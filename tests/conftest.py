@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import rumorlib  # noqa: F401  before torch: it decides how torch's threads wait
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip `real_data` tests when RUMORLIB_DATA names no folder."""
