@@ -9,6 +9,9 @@ SEEDS ?=
 ONLY ?=
 NOTEBOOKS ?=
 
+# torch's waiting threads sleep: on a loaded machine spinning ones cost ten times the time (benchmarks/thread_waiting.py)
+export OMP_WAIT_POLICY ?= PASSIVE
+
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 RUN = $(PY) -m rumorlib run $(NOTEBOOKS) --train $(TRAIN) --grid $(GRID) \

@@ -31,8 +31,9 @@ readme         the generated blocks of README.md
 
 import os
 
-# Before torch starts its threads: one that waits for the others sleeps. By default it spins, and on a machine that
-# also does something else a step then takes ten times as long (benchmarks/thread_waiting.py).
+# Before torch starts its threads (kernels started from here inherit it): one that waits for the others sleeps. By
+# default it spins, and on a machine that also does something else a step takes ten times as long
+# (benchmarks/thread_waiting.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
