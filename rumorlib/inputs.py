@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rumorlib import config as cfg
+from rumorlib import files
 from rumorlib.config import RunConfig, Settings, TextConfig, VisionConfig
 from rumorlib.data import corpora, splits
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.data.images import Images
 from rumorlib.data.posts import CaptionCorpus, Corpus
 from rumorlib.encoders import frozen
+from rumorlib.encoders.feature_store import Store
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import Vocabulary
 
@@ -90,13 +94,18 @@ def images_of(dataset: str, vision: VisionConfig, settings: Settings, corpus_see
     A post without an image gets a row of zeros, the last one (choice C26: kept, never dropped silently).
     """
     loaded = corpus(dataset, settings, corpus_seed)
-    keys = [key for key in dict.fromkeys(loaded.posts["image"]) if key]
+    keys, rows = _image_rows(loaded)
     encoded = encode_images(loaded.images, keys, vision, settings)
-    row_of = {key: row for row, key in enumerate(keys)}
-    rows = torch.tensor([row_of.get(key, len(keys)) for key in loaded.posts["image"]])
     if (rows == len(keys)).any():
         encoded = torch.cat([encoded, torch.zeros_like(encoded[:1])])
     return encoded, rows
+
+
+def _image_rows(loaded: Corpus) -> tuple[list[str], Tensor]:
+    """Distinct image keys of a corpus, and each post's row among them; posts without an image have the row after."""
+    keys = [key for key in dict.fromkeys(loaded.posts["image"]) if key]
+    row_of = {key: row for row, key in enumerate(keys)}
+    return keys, torch.tensor([row_of.get(key, len(keys)) for key in loaded.posts["image"]])
 
 
 # --- SCLIP --------------------------------------------------------------------------------------
@@ -139,12 +148,37 @@ def _width_of(folder: Path) -> int:
 def patch_tokens(
     dataset: str, stage1: RunConfig, checkpoint: Path, settings: Settings, corpus_seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Patch tokens Z of every distinct image by the trained tower, and the row of each post: (I, N, d_v) fp16, (n,)."""
-    encoded, rows = images_of(dataset, stage1.sclip.vision, settings, corpus_seed)
+    """Patch tokens Z of every distinct image by the trained tower, and the row of each post: (I, N, d_v) fp16, (n,).
+
+    Each picture goes through a tower once: tokens are stored on disk under the weights' hash and the picture's, so
+    other runs, other notebooks and other corpora with the same pictures read them.
+    """
+    loaded = corpus(dataset, settings, corpus_seed)
+    keys, rows = _image_rows(loaded)
+    hashes = [loaded.images.content_hash(key) for key in keys]
+    vision = stage1.sclip.vision
+    name = hashlib.sha256(f"{files.file_hash(checkpoint)} {vision}".encode()).hexdigest()[:16]
+    store = Store(cfg.cache_root() / "features" / f"tokens-{name}")
     tower = load_sclip(stage1, checkpoint, settings).image_tower
-    with torch.inference_mode():
-        tokens = torch.cat([tower(part).half() for part in encoded.split(256)])
-    return tokens.clone(), rows  # clone: out of inference mode, so that training may use it
+    if todo := store.missing(dict(zip(hashes, keys, strict=True))):
+        encoded = encode_images(loaded.images, list(todo.values()), vision, settings)
+        parts = zip(_chunks(list(todo), 256), encoded.split(256), strict=True)
+        batches = ((part, _tokens(tower, images)) for part, images in parts)
+        store.fill(batches, 4096, len(todo), f"patch tokens, {dataset}", progress=True)
+    tokens = store.gather(hashes)
+    if (rows == len(keys)).any():
+        blank = torch.zeros_like(encode_images(loaded.images, keys[:1], vision, settings))
+        tokens = torch.cat([tokens, _tokens(tower, blank)])
+    return tokens, rows
+
+
+@torch.inference_mode()
+def _tokens(tower: nn.Module, images: Tensor) -> Tensor:
+    return tower(images).half()
+
+
+def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 # --- splits as tensors ----------------------------------------------------------------------------
