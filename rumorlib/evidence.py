@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from rumorlib import evaluation
 from rumorlib.config import RunConfig
 from rumorlib.data.batches import Batch, PostTensors
+from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
@@ -32,6 +34,17 @@ def pointing(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: Run
         scales=list(vision.receptive_fields),
     )
     return frame.assign(stage=stage)
+
+
+@torch.inference_mode()
+def stage1_relevance(sclip: SCLIP, text: Tensor, tokens: Tensor, rows: Tensor) -> list[np.ndarray]:
+    """Relevance matrix D_s of every post by stage 1 alone: per scale (n, N_s)."""
+    patches = torch.cat([sclip.project_patches(part.float()).half() for part in tokens.split(256)])
+    parts = [
+        torch.einsum("bnd,bd->bn", patches[rows[part]].float(), text[part])
+        for part in torch.arange(len(rows)).split(512)
+    ]
+    return [part.numpy() for part in torch.cat(parts).split(sclip.n_patches, dim=1)]
 
 
 @torch.inference_mode()

@@ -198,20 +198,9 @@ def _baseline_features(
         image = baselines.pooled(maps)[rows.numpy()]
     if kind == "relevance_lr":
         tokens, rows = inputs.patch_tokens(config.dataset, config.stage1, checkpoint, settings, config.corpus_seed)
-        relevance = _stage1_relevance(sclip, joint, tokens, rows)
+        relevance = evidence.stage1_relevance(sclip, joint, tokens, rows)
     return baselines.Features(posts["label"].to_numpy(), posts["text"].tolist(), text, image, relevance,
                               None if weight is None else weight.to_numpy())  # fmt: skip
-
-
-@torch.inference_mode()
-def _stage1_relevance(sclip: SCLIP, text: Tensor, tokens: Tensor, rows: Tensor) -> list[np.ndarray]:
-    """Relevance matrix D_s of every post by stage 1 alone: per scale (n, N_s)."""
-    patches = torch.cat([sclip.project_patches(part.float()).half() for part in tokens.split(256)])
-    parts = [
-        torch.einsum("bnd,bd->bn", patches[rows[part]].float(), text[part])
-        for part in torch.arange(len(rows)).split(512)
-    ]
-    return [part.numpy() for part in torch.cat(parts).split(sclip.n_patches, dim=1)]
 
 
 def _feature_rows(features: baselines.Features, index: np.ndarray) -> baselines.Features:
@@ -279,9 +268,13 @@ def _mean_losses(model: nn.Module, batches) -> dict[str, float]:
 
 
 def _score(posts: pd.DataFrame, prob: np.ndarray, facts: dict[str, Any]) -> Outcome:
-    """Metrics of every split, and predictions of every split but train."""
+    """Metrics of every split, and predictions of every split but train.
+
+    Probabilities are rounded to the four decimals that are stored, so every metric recomputes exactly from the file.
+    """
     columns = [column for column in KEPT_COLUMNS if column in posts]
-    scored = posts[["post_id", "label", "split", *columns]].assign(prob_rumor=prob)
+    stored = np.asarray(prob, dtype=np.float64).round(4)
+    scored = posts[["post_id", "label", "split", *columns]].assign(prob_rumor=stored)
     metrics = {}
     for split, part in scored.groupby("split"):
         if split in ("", "unassigned"):

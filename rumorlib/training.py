@@ -88,7 +88,9 @@ def fit(
             bar.set_postfix_str(f"epoch {epoch} train {means['train_loss']:.3f} dev {dev['loss']:.3f}")
             if after_epoch is not None:
                 after_epoch(epoch)
-            if dev["loss"] < best or train.patience is None:
+            if train.patience is None:
+                best_epoch = epoch  # the last is kept, and the model holds it
+            elif dev["loss"] < best:
                 best, best_epoch = dev["loss"], epoch
                 best_state = {key: value.detach().clone() for key, value in model.state_dict().items()}
             elif epoch - best_epoch >= train.patience:

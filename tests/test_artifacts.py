@@ -7,10 +7,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import files, results
+from rumorlib import evaluation, files, results
 
 COLUMNS = [
     "id",
@@ -116,6 +117,22 @@ def test_committed_runs_are_whole() -> None:
         for name, digest in report["files"].items():
             path = done.parent / name
             assert not path.exists() or files.file_hash(path) == digest, path
+
+
+SCORED = sorted((cfg.PROJECT_ROOT / "results").glob("*/runs/*/*/*/*/predictions.csv.gz"))
+
+
+@pytest.mark.parametrize("path", SCORED, ids=lambda path: path.parent.relative_to(path.parents[5]).as_posix())
+def test_every_committed_metric_recomputes_from_the_predictions(path: Path) -> None:
+    metrics = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))["metrics"]
+    predictions = pd.read_csv(path, dtype={"row_key": str, "image_group": str}, keep_default_na=False)
+    splits = {str(split): part for split, part in predictions.groupby("split")}
+    assert set(splits) == set(metrics) - {"train"}, "every split but train is stored"
+    for split, part in splits.items():
+        again = evaluation.classification_metrics(part["label"], part["prob_rumor"])
+        if "image_macro" in metrics[split]:
+            again |= {"image_macro": evaluation.image_macro_metrics(part)}
+        assert files.flatten(files.plain(again)) == pytest.approx(files.flatten(metrics[split]), abs=1e-12, nan_ok=True)
 
 
 def test_no_cell_is_a_formula() -> None:

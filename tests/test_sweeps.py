@@ -74,15 +74,15 @@ def test_groups_keep_seeds_together_and_corpora_apart(output: Path) -> None:
 
 def test_a_paired_drop_is_the_difference_of_accuracies() -> None:
     full, variant = posts(100).assign(seed=0), posts(82).assign(seed=0)
-    drop = sweeps.paired_drop(full, variant)
+    drop = statistics.paired_drop(full, variant)
     assert drop.estimate == pytest.approx(18 / N)
     assert 0 < drop.low < drop.estimate < drop.high
-    assert sweeps.paired_drop(full, full) == statistics.Interval(0.0, 0.0, 0.0)  # pairing cancels the posts
+    assert statistics.paired_drop(full, full) == statistics.Interval(0.0, 0.0, 0.0)  # pairing cancels the posts
 
 
 def test_a_paired_drop_agrees_with_the_formula_for_independent_images() -> None:
     full, variant = posts(100).assign(seed=0), posts(60).assign(seed=0)
-    drop = sweeps.paired_drop(full, variant, n=4000)
+    drop = statistics.paired_drop(full, variant, n=4000)
     share = 20 / 60  # of the 60 images, those on which both posts change
     half = 1.96 * np.sqrt(share * (1 - share) / 60)
     assert drop.high - drop.low == pytest.approx(2 * half, rel=0.1)
@@ -91,18 +91,18 @@ def test_a_paired_drop_agrees_with_the_formula_for_independent_images() -> None:
 def test_a_paired_drop_averages_seeds_and_does_not_mind_the_order_of_rows() -> None:
     full = pd.concat([posts(100).assign(seed=0), posts(90).assign(seed=1)])
     variant = posts(80).assign(seed=0)
-    drop = sweeps.paired_drop(full, variant)
+    drop = statistics.paired_drop(full, variant)
     assert drop.estimate == pytest.approx(15 / N)
-    shuffled = sweeps.paired_drop(full.sample(frac=1, random_state=0), variant.sample(frac=1, random_state=1))
+    shuffled = statistics.paired_drop(full.sample(frac=1, random_state=0), variant.sample(frac=1, random_state=1))
     assert shuffled == pytest.approx(drop)
 
 
 def test_a_paired_drop_refuses_other_posts() -> None:
     full = posts(100).assign(seed=0)
     with pytest.raises(ValueError, match="same posts"):
-        sweeps.paired_drop(full, posts(90, label_of=lambda i: 1 - i % 2).assign(seed=0))
+        statistics.paired_drop(full, posts(90, label_of=lambda i: 1 - i % 2).assign(seed=0))
     with pytest.raises(ValueError, match="same posts"):
-        sweeps.paired_drop(full, posts(90, "dev").assign(seed=0))
+        statistics.paired_drop(full, posts(90, "dev").assign(seed=0))
 
 
 # --- tables ---------------------------------------------------------------------------------------
