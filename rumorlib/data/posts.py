@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ LABEL_WORDS = {
     "non-rumors": 0, "non-rumours": 0, "true": 0,
 }  # fmt: skip
 
-_SPLIT_SYNONYMS = {"val": "dev", "valid": "dev", "validation": "dev", "validate": "dev", "training": "train"}
+SPLIT_SYNONYMS = {"val": "dev", "valid": "dev", "validation": "dev", "validate": "dev", "training": "train"}
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 _MENTION = re.compile(r"@\w+")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -47,6 +48,12 @@ class PostsError(ValueError):
 def no_drops() -> pd.DataFrame:
     """An empty table of dropped rows."""
     return pd.DataFrame(columns=list(DROPPED_COLUMNS))
+
+
+def place(source: str, row: int, places: Sequence[tuple[str, int]] | None = None) -> str:
+    """Where the row-th post (1 = first) was read: "file, row n"; `places` has (file, row) of every post."""
+    name, number = places[row - 1] if places else (source, row)
+    return f"{name}, row {number}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,12 @@ class CaptionCorpus:
 # --- checks ---------------------------------------------------------------------------------
 
 
-def check(frame: pd.DataFrame, source: str, extra_splits: Sequence[str] = ()) -> pd.DataFrame:
+def check(
+    frame: pd.DataFrame,
+    source: str,
+    extra_splits: Sequence[str] = (),
+    places: Sequence[tuple[str, int]] | None = None,
+) -> pd.DataFrame:
     """Return `frame` as a posts table, or say exactly what is wrong with it.
 
     Missing optional columns are filled: split, event, image, language, created_at with ""; image_group with the image
@@ -87,6 +99,7 @@ def check(frame: pd.DataFrame, source: str, extra_splits: Sequence[str] = ()) ->
     Args:
         frame: one row per post; label as `parse_label` takes it; ids as strings or whole numbers.
         source: file the rows come from, for the messages; row 1 is the first post.
+        places: (file, row) of every post, where the rows come from several files.
     Returns: a new table, index 0..n-1, label int64, all other COLUMNS str.
     Raises: PostsError: a required column is missing, no rows, an id is empty, repeated or read as a float, a label is
         not 0/1, a split name is unknown, or the training posts have one class only.
@@ -98,15 +111,16 @@ def check(frame: pd.DataFrame, source: str, extra_splits: Sequence[str] = ()) ->
         )
     if frame.empty:
         raise PostsError(f"{source}: no posts; give a file with at least one row below its header")
-    table: dict[str, Any] = {"post_id": _ids(frame["post_id"], source)}
+    at = partial(place, source, places=places)
+    table: dict[str, Any] = {"post_id": _ids(frame["post_id"], at)}
     table["text"] = [_text(value) for value in frame["text"]]
-    table["label"] = np.array([_label(value, source, row) for row, value in enumerate(frame["label"], 1)], np.int64)
+    table["label"] = np.array([_label(value, at, row) for row, value in enumerate(frame["label"], 1)], np.int64)
     for name in ("split", "event", "image", "language", "created_at"):
         table[name] = [_text(v) for v in frame[name]] if name in frame.columns else [""] * len(frame)
     fallback = {"image_group": table["image"], "text_group": map(normalise_text, table["text"])}
     for name, values in fallback.items():
         table[name] = [_text(v) for v in frame[name]] if name in frame.columns else list(values)
-    _check_splits(table["split"], table["label"], source, extra_splits)
+    _check_splits(table["split"], table["label"], source, at, extra_splits)
     extra = {str(name): frame[name].to_numpy() for name in frame.columns if name not in COLUMNS}
     return pd.DataFrame({name: table[name] for name in COLUMNS} | extra)
 
@@ -128,30 +142,28 @@ def parse_label(value: Any) -> int:
     return LABEL_WORDS[word]
 
 
-def _label(value: Any, source: str, row: int) -> int:
+def _label(value: Any, at: Callable[[int], str], row: int) -> int:
     try:
         return parse_label(value)
     except ValueError as error:
-        raise PostsError(f"{source}, row {row}: {error}, or remove the row") from None
+        raise PostsError(f"{at(row)}: {error}, or remove the row") from None
 
 
-def _ids(values: pd.Series, source: str) -> list[str]:
+def _ids(values: pd.Series, at: Callable[[int], str]) -> list[str]:
     """Ids as exact strings: 16 to 19 digits do not survive a float."""
     ids: list[str] = []
     first: dict[str, int] = {}
     for row, value in enumerate(values, 1):
         if isinstance(value, (float, np.floating)) and not math.isnan(value):
             raise PostsError(
-                f"{source}, row {row}: id {value!r} was read as a float and may have lost digits; "
+                f"{at(row)}: id {value!r} was read as a float and may have lost digits; "
                 "read the file with dtype=str, or quote the ids"
             )
         name = _text(value)
         if not name.strip():
-            raise PostsError(f"{source}, row {row}: the id is empty; give every post an id of its own")
+            raise PostsError(f"{at(row)}: the id is empty; give every post an id of its own")
         if name in first:
-            raise PostsError(
-                f"{source}, row {row}: id {name!r} stands in row {first[name]} already; ids must be unique"
-            )
+            raise PostsError(f"{at(row)}: id {name!r} stands in row {first[name]} already; ids must be unique")
         first[name] = row
         ids.append(name)
     return ids
@@ -165,12 +177,14 @@ def _text(value: Any) -> str:
     return _SURROGATE.sub("\ufffd", text) if _SURROGATE.search(text) else text
 
 
-def _check_splits(splits: Sequence[str], labels: np.ndarray, source: str, extra: Sequence[str]) -> None:
+def _check_splits(
+    splits: Sequence[str], labels: np.ndarray, source: str, at: Callable[[int], str], extra: Sequence[str]
+) -> None:
     for row, name in enumerate(splits, 1):
         if name in (*SPLITS, *PROBES, *extra) or name.startswith(("test_", "pairs")):
             continue
-        remedy = f"write {_SPLIT_SYNONYMS.get(name.lower(), 'train, dev or test')!r}"
-        raise PostsError(f"{source}, row {row}: unknown split {name!r}; {remedy}")
+        remedy = f"write {SPLIT_SYNONYMS.get(name.lower(), 'train, dev or test')!r}"
+        raise PostsError(f"{at(row)}: unknown split {name!r}; {remedy}")
     names = np.asarray(splits)
     train = names == "train" if (names != "").any() else np.ones(len(names), bool)
     if train.any() and len(set(labels[train])) < 2:

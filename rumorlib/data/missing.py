@@ -1,0 +1,94 @@
+"""What becomes of a post whose picture is missing (choice C26): kept, dropped, blanked, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from rumorlib.data import posts
+from rumorlib.data.images import FolderImages, ImageError
+from rumorlib.data.posts import PostsError
+
+OnMissing = Literal["keep", "drop", "blank", "error"]
+# keep:  the post stays and so does its key; reading the picture fails later. For work on texts.
+# drop:  the post goes and is reported; the papers use posts with images only.
+# blank: the post stays with image "", which models see as zeros.
+# error: PostsError with file, row and remedy.
+ON_MISSING: tuple[str, ...] = get_args(OnMissing)
+
+
+def settle(
+    table: pd.DataFrame,
+    images: FolderImages,
+    source: str,
+    on_missing_image: OnMissing = "drop",
+    places: Sequence[tuple[str, int]] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Do with every post without a picture what `on_missing_image` says (choice C26).
+
+    Args:
+        table: posts (post_id) or captions (image, caption_id), index 0..n-1; `image` "" = none was given.
+        images: where the keys lead. Existence is checked, decoding is not: `check-data` does.
+        source: file the rows come from; places: (file, row) of every row, where there are several files.
+    Returns: the table, index 0..m-1, and the dropped rows (DROPPED_COLUMNS), whose reason names the key.
+    Raises: PostsError: a picture is missing and the rule is "error", or every picture is missing and it is "drop".
+    """
+    if on_missing_image not in ON_MISSING:
+        raise PostsError(f"on_missing_image {on_missing_image!r} is none of {', '.join(ON_MISSING)}")
+    if on_missing_image == "keep":
+        return table, posts.no_drops()
+    reason_of = {key: _problem(images, key) for key in table["image"].unique()}
+    reasons = table["image"].map(reason_of)
+    gone = (reasons != "").to_numpy()
+    if not gone.any():
+        return table, posts.no_drops()
+    if on_missing_image == "blank":
+        return table.assign(image=table["image"].where(~gone, "")), posts.no_drops()
+    if on_missing_image == "error":
+        row = int(gone.argmax())
+        raise PostsError(
+            f"{posts.place(source, row + 1, places)}: {reasons.iloc[row]} below {images.root}; "
+            "restore it, remove the row, or read with on_missing_image='drop'"
+        )
+    if gone.all():
+        raise PostsError(
+            f"{source}: none of {len(reason_of)} pictures exists below {images.root} ({reasons.iloc[0]}); "
+            "put them there, or read with on_missing_image='keep' to use the texts alone"
+        )
+    return table[~gone].reset_index(drop=True), dropped_rows(table, gone, reasons, source, places)
+
+
+def dropped_rows(
+    table: pd.DataFrame,
+    gone: np.ndarray,
+    reasons: pd.Series,
+    source: str,
+    places: Sequence[tuple[str, int]] | None = None,
+) -> pd.DataFrame:
+    """The rows `gone` (n,) bool of `table` as a table of dropped rows; an image and caption_id name a caption."""
+    rows = np.flatnonzero(gone)
+    part = table.iloc[rows]
+    names = part["post_id"] if "post_id" in part else part["image"] + "#" + part["caption_id"].astype(str)
+    found = [places[row] if places else (source, int(row) + 1) for row in rows]
+    return pd.DataFrame(
+        {
+            "post_id": names.tolist(),
+            "source": [name for name, _ in found],
+            "row": [row for _, row in found],
+            "reason": reasons.iloc[rows].tolist(),
+        },
+        columns=list(posts.DROPPED_COLUMNS),
+    )
+
+
+def _problem(images: FolderImages, key: str) -> str:
+    """Why there is no picture for `key`; "" when there is one."""
+    if not key:
+        return "no image"
+    try:
+        return "" if images.path(key).is_file() else f"image {key} does not exist"
+    except (ImageError, OSError) as error:  # a key out of the folder, or a name the disk refuses
+        return str(error)

@@ -1,0 +1,111 @@
+"""Weibo-17 (Jin et al. 2017) as published: four text files, two image folders, and EANN's event ids (spec §6)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rumorlib.data import missing, posts, splits
+from rumorlib.data.images import FolderImages
+from rumorlib.data.missing import OnMissing
+from rumorlib.data.posts import Corpus, PostsError
+
+LABEL_MEANS = "debunked: a post the platform's rumor board refuted (0 = a news post of a verified outlet)"
+FILES = (
+    ("train_rumor.txt", "train", 1),
+    ("train_nonrumor.txt", "train", 0),
+    ("test_rumor.txt", "test", 1),
+    ("test_nonrumor.txt", "test", 0),
+)
+IMAGE_FOLDERS = ("nonrumor_images", "rumor_images")
+
+
+def recognise(folder: Path) -> bool:
+    """A folder with the four text files, in it or in `tweets`; one of them will do, so that a gap is named."""
+    return any((place / name).is_file() for place in (folder, folder / "tweets") for name, _, _ in FILES)
+
+
+def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
+    """Posts with the pictures of rumor_images/ and nonrumor_images/; without these folders, the texts alone.
+
+    Of the 15 fields only id and publish time are read, of the images only the first that exists: author fields, image
+    count and the form of the time give the label away, and the time is never an input. text_group = near-duplicate
+    texts; image_group = the key of the first listed image.
+
+    Raises: PostsError: a file is missing or its lines are out of step.
+    """
+    pictured = any((folder / name).is_dir() for name in IMAGE_FOLDERS)
+    return read_posts(folder, on_missing_image) if pictured else read_texts(folder)
+
+
+def read_texts(folder: Path) -> Corpus:
+    """All posts, no pictures."""
+    table, _ = _table(_records(folder), {})
+    return Corpus("weibo-text", table.assign(image=""), None, LABEL_MEANS)
+
+
+def read_posts(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
+    """Posts and pictures; a post without a picture as `on_missing_image` says."""
+    table, places = _table(_records(folder), _image_files(folder))
+    images = FolderImages(folder)
+    table, dropped = missing.settle(table, images, folder.name, on_missing_image, places)
+    return Corpus("weibo", table, images, LABEL_MEANS, dropped)
+
+
+def _table(records: list[dict[str, Any]], files: dict[str, str]) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
+    rows, places = [], []
+    for record in records:
+        keys = record.pop("keys")
+        places.append(record.pop("place"))
+        found = next((files[key] for key in keys if key in files), keys[0] if keys else "")
+        rows.append(record | {"image": found, "image_group": keys[0] if keys else ""})
+    frame = pd.DataFrame(rows)
+    groups = splits.near_duplicates([posts.normalise_text(text) for text in frame["text"]])
+    return posts.check(frame.assign(language="zh", event="", text_group=groups), "Weibo", places=places), places
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    inner = folder / "tweets" if (folder / "tweets").is_dir() else folder
+    return [record for name, split, label in FILES for record in _records_of(inner / name, split, label)]
+
+
+def _records_of(path: Path, split: str, label: int) -> list[dict[str, Any]]:
+    try:  # split at \n only: str.splitlines would also cut at separators inside texts
+        lines = [line.rstrip("\r") for line in path.read_bytes().decode("utf-8-sig").split("\n")]
+    except FileNotFoundError:
+        raise PostsError(f"{path} does not exist; put the four Weibo text files there") from None
+    except UnicodeDecodeError as error:
+        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); use the file as published") from None
+    if len(lines) % 3 == 1 and not lines[-1]:
+        lines.pop()
+    records = []
+    for start in range(0, len(lines), 3):
+        fields = lines[start].split("|")
+        if len(fields) != 15 or len(lines) < start + 3:
+            raise PostsError(
+                f"{path}, line {start + 1}: expected a record of three lines, the first with 15 fields between '|', "
+                f"found {len(fields)} fields; use the file as published"
+            )
+        keys = [image_key(url) for url in lines[start + 1].split("|") if url.strip() not in ("", "null")]
+        records.append(
+            {"post_id": fields[0], "text": lines[start + 2], "label": label, "split": split,
+             "created_at": fields[4], "keys": keys, "place": (path.name, start + 1)}
+        )  # fmt: skip
+    return records
+
+
+def image_key(url: str) -> str:
+    """Key of a Weibo image: last part of its URL without query and extension, lower case (spec §6)."""
+    return url.strip().split("?")[0].rstrip("/").rsplit("/", 1)[-1].rsplit(".", 1)[0].lower()
+
+
+def _image_files(folder: Path) -> dict[str, str]:
+    """Image key -> path below `folder`; a few published files have no extension, some archives add ._ files."""
+    found = {}
+    for name in IMAGE_FOLDERS:
+        if (folder / name).is_dir():
+            entries = sorted(entry.name for entry in (folder / name).iterdir() if not entry.name.startswith("."))
+            found |= {image_key(entry): f"{name}/{entry}" for entry in entries}
+    return found
