@@ -145,20 +145,17 @@ def choices_block(root: Path) -> str:
 
 
 def corpora_block(root: Path) -> str:
-    """Corpora and weights per profile: where they lie, what label 1 means, and whether a reader exists."""
+    """Corpora and weights per profile: where they lie and what label 1 means."""
     captions = {p: [f"{c}-{n}" for c, names in experiments.STAGE1[p].values() for n in names] for p in cfg.PROFILES}
     used = {p: [*cfg.DATASETS[p], *captions[p]] for p in cfg.PROFILES}
     readers = {**corpora.LOADERS, **corpora.CAPTION_LOADERS}
     lines = []
-    for name in dict.fromkeys([*readers, *(name for p in cfg.PROFILES for name in used[p])]):
-        family = name.split("-")[0]
-        folder = corpora.FOLDERS.get({"photo": "flickr8k"}.get(family, family), "")
-        place = "drawn, no file" if family == "demo" else f"`<data>/{folder}`".replace("/`", "`")
-        meaning = drawn.LABEL_MEANS if family == "demo" else corpora.LABEL_MEANS.get(family)
-        if name in corpora.CAPTION_LOADERS or not meaning:
-            meaning = "no label: captions for stage 1"
+    for name in readers:
+        folder = corpora.folder_of(name)
+        place = "drawn, no file" if folder is None else f"`<data>/{folder}`".replace("/`", "`")
         by = ", ".join(p for p in cfg.PROFILES if name in used[p])
-        lines.append([f"`{name}`", by or "-", place if name in readers else "**no reader yet**", meaning])
+        meaning = corpora.label_means(name) or "no label: captions for stage 1"
+        lines.append([f"`{name}`", by or "-", place, meaning])
     weights = []
     for profile, sizes in experiments.SIZES.items():
         towers = {"images": sizes.vision.weights} | {name: text.weights for name, text in sizes.texts.items()}

@@ -186,7 +186,7 @@ def test_load_reads_the_pair_file_or_warns(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(corpora, "load_captions", lambda name, settings: corpus)
     chosen = config.Settings("laptop", (), (0,))
     with caplog.at_level(logging.WARNING):
-        fallback = photo.load("en", chosen)
+        fallback = photo.load("en", "laptop", lambda language: corpus)
     assert "does not exist: pairs are made from TF-IDF vectors" in caplog.text
     assert set(fallback.posts["distance"]) == set(photo.DISTANCES)
     caplog.clear()

@@ -1,47 +1,79 @@
-"""Every corpus by name: folder below the data root, reader, pictures, and what its label means."""
+"""Every corpus by name: the folder below the data root, the layouts it may have, and what its label means."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rumorlib import config
-from rumorlib.data import readers
-from rumorlib.data.images import FolderImages
+from rumorlib.data import captions, ced, drawn, layouts, manifest, mediaeval, pheme, photo, weibo
+from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
 
-FOLDERS = {"twitter": "twitter_mediaeval2016", "weibo": "weibo_jin2017", "pheme": "pheme_text", "flickr8k": "flickr8k"}
-# What label 1 stands for; the constructs differ, so no table averages over corpora (spec §15).
-LABEL_MEANS = {
-    "twitter": "fake media: the attached picture is fake or misused for the event (0 = real media)",
-    "weibo": "debunked: a post the platform's rumor board refuted (0 = a news post of a verified outlet)",
-    "pheme": "rumor at posting time: unverified when posted, whether it proved true or not (0 = no rumor)",
-    "photo": "out of context: the text is the caption of another photograph (0 = its own caption)",
-    "manifest": "label 1 of the given manifest",
+
+@dataclass(frozen=True)
+class Place:
+    """Where a named corpus lies, and how it may be laid out there.
+
+    pictures: True: a folder without pictures is refused; False: the corpus is one of texts, whatever lies there.
+    """
+
+    folder: str
+    layouts: tuple[str, ...]
+    label_means: str = ""  # "" = captions, which have no label
+    pictures: bool = True
+
+
+PLACES: dict[str, Place] = {
+    "twitter": Place("twitter_mediaeval2016", ("twitter-table", "mediaeval"), mediaeval.LABEL_MEANS),
+    "weibo": Place("weibo_jin2017", ("weibo17",), weibo.LABEL_MEANS),
+    "weibo-text": Place("weibo_jin2017", ("weibo17",), weibo.LABEL_MEANS, pictures=False),
+    "mfan-weibo": Place("mfan_weibo", ("mfan-weibo",), ced.LABEL_MEANS),
+    "ced-text": Place("ced", ("ced",), ced.LABEL_MEANS, pictures=False),
+    "pheme": Place("pheme", ("pheme",), pheme.LABEL_MEANS),
+    "pheme-text": Place("pheme_text", ("pheme-table", "pheme"), pheme.LABEL_MEANS, pictures=False),
+    "mfan-pheme": Place("mfan_pheme", ("mfan-pheme",), pheme.LABEL_MEANS),
+    "manifest": Place("", ("manifest",), manifest.LABEL_MEANS),
+    "flickr8k-en": Place("flickr8k", ("captions", "flickr8k")),
+    "flickr8k-zh": Place("flickr8k", ("captions",)),
+    "flickr30k-en": Place("flickr30k", ("flickr30k",)),
+    "coco-cn-zh": Place("coco_cn", ("coco-cn", "chinese-clip")),
 }
-MANIFEST_NAMES = ("manifest.csv", "manifest.json", "manifest.jsonl")
+PHOTO = "flickr8k"  # captions that the photo tier is made of
 
 
-def load(name: str, settings: config.Settings, corpus_seed: int = 0) -> Corpus:
+def load(name: str, settings: config.Settings, corpus_seed: int = 0, on_missing_image: OnMissing = "drop") -> Corpus:
     """The corpus called `name` (a key of LOADERS) with the splits it is published with; `splits.add_dev` adds dev.
 
-    Args: settings: data_root says where the raw corpora lie (else RUMORLIB_DATA). corpus_seed: drawn scenes only.
+    Args:
+        settings: data_root says where the raw corpora lie (else RUMORLIB_DATA).
+        corpus_seed: drawn scenes only.
+        on_missing_image: what becomes of a post without its picture (choice C26); corpora of texts keep all.
     Raises: PostsError: unknown name, or files that are not as published. FileNotFoundError: no data folder.
     """
-    return _pick(LOADERS, name)(settings, corpus_seed)
+    return _pick(LOADERS, name)(settings, corpus_seed, on_missing_image)
 
 
-def load_captions(name: str, settings: config.Settings, corpus_seed: int = 0) -> CaptionCorpus:
+def load_captions(
+    name: str, settings: config.Settings, corpus_seed: int = 0, on_missing_image: OnMissing = "drop"
+) -> CaptionCorpus:
     """The caption corpus called `name` (a key of CAPTION_LOADERS). Arguments and errors as `load`."""
-    return _pick(CAPTION_LOADERS, name)(settings, corpus_seed)
+    return _pick(CAPTION_LOADERS, name)(settings, corpus_seed, on_missing_image)
 
 
-def read_manifest(path: Path | str) -> Corpus:
-    """The posts of a manifest file of the user's own (.csv, .json, .jsonl); images relative to the manifest."""
-    path = Path(path)
-    table, dropped = readers.read_manifest(path)
-    images = FolderImages(path.parent) if table["image"].any() else None
-    return Corpus("manifest", table, images, LABEL_MEANS["manifest"], dropped)
+def label_means(name: str) -> str:
+    """What label 1 means on corpus `name`; "" for captions. The constructs differ: no table averages over corpora."""
+    made = {"demo": drawn.LABEL_MEANS, "photo": photo.LABEL_MEANS}.get(name.split("-")[0])
+    return (made if name in LOADERS and made else PLACES[name].label_means) if name not in CAPTION_LOADERS else ""
+
+
+def folder_of(name: str) -> str | None:
+    """Folder of corpus `name` below the data root, "" = the root itself; None: drawn, no file."""
+    if name.startswith("demo-"):
+        return None
+    return PLACES[f"{PHOTO}-en" if name.startswith("photo-") else name].folder
 
 
 def _pick(loaders: dict[str, Callable], name: str) -> Callable:
@@ -50,93 +82,62 @@ def _pick(loaders: dict[str, Callable], name: str) -> Callable:
     return loaders[name]
 
 
-def _folder(settings: config.Settings, corpus: str) -> Path:
-    folder = config.data_root(settings.data_root) / FOLDERS[corpus]
+def _find(name: str, settings: config.Settings) -> tuple[layouts.Layout, Path]:
+    """The layout and folder of a named corpus; where its folder fits two of its layouts, the first."""
+    place = PLACES[name]
+    folder = config.data_root(settings.data_root) / place.folder
     if not folder.is_dir():
-        raise PostsError(f"{folder} does not exist; put the {corpus} files there, see the data guide in README.md")
-    return folder
+        raise PostsError(f"{folder} does not exist; put the {name} files there, see the data guide in README.md")
+    fits = [layouts.LAYOUTS[layout] for layout in place.layouts if layouts.LAYOUTS[layout].recognise(folder)]
+    return (fits[0], folder) if fits else layouts.find(folder, *place.layouts)
 
 
-def _drawn(language: str) -> Callable[[config.Settings, int], Corpus]:
-    def loader(settings: config.Settings, corpus_seed: int) -> Corpus:
-        from rumorlib.data import drawn  # draws pictures: only when asked for
-
-        return drawn.load(language, corpus_seed)
-
-    return loader
-
-
-def _drawn_captions(language: str) -> Callable[[config.Settings, int], CaptionCorpus]:
-    def loader(settings: config.Settings, corpus_seed: int) -> CaptionCorpus:
-        from rumorlib.data import drawn
-
-        return drawn.load_captions(language, corpus_seed)
-
-    return loader
+def _posts(name: str, settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing) -> Corpus:
+    layout, folder = _find(name, settings)
+    if not PLACES[name].pictures:
+        corpus = layout.read(folder, "keep")
+        return replace(corpus, name=name, posts=corpus.posts.assign(image=""), images=None)
+    corpus = layout.read(folder, on_missing_image)
+    if corpus.images is None:
+        raise PostsError(f"{folder} has no folder of pictures; put them there, or load {name.split('-')[0]}-text")
+    return replace(corpus, name=name)
 
 
-def _photo(language: str) -> Callable[[config.Settings, int], Corpus]:
-    def loader(settings: config.Settings, corpus_seed: int) -> Corpus:
-        from rumorlib.data import photo  # photo reads its captions through this module
-
-        return photo.load(language, settings)
-
-    return loader
-
-
-def _flickr8k(language: str) -> Callable[[config.Settings, int], CaptionCorpus]:
-    def loader(settings: config.Settings, corpus_seed: int) -> CaptionCorpus:
-        folder = _folder(settings, "flickr8k")
-        captions, dropped = readers.read_captions(folder, language)
-        return CaptionCorpus(f"flickr8k-{language}", captions, FolderImages(folder), dropped)
-
-    return loader
+def _captions(name: str, settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing) -> CaptionCorpus:
+    layout, folder = _find(name, settings)
+    if layout.name == "captions":
+        corpus = captions.read_language(folder, name.rsplit("-", 1)[1], on_missing_image)
+    else:
+        corpus = layout.read(folder, on_missing_image)
+    if not corpus.captions["split"].isin(["train", "dev"]).any():
+        raise PostsError(f"{folder}: these captions have no split; put dataset_{PLACES[name].folder}.json beside them")
+    return replace(corpus, name=name)
 
 
-def _twitter(settings: config.Settings, corpus_seed: int) -> Corpus:
-    folder = _folder(settings, "twitter")
-    table, dropped = readers.read_twitter(folder)
-    return Corpus("twitter", table, FolderImages(folder), LABEL_MEANS["twitter"], dropped)
+def _manifest(settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing) -> Corpus:
+    return manifest.read(config.data_root(settings.data_root), on_missing_image)
 
 
-def _weibo_text(settings: config.Settings, corpus_seed: int) -> Corpus:
-    table, dropped = readers.read_weibo(_folder(settings, "weibo"))
-    return Corpus("weibo-text", table, None, LABEL_MEANS["weibo"], dropped)
+def _drawn(
+    draw: Callable, language: str, settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing
+) -> Corpus | CaptionCorpus:
+    return draw(language, corpus_seed)
 
 
-def _weibo(settings: config.Settings, corpus_seed: int) -> Corpus:
-    folder = _folder(settings, "weibo")
-    table, dropped = readers.read_weibo(folder, image_folders=True)
-    return Corpus("weibo", table, FolderImages(folder), LABEL_MEANS["weibo"], dropped)
+def _photo(language: str, settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing) -> Corpus:
+    def read(name: str) -> CaptionCorpus:
+        return load_captions(f"{PHOTO}-{name}", settings)
+
+    return photo.load(language, settings.profile, read)
 
 
-def _pheme_text(settings: config.Settings, corpus_seed: int) -> Corpus:
-    table, dropped = readers.read_pheme(_folder(settings, "pheme"))
-    return Corpus("pheme-text", table, None, LABEL_MEANS["pheme"], dropped)
-
-
-def _manifest(settings: config.Settings, corpus_seed: int) -> Corpus:
-    root = config.data_root(settings.data_root)
-    for name in MANIFEST_NAMES:
-        if (root / name).is_file():
-            return read_manifest(root / name)
-    raise PostsError(f"none of {', '.join(MANIFEST_NAMES)} lies in {root}; put your manifest there")
-
-
-LOADERS: dict[str, Callable[[config.Settings, int], Corpus]] = {
-    "demo-en": _drawn("en"),
-    "demo-zh": _drawn("zh"),
-    "photo-en": _photo("en"),
-    "photo-zh": _photo("zh"),
-    "twitter": _twitter,
-    "weibo-text": _weibo_text,
-    "weibo": _weibo,
-    "pheme-text": _pheme_text,
+LOADERS: dict[str, Callable[[config.Settings, int, OnMissing], Corpus]] = {
+    **{f"demo-{language}": partial(_drawn, drawn.load, language) for language in ("en", "zh")},
+    **{f"photo-{language}": partial(_photo, language) for language in ("en", "zh")},
+    **{name: partial(_posts, name) for name, place in PLACES.items() if place.label_means},
     "manifest": _manifest,
 }
-CAPTION_LOADERS: dict[str, Callable[[config.Settings, int], CaptionCorpus]] = {
-    "demo-captions-en": _drawn_captions("en"),
-    "demo-captions-zh": _drawn_captions("zh"),
-    "flickr8k-en": _flickr8k("en"),
-    "flickr8k-zh": _flickr8k("zh"),
+CAPTION_LOADERS: dict[str, Callable[[config.Settings, int, OnMissing], CaptionCorpus]] = {
+    **{f"demo-captions-{language}": partial(_drawn, drawn.load_captions, language) for language in ("en", "zh")},
+    **{name: partial(_captions, name) for name, place in PLACES.items() if not place.label_means},
 }

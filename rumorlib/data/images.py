@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")  # nothing else is handed to a decoder
+EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")  # of files taken for pictures
 MAX_PIXELS = 50_000_000  # largest picture decoded: 150 MB as RGB
 _UNREADABLE = (
     OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError,
@@ -66,6 +68,14 @@ class FolderImages:
         except ImageError:
             return False
 
+    def opens(self, key: str) -> bool:
+        """Whether the file begins like a picture of FORMATS; the rest is not decoded."""
+        try:
+            with Image.open(self.path(key), formats=FORMATS) as image:
+                return image.width * image.height <= self.max_pixels
+        except (ImageError, *_UNREADABLE):
+            return False
+
     def content_hash(self, key: str) -> str:
         return hashlib.sha256(self._read(key)).hexdigest()
 
@@ -73,21 +83,7 @@ class FolderImages:
         path = self.path(key)
         if not path.is_file():
             raise ImageError(f"{path} does not exist; restore the picture or remove its posts")
-        try:
-            with Image.open(path, formats=FORMATS) as image:
-                if image.width * image.height > self.max_pixels:
-                    raise ImageError(
-                        f"{path} has {image.width}x{image.height} pixels, more than {self.max_pixels:,}; shrink it"
-                    )
-                image.draft("RGB", (size_px, size_px))  # JPEG only: decode at 1/2, 1/4 or 1/8, never below the target
-                image.load()  # the whole file: verify() passes half a JPEG
-                return _to_array(image, size_px)
-        except ImageError:
-            raise
-        except _UNREADABLE as error:
-            raise ImageError(
-                f"{path} cannot be decoded ({error}); replace it by a whole {'/'.join(FORMATS)} or remove its posts"
-            ) from error
+        return decode(path, str(path), size_px, self.max_pixels)
 
     def _read(self, key: str) -> bytes:
         path = self.path(key)
@@ -95,6 +91,22 @@ class FolderImages:
             return path.read_bytes()
         except OSError as error:
             raise ImageError(f"{path} cannot be read ({error}); restore the picture or remove its posts") from error
+
+
+def files_by_stem(folder: Path) -> dict[str, str]:
+    """Name without extension -> path below `folder`, for files whose published name differs in its extension.
+
+    All folders below are searched; names that start with a dot (AppleDouble, .DS_Store) are passed over. Of two files
+    with one stem the one that sorts last is kept (.png after .jpg).
+    """
+    found: dict[str, str] = {}
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        below = Path(place).relative_to(folder)
+        for name in sorted(files):
+            if not name.startswith(".") and PurePosixPath(name).suffix.lower() in EXTENSIONS:
+                found[name.rsplit(".", 1)[0] if "." in name else name] = (below / name).as_posix()
+    return found
 
 
 class ArrayImages:
@@ -130,6 +142,23 @@ class ArrayImages:
         if key not in self._row:
             raise ImageError(f"no picture {key!r} among the {len(self.keys)} in memory; use one of their keys")
         return self.array[self._row[key]]
+
+
+def decode(file: Path | BinaryIO, name: str, size_px: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The whole picture in `file`, uint8 (size_px, size_px, 3) RGB. Raises: ImageError, which names it `name`."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise ImageError(f"{name} has {image.width}x{image.height} pixels, more than {max_pixels:,}; shrink it")
+            image.draft("RGB", (size_px, size_px))  # JPEG only: decode at 1/2, 1/4 or 1/8, never below the target
+            image.load()  # the whole file: verify() passes half a JPEG
+            return _to_array(image, size_px)
+    except ImageError:
+        raise
+    except _UNREADABLE as error:
+        raise ImageError(
+            f"{name} cannot be decoded ({error}); replace it by a whole {'/'.join(FORMATS)} or remove its posts"
+        ) from error
 
 
 def _to_array(image: Image.Image, size_px: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rumorlib.data import manifest, weibo
+from rumorlib.data import captions, ced, coco_cn, flickr, manifest, mediaeval, pheme, weibo
 from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
 
@@ -27,7 +27,31 @@ LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         Layout("manifest", "manifest.csv, manifest.json or manifest.jsonl", manifest.recognise, manifest.read),
-        Layout("weibo17", "{train,test}_{rumor,nonrumor}.txt", weibo.recognise, weibo.read),
+        Layout("weibo17", "{train,test}_{rumor,nonrumor}.txt, here or in tweets/", weibo.recognise, weibo.read),
+        Layout("ced", "original-microblog/ with rumor-repost/ and non-rumor-repost/", ced.recognise, ced.read),
+        Layout("mfan-weibo", "weibocontentwithimage/weibo_content.csv", ced.recognise_mfan_weibo, ced.read_mfan_weibo),
+        Layout("mfan-pheme", "content.csv and pheme_image/", ced.recognise_mfan_pheme, ced.read_mfan_pheme),
+        Layout("pheme", "<event>/{rumours,non-rumours}/<thread>/", pheme.recognise, pheme.read),
+        Layout("pheme-table", "posts.csv with a column veracity", pheme.recognise_table, pheme.read_table),
+        Layout("mediaeval", "devset/ and testset/ with posts.txt or tweets.txt", mediaeval.recognise, mediaeval.read),
+        Layout(
+            "twitter-table", "posts.csv with columns image and lang", mediaeval.recognise_table, mediaeval.read_table
+        ),
+        Layout(
+            "flickr30k",
+            "dataset_flickr30k.json, flickr_annotations_30k.csv, results_20130124.token or results.csv",
+            flickr.recognise_30k,
+            flickr.read_30k,
+        ),
+        Layout("flickr8k", "Flickr8k.token.txt", flickr.recognise_8k, flickr.read_8k),
+        Layout("captions", "captions_en.csv or captions_zh.csv", captions.recognise, captions.read),
+        Layout("coco-cn", "imageid.human-written-caption.txt and coco-cn_*.txt", coco_cn.recognise, coco_cn.read),
+        Layout(
+            "chinese-clip",
+            "<split>_imgs.tsv and <split>_texts.jsonl",
+            captions.recognise_packed,
+            captions.read_packed,
+        ),
     )
 }
 
@@ -37,18 +61,18 @@ def detect(folder: Path | str) -> Layout:
     return find(folder)[0]
 
 
-def find(folder: Path | str, layout: str | None = None) -> tuple[Layout, Path]:
+def find(folder: Path | str, *names: str) -> tuple[Layout, Path]:
     """The layout and the folder that has it: `folder` itself, else one up to DEPTH levels below it.
 
-    Args: layout: a key of LAYOUTS, which is then the only one looked for; None: any.
+    Args: names: keys of LAYOUTS, which are then the only ones looked for; none: all.
     Raises: PostsError: no such folder or layout, nothing fits, two layouts fit one folder, or several folders fit.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise PostsError(f"{folder} is no folder; give the folder of a corpus, see the data guide in README.md")
-    if layout is not None and layout not in LAYOUTS:
-        raise PostsError(f"no layout called {layout!r}; there are {', '.join(LAYOUTS)}")
-    wanted = [LAYOUTS[layout]] if layout else list(LAYOUTS.values())
+    if unknown := [name for name in names if name not in LAYOUTS]:
+        raise PostsError(f"no layout called {unknown[0]!r}; there are {', '.join(LAYOUTS)}")
+    wanted = [LAYOUTS[name] for name in names or LAYOUTS]
     level = [folder]
     for _ in range(DEPTH + 1):
         found = [(candidate, place) for place in level for candidate in wanted if candidate.recognise(place)]
@@ -56,7 +80,10 @@ def find(folder: Path | str, layout: str | None = None) -> tuple[Layout, Path]:
             return _only(folder, found)
         level = [entry for place in level for entry in _folders(place)]
     looked = "; ".join(f"{candidate.name}: {candidate.what}" for candidate in wanted)
-    raise PostsError(f"{folder} has no layout we know, nor has a folder below it. Looked for {looked}")
+    raise PostsError(
+        f"{folder} has no layout we know, nor has a folder up to {DEPTH} levels below it; arrange its files as one of "
+        f"these, or write a manifest.csv. Looked for: {looked}"
+    )
 
 
 def open_folder(
@@ -67,7 +94,7 @@ def open_folder(
     Args: on_missing_image: see `missing.ON_MISSING`. A layout with no folder of pictures at all is read as texts.
     Raises: PostsError: as `find`, or a file that is not as published; the message names file, row and remedy.
     """
-    found, place = find(folder, layout)
+    found, place = find(folder, *([layout] if layout else []))
     return found.read(place, on_missing_image)
 
 

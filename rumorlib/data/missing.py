@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib.data import posts
-from rumorlib.data.images import FolderImages, ImageError
+from rumorlib.data.images import FolderImages, ImageError, Images
 from rumorlib.data.posts import PostsError
 
 OnMissing = Literal["keep", "drop", "blank", "error"]
@@ -22,10 +22,11 @@ ON_MISSING: tuple[str, ...] = get_args(OnMissing)
 
 def settle(
     table: pd.DataFrame,
-    images: FolderImages,
+    images: Images,
     source: str,
     on_missing_image: OnMissing = "drop",
     places: Sequence[tuple[str, int]] | None = None,
+    headers: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Do with every post without a picture what `on_missing_image` says (choice C26).
 
@@ -33,6 +34,7 @@ def settle(
         table: posts (post_id) or captions (image, caption_id), index 0..n-1; `image` "" = none was given.
         images: where the keys lead. Existence is checked, decoding is not: `check-data` does.
         source: file the rows come from; places: (file, row) of every row, where there are several files.
+        headers: a file that does not begin like a picture counts as missing too (one file opened per key).
     Returns: the table, index 0..m-1, and the dropped rows (DROPPED_COLUMNS), whose reason names the key.
     Raises: PostsError: a picture is missing and the rule is "error", or every picture is missing and it is "drop".
     """
@@ -40,7 +42,8 @@ def settle(
         raise PostsError(f"on_missing_image {on_missing_image!r} is none of {', '.join(ON_MISSING)}")
     if on_missing_image == "keep":
         return table, posts.no_drops()
-    reason_of = {key: _problem(images, key) for key in table["image"].unique()}
+    root = getattr(images, "root", "the pictures")
+    reason_of = {key: _problem(images, key, headers) for key in table["image"].unique()}
     reasons = table["image"].map(reason_of)
     gone = (reasons != "").to_numpy()
     if not gone.any():
@@ -50,12 +53,12 @@ def settle(
     if on_missing_image == "error":
         row = int(gone.argmax())
         raise PostsError(
-            f"{posts.place(source, row + 1, places)}: {reasons.iloc[row]} below {images.root}; "
+            f"{posts.place(source, row + 1, places)}: {reasons.iloc[row]} below {root}; "
             "restore it, remove the row, or read with on_missing_image='drop'"
         )
     if gone.all():
         raise PostsError(
-            f"{source}: none of {len(reason_of)} pictures exists below {images.root} ({reasons.iloc[0]}); "
+            f"{source}: none of {len(reason_of)} pictures exists below {root} ({reasons.iloc[0]}); "
             "put them there, or read with on_missing_image='keep' to use the texts alone"
         )
     return table[~gone].reset_index(drop=True), dropped_rows(table, gone, reasons, source, places)
@@ -84,11 +87,32 @@ def dropped_rows(
     )
 
 
-def _problem(images: FolderImages, key: str) -> str:
+def leave_out(
+    table: pd.DataFrame, reasons: Sequence[str], source: str, places: Sequence[tuple[str, int]]
+) -> tuple[pd.DataFrame, list[tuple[str, int]], pd.DataFrame]:
+    """Rows without a reason "" and their places, and the others as dropped rows; before `posts.check`."""
+    gone = np.array([bool(reason) for reason in reasons], bool)
+    dropped = dropped_rows(table, gone, pd.Series(list(reasons), dtype=object), source, places)
+    kept = [place for place, out in zip(places, gone, strict=True) if not out]
+    return table[~gone].reset_index(drop=True), kept, dropped
+
+
+def repeats(names: Sequence[str]) -> list[str]:
+    """For every name "", or which row (1 = first) it repeats: published files hold some posts twice."""
+    first: dict[str, int] = {}
+    found = [first.setdefault(name, row) for row, name in enumerate(names, 1)]
+    return [f"id repeats that of post {row}" if row != own else "" for own, row in enumerate(found, 1)]
+
+
+def _problem(images: Images, key: str, headers: bool) -> str:
     """Why there is no picture for `key`; "" when there is one."""
     if not key:
         return "no image"
-    try:
-        return "" if images.path(key).is_file() else f"image {key} does not exist"
-    except (ImageError, OSError) as error:  # a key out of the folder, or a name the disk refuses
-        return str(error)
+    if isinstance(images, FolderImages):
+        try:
+            images.path(key)
+        except (ImageError, OSError) as error:  # a key out of the folder
+            return str(error)
+        if headers and images.has(key) and not images.opens(key):
+            return f"image {key} is no picture that can be opened"
+    return "" if images.has(key) else f"image {key} does not exist"

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from rumorlib import config
-from rumorlib.data import corpora, posts
+from rumorlib.data import posts
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
 from rumorlib.data.tables import read_csv
 
@@ -26,26 +26,27 @@ SPLITS = ("train", "dev", "test")
 RANK = 50  # of distance "50th": 1 is the nearest text
 BLOCK = 1000  # rows of similarities held at once
 COLUMNS = ["split", "distance", "pair", "image", "partner", "caption", "rank", "similarity"]
-SOURCE = "flickr8k"
+LABEL_MEANS = "out of context: the text is the caption of another photograph (0 = its own caption)"
 
 _log = logging.getLogger(__name__)
 
 
-def load(language: str, settings: config.Settings) -> Corpus:
+def load(language: str, profile: str, read: Callable[[str], CaptionCorpus]) -> Corpus:
     """The posts of `photo-<language>`; the same pairs of images in every language.
 
     Pairs are read from results/<profile>/splits/photo_pairs.csv.gz; without it they are made from TF-IDF vectors of
     the English captions, with a warning: numbers then compare with no committed ones.
 
+    Args: read: the captions of a language.
     Raises: PostsError: no captions, or pairs of another corpus.
     """
-    captions = corpora.load_captions(f"{SOURCE}-{language}", settings)
-    path = pairs_path(settings.profile)
+    captions = read(language)
+    path = pairs_path(profile)
     if path.is_file():
         pairs = read_pairs(path)
     else:
         _log.warning("%s does not exist: pairs are made from TF-IDF vectors, not from the committed recipe", path)
-        english = corpora.load_captions(f"{SOURCE}-en", settings).captions
+        english = read("en").captions
         pairs = pair_recipe(english, tfidf_vectors(english["text"]))
     return build(captions, pairs, language)
 
@@ -78,7 +79,7 @@ def build(corpus: CaptionCorpus, pairs: pd.DataFrame, language: str) -> Corpus:
         f"photo-{language}",
         posts.check(table, f"photo pairs of {corpus.name}"),
         corpus.images,
-        corpora.LABEL_MEANS["photo"],
+        LABEL_MEANS,
         pd.DataFrame(dropped, columns=list(posts.DROPPED_COLUMNS)),
     )
 

@@ -142,6 +142,14 @@ def parse_label(value: Any) -> int:
     return LABEL_WORDS[word]
 
 
+def parse_label_or_none(value: Any) -> int | None:
+    """`parse_label`, or None for what it refuses."""
+    try:
+        return parse_label(value)
+    except ValueError:
+        return None
+
+
 def _label(value: Any, at: Callable[[int], str], row: int) -> int:
     try:
         return parse_label(value)

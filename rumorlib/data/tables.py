@@ -1,4 +1,4 @@
-"""CSV and JSON files -> tables of untouched cells, with errors that name the file and the line."""
+"""CSV, JSON and text files -> untouched cells, with errors that name the file and the line."""
 
 from __future__ import annotations
 
@@ -71,6 +71,47 @@ def read_json(path: Path) -> pd.DataFrame:
         raise PostsError(f"{path}: expected a list of objects with text, label and image, or one object per line")
     columns = list(dict.fromkeys(name for record in records for name in record))
     return pd.DataFrame({name: pd.Series([r.get(name) for r in records], dtype=object) for name in columns})
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """One JSON object, the whole file. Raises: PostsError: no such file, not UTF-8, not JSON, or no object."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
+    except UnicodeDecodeError as error:
+        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise PostsError(f"{path}: not JSON ({error}); restore the file") from None
+    if not isinstance(found, dict):
+        raise PostsError(f"{path}: expected one JSON object; restore the file")
+    return found
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a UTF-8 file, cut at line ends only: str.splitlines would also cut at separators inside texts.
+
+    Raises: PostsError: no such file, or not UTF-8.
+    """
+    try:
+        lines = [line.rstrip("\r") for line in path.read_bytes().decode("utf-8-sig").split("\n")]
+    except FileNotFoundError:
+        raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
+    except UnicodeDecodeError as error:
+        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); use the file as published") from None
+    return lines[:-1] if lines and not lines[-1] else lines
+
+
+def first_line(path: Path) -> str:
+    """Header of a text file without BOM and line end, for recognising it; bytes that are no UTF-8 are replaced."""
+    with path.open("rb") as file:
+        return file.readline(100_000).decode("utf-8-sig", errors="replace").rstrip("\r\n")
+
+
+def need(frame: pd.DataFrame, columns: tuple[str, ...], source: Path) -> None:
+    """Raises PostsError when a column of the published format is absent."""
+    if missing := [name for name in columns if name not in frame.columns]:
+        raise PostsError(f"{source}: column {', '.join(missing)} is missing; use the file as published")
 
 
 def _open(path: Path) -> TextIO:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from rumorlib.data import missing, posts, splits
+from rumorlib.data import event_ids, missing, posts, splits
 from rumorlib.data.images import FolderImages
 from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import Corpus, PostsError
+from rumorlib.data.tables import read_lines
 
 LABEL_MEANS = "debunked: a post the platform's rumor board refuted (0 = a news post of a verified outlet)"
 FILES = (
@@ -30,9 +31,10 @@ def recognise(folder: Path) -> bool:
 def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
     """Posts with the pictures of rumor_images/ and nonrumor_images/; without these folders, the texts alone.
 
-    Of the 15 fields only id and publish time are read, of the images only the first that exists: author fields, image
-    count and the form of the time give the label away, and the time is never an input. text_group = near-duplicate
-    texts; image_group = the key of the first listed image.
+    image = the first listed picture that opens; image_group = the key of the first listed one; text_group =
+    near-duplicate texts; event = EANN's event id, where its pickles lie there (few posts have one). Further columns, no
+    model reads them: author, n_images, eann_split. Image count, publish time and its form give the label away; the
+    other fields (name, verified or not, followers, device) are not read.
 
     Raises: PostsError: a file is missing or its lines are out of step.
     """
@@ -42,44 +44,44 @@ def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
 
 def read_texts(folder: Path) -> Corpus:
     """All posts, no pictures."""
-    table, _ = _table(_records(folder), {})
-    return Corpus("weibo-text", table.assign(image=""), None, LABEL_MEANS)
+    table, _ = _table(folder, None)
+    return Corpus("weibo-text", table, None, LABEL_MEANS)
 
 
 def read_posts(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
     """Posts and pictures; a post without a picture as `on_missing_image` says."""
-    table, places = _table(_records(folder), _image_files(folder))
     images = FolderImages(folder)
-    table, dropped = missing.settle(table, images, folder.name, on_missing_image, places)
+    table, places = _table(folder, images)
+    table, dropped = missing.settle(table, images, folder.name, on_missing_image, places, headers=True)
     return Corpus("weibo", table, images, LABEL_MEANS, dropped)
 
 
-def _table(records: list[dict[str, Any]], files: dict[str, str]) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
+def _table(folder: Path, images: FolderImages | None) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
+    inner = folder / "tweets" if (folder / "tweets").is_dir() else folder
+    records = [record for name, split, label in FILES for record in _records(inner / name, split, label)]
+    files = _image_files(folder) if images else {}
     rows, places = [], []
     for record in records:
         keys = record.pop("keys")
         places.append(record.pop("place"))
-        found = next((files[key] for key in keys if key in files), keys[0] if keys else "")
-        rows.append(record | {"image": found, "image_group": keys[0] if keys else ""})
+        listed = [files[key] for key in keys if key in files]
+        image = next((key for key in listed if images.opens(key)), listed[0] if listed else "") if images else ""
+        if images and not image and keys:
+            image = keys[0]
+        rows.append(record | {"image": image, "image_group": keys[0] if keys else "", "n_images": len(keys)})
     frame = pd.DataFrame(rows)
     groups = splits.near_duplicates([posts.normalise_text(text) for text in frame["text"]])
-    return posts.check(frame.assign(language="zh", event="", text_group=groups), "Weibo", places=places), places
+    events, eann = event_ids.read_folder(folder)
+    frame = frame.assign(language="zh", event=[events.get(name, "") for name in frame["post_id"]], text_group=groups)
+    if eann:
+        frame["eann_split"] = [eann.get(name, "") for name in frame["post_id"]]
+    return posts.check(frame, "Weibo", places=places), places
 
 
-def _records(folder: Path) -> list[dict[str, Any]]:
-    inner = folder / "tweets" if (folder / "tweets").is_dir() else folder
-    return [record for name, split, label in FILES for record in _records_of(inner / name, split, label)]
-
-
-def _records_of(path: Path, split: str, label: int) -> list[dict[str, Any]]:
-    try:  # split at \n only: str.splitlines would also cut at separators inside texts
-        lines = [line.rstrip("\r") for line in path.read_bytes().decode("utf-8-sig").split("\n")]
-    except FileNotFoundError:
-        raise PostsError(f"{path} does not exist; put the four Weibo text files there") from None
-    except UnicodeDecodeError as error:
-        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); use the file as published") from None
-    if len(lines) % 3 == 1 and not lines[-1]:
-        lines.pop()
+def _records(path: Path, split: str, label: int) -> list[dict[str, Any]]:
+    lines = read_lines(path)
+    if len(lines) % 3 == 2 and lines[-1].endswith("null"):  # the last text is empty and has no line end
+        lines.append("")
     records = []
     for start in range(0, len(lines), 3):
         fields = lines[start].split("|")
@@ -91,7 +93,7 @@ def _records_of(path: Path, split: str, label: int) -> list[dict[str, Any]]:
         keys = [image_key(url) for url in lines[start + 1].split("|") if url.strip() not in ("", "null")]
         records.append(
             {"post_id": fields[0], "text": lines[start + 2], "label": label, "split": split,
-             "created_at": fields[4], "keys": keys, "place": (path.name, start + 1)}
+             "created_at": fields[4], "author": fields[9], "keys": keys, "place": (path.name, start + 1)}
         )  # fmt: skip
     return records
 

@@ -1,0 +1,145 @@
+"""Caption corpora of stage 1: the table they all become, our own captions_<language>.csv, and Chinese-CLIP's files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from rumorlib.data import missing, posts
+from rumorlib.data.images import FolderImages, Images
+from rumorlib.data.missing import OnMissing
+from rumorlib.data.packed_images import PackedImages
+from rumorlib.data.posts import CaptionCorpus, PostsError
+from rumorlib.data.tables import need, read_csv, read_lines
+
+COLUMNS = ["image", "caption_id", "text", "split", "language"]
+LANGUAGES = ("en", "zh")
+
+
+def build(
+    name: str,
+    table: pd.DataFrame,
+    images: Images,
+    source: str,
+    on_missing_image: OnMissing,
+    places: Sequence[tuple[str, int]] | None = None,
+    left_out: pd.DataFrame | None = None,
+) -> CaptionCorpus:
+    """A caption corpus from rows of COLUMNS, sorted by image, language and caption_id.
+
+    Split names of other projects are translated (val: dev); "" = no split of its own. Dropped and reported: empty
+    captions, and captions whose picture is missing, as `on_missing_image` says (blank counts as drop: a caption without
+    a picture teaches nothing).
+
+    Raises: PostsError: a caption repeats its id, an image stands in two splits, a split name is unknown, or no picture.
+    """
+    table = table[COLUMNS].reset_index(drop=True)
+    table["split"] = table["split"].map(lambda split: posts.SPLIT_SYNONYMS.get(split, split))
+    table["text"] = table["text"].str.strip()
+    if (twice := table.duplicated(["image", "language", "caption_id"])).any():
+        row = int(twice.argmax()) + 1
+        raise PostsError(f"{posts.place(source, row, places)}: image and caption_id repeat; remove one")
+    if (torn := table.groupby("image")["split"].nunique() > 1).any():
+        raise PostsError(f"{source}: {torn.idxmax()} stands in two splits; keep an image's captions together")
+    if (odd := ~table["split"].isin(posts.SPLITS)).any():
+        row = int(odd.argmax())
+        where = posts.place(source, row + 1, places)
+        raise PostsError(f"{where}: unknown split {table['split'][row]!r}; write 'train', 'dev' or 'test'")
+    reasons = ["" if text else "empty caption" for text in table["text"]]
+    places = places or [(source, row) for row in range(1, len(table) + 1)]
+    table, places, empty = missing.leave_out(table, reasons, source, places)
+    rule = "drop" if on_missing_image == "blank" else on_missing_image
+    table, gone = missing.settle(table, images, source, rule, places)
+    dropped = [part for part in (left_out, empty, gone) if part is not None and len(part)]
+    return CaptionCorpus(
+        name,
+        table.sort_values(["image", "language", "caption_id"], kind="stable").reset_index(drop=True),
+        images,
+        pd.concat(dropped, ignore_index=True) if dropped else posts.no_drops(),
+    )
+
+
+# --- our own table --------------------------------------------------------------------------
+
+
+def recognise(folder: Path) -> bool:
+    """A folder with captions_en.csv or captions_zh.csv."""
+    return any((folder / f"captions_{language}.csv").is_file() for language in LANGUAGES)
+
+
+def read(folder: Path, on_missing_image: OnMissing = "drop") -> CaptionCorpus:
+    """The captions of every language there is, in one table; see `read_language`."""
+    found = [language for language in LANGUAGES if (folder / f"captions_{language}.csv").is_file()]
+    parts = [read_language(folder, language, on_missing_image) for language in found]
+    if len(parts) == 1:
+        return parts[0]
+    table = pd.concat([part.captions for part in parts]).sort_values(["image", "language", "caption_id"], kind="stable")
+    if (torn := table.groupby("image")["split"].nunique() > 1).any():
+        raise PostsError(f"{folder.name}: {torn.idxmax()} stands in other splits in another language; use one split")
+    dropped = pd.concat([part.dropped for part in parts], ignore_index=True)
+    return CaptionCorpus(folder.name, table.reset_index(drop=True), parts[0].images, dropped)
+
+
+def read_language(folder: Path, language: str, on_missing_image: OnMissing = "drop") -> CaptionCorpus:
+    """captions_<language>.csv (image, caption_id, caption, split) and its images. Raises: PostsError, as `build`."""
+    source = folder / f"captions_{language}.csv"
+    frame = read_csv(source)
+    need(frame, ("image", "caption_id", "caption", "split"), source)
+    ids = pd.to_numeric(frame["caption_id"], errors="coerce")
+    if ids.isna().any() or (ids % 1 != 0).any():
+        row = int((ids.isna() | (ids % 1 != 0)).argmax())
+        raise PostsError(
+            f"{source.name}, row {row + 1}: caption_id {frame['caption_id'][row]!r} is no whole number; number the "
+            "captions of an image from 0"
+        )
+    table = frame.assign(text=frame["caption"], caption_id=ids.astype(int), language=language)
+    return build(f"{folder.name}-{language}", table, FolderImages(folder), source.name, on_missing_image)
+
+
+# --- Chinese-CLIP's form --------------------------------------------------------------------
+
+SPLIT_FILES = (("train", "train"), ("valid", "dev"), ("val", "dev"), ("test", "test"))
+
+
+def recognise_packed(folder: Path) -> bool:
+    """A folder with <split>_imgs.tsv and <split>_texts.jsonl."""
+    return any(
+        (folder / f"{name}_imgs.tsv").is_file() and (folder / f"{name}_texts.jsonl").is_file()
+        for name, _ in SPLIT_FILES
+    )
+
+
+def read_packed(folder: Path, on_missing_image: OnMissing = "drop") -> CaptionCorpus:
+    """Chinese-CLIP's form: <split>_imgs.tsv (id, base64 picture) and <split>_texts.jsonl (text_id, text, image_ids).
+
+    caption_id = position among the captions of the image in its file.
+
+    Raises: PostsError: a line is no JSON object with text and image_ids, or no base64 picture.
+    """
+    rows, places, files = [], [], []
+    for name, split in SPLIT_FILES:
+        texts, pictures = folder / f"{name}_texts.jsonl", folder / f"{name}_imgs.tsv"
+        if not (texts.is_file() and pictures.is_file()):
+            continue
+        files.append(pictures)
+        count: dict[str, int] = {}
+        for number, line in enumerate(read_lines(texts), 1):
+            for key in _image_ids(texts, number, line):
+                position = count[key] = count.get(key, -1) + 1
+                rows.append((key, position, json.loads(line)["text"], split, "zh"))
+                places.append((texts.name, number))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return build("coco-cn-zh", table, PackedImages(files), folder.name, on_missing_image, places)
+
+
+def _image_ids(path: Path, number: int, line: str) -> list[str]:
+    try:
+        found = json.loads(line)
+        if isinstance(found["text"], str) and isinstance(found["image_ids"], list):
+            return [str(key) for key in found["image_ids"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise PostsError(f"{path}, row {number}: expected an object with text and image_ids; restore the row")
