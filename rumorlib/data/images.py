@@ -58,7 +58,11 @@ class FolderImages:
             raise ImageError(f"image key {key!r} is not a path below {self.root}; use a relative path without '..'")
         path = self.root.joinpath(*parts)
         # A linked folder is the owner's choice of disk; a link in the place of a picture may point at any file.
-        if path.is_symlink() and not path.resolve().is_relative_to(self.root.resolve()):
+        try:
+            leaves = path.is_symlink() and not path.resolve().is_relative_to(self.root.resolve())
+        except OSError as error:  # a name the disk refuses, e.g. longer than 255 bytes
+            raise ImageError(f"image key {key[:60]!r}... is no file name ({error.strerror}); shorten it") from None
+        if leaves:
             raise ImageError(f"{path} is a link that leaves {self.root}; put the picture itself there")
         return path
 

@@ -110,9 +110,11 @@ def _problem(images: Images, key: str, headers: bool) -> str:
         return "no image"
     if isinstance(images, FolderImages):
         try:
-            images.path(key)
-        except (ImageError, OSError) as error:  # a key out of the folder
+            exists = images.path(key).is_file()
+        except ImageError as error:  # a key out of the folder
             return str(error)
-        if headers and images.has(key) and not images.opens(key):
+        if exists and headers and not images.opens(key):
             return f"image {key} is no picture that can be opened"
-    return "" if images.has(key) else f"image {key} does not exist"
+    else:
+        exists = images.has(key)
+    return "" if exists else f"image {key} does not exist"

@@ -113,13 +113,13 @@ def check(
         raise PostsError(f"{source}: no posts; give a file with at least one row below its header")
     at = partial(place, source, places=places)
     table: dict[str, Any] = {"post_id": _ids(frame["post_id"], at)}
-    table["text"] = [_text(value) for value in frame["text"]]
-    table["label"] = np.array([_label(value, at, row) for row, value in enumerate(frame["label"], 1)], np.int64)
+    table["text"] = _texts(frame["text"])
+    table["label"] = _labels(frame["label"], at)
     for name in ("split", "event", "image", "language", "created_at"):
-        table[name] = [_text(v) for v in frame[name]] if name in frame.columns else [""] * len(frame)
+        table[name] = _texts(frame[name]) if name in frame.columns else [""] * len(frame)
     fallback = {"image_group": table["image"], "text_group": map(normalise_text, table["text"])}
     for name, values in fallback.items():
-        table[name] = [_text(v) for v in frame[name]] if name in frame.columns else list(values)
+        table[name] = _texts(frame[name]) if name in frame.columns else list(values)
     _check_splits(table["split"], table["label"], source, at, extra_splits)
     extra = {str(name): frame[name].to_numpy() for name in frame.columns if name not in COLUMNS}
     return pd.DataFrame({name: table[name] for name in COLUMNS} | extra)
@@ -150,15 +150,29 @@ def parse_label_or_none(value: Any) -> int | None:
         return None
 
 
-def _label(value: Any, at: Callable[[int], str], row: int) -> int:
-    try:
-        return parse_label(value)
-    except ValueError as error:
-        raise PostsError(f"{at(row)}: {error}, or remove the row") from None
+def _labels(values: pd.Series, at: Callable[[int], str]) -> np.ndarray:
+    """(n,) int64 labels; each distinct word is read once, other types row by row (1 == True, but they differ here)."""
+    known: dict[Any, int] = {}
+    labels = np.empty(len(values), np.int64)
+    for row, value in enumerate(values):
+        label = known.get(value) if isinstance(value, str) else None
+        if label is None:
+            try:
+                label = parse_label(value)
+            except ValueError as error:
+                raise PostsError(f"{at(row + 1)}: {error}, or remove the row") from None
+            if isinstance(value, str):
+                known[value] = label
+        labels[row] = label
+    return labels
 
 
 def _ids(values: pd.Series, at: Callable[[int], str]) -> list[str]:
-    """Ids as exact strings: 16 to 19 digits do not survive a float."""
+    """Ids as exact strings: 16 to 19 digits do not survive a float. A clean column of strings is taken as it is."""
+    if all(type(value) is str for value in values):
+        names = pd.Series(_texts(values), dtype=object)
+        if not names.duplicated().any() and names.str.strip().ne("").all():
+            return names.tolist()
     ids: list[str] = []
     first: dict[str, int] = {}
     for row, value in enumerate(values, 1):
@@ -177,6 +191,18 @@ def _ids(values: pd.Series, at: Callable[[int], str]) -> list[str]:
     return ids
 
 
+def _texts(values: pd.Series) -> list[str]:
+    """`_text` of every cell; a column of clean strings is taken as it is."""
+    cells = values.tolist()
+    if all(type(cell) is str for cell in cells):
+        try:
+            "".join(cells).encode()
+            return cells
+        except UnicodeEncodeError:  # half of a surrogate pair
+            pass
+    return [_text(value) for value in cells]
+
+
 def _text(value: Any) -> str:
     """A cell as a string that can be encoded; None and NaN are empty."""
     if value is None or value is pd.NA or (isinstance(value, (float, np.floating)) and math.isnan(value)):
@@ -186,14 +212,14 @@ def _text(value: Any) -> str:
 
 
 def _check_splits(
-    splits: Sequence[str], labels: np.ndarray, source: str, at: Callable[[int], str], extra: Sequence[str]
+    splits: list[str], labels: np.ndarray, source: str, at: Callable[[int], str], extra: Sequence[str]
 ) -> None:
-    for row, name in enumerate(splits, 1):
+    for name in dict.fromkeys(splits):
         if name in (*SPLITS, *PROBES, *extra) or name.startswith(("test_", "pairs")):
             continue
         remedy = f"write {SPLIT_SYNONYMS.get(name.lower(), 'train, dev or test')!r}"
-        raise PostsError(f"{at(row)}: unknown split {name!r}; {remedy}")
-    names = np.asarray(splits)
+        raise PostsError(f"{at(splits.index(name) + 1)}: unknown split {name!r}; {remedy}")
+    names = np.asarray(splits, dtype=object)
     train = names == "train" if (names != "").any() else np.ones(len(names), bool)
     if train.any() and len(set(labels[train])) < 2:
         only = "rumor (1)" if labels[train][0] else "non-rumor (0)"
