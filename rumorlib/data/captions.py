@@ -36,6 +36,8 @@ def build(
 
     Raises: PostsError: a caption repeats its id, an image stands in two splits, a split name is unknown, or no picture.
     """
+    if table.empty:
+        raise PostsError(f"{source}: no captions; use the file as published")
     table = table[COLUMNS].reset_index(drop=True)
     table["split"] = table["split"].map(lambda split: posts.SPLIT_SYNONYMS.get(split, split))
     table["text"] = table["text"].str.strip()

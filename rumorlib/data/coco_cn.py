@@ -54,6 +54,8 @@ def read(folder: Path, on_missing_image: OnMissing = "drop") -> CaptionCorpus:
         rows.append((key, position, text, split_of.get(key, "unassigned"), "zh"))
         places.append((CAPTIONS, number))
         reasons.append("" if text.strip() else "empty caption")
+    if not rows:
+        raise PostsError(f"{folder / CAPTIONS}: no captions; use the file as published")
     table = pd.DataFrame(rows, columns=COLUMNS)
     root, below = _pictures(folder, list(dict.fromkeys(table["image"])))
     table["image"] = [below.format(part=_part(key), key=key) for key in table["image"]]

@@ -1,0 +1,117 @@
+"""Detection: every layout from its folder, its parent and its usual nesting; what fits twice or not at all."""
+
+from functools import partial
+
+import published
+import pytest
+
+from rumorlib.data import layouts
+from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
+
+WRITERS = {
+    "manifest": published.manifest,
+    "weibo17": published.weibo17,
+    "ced": published.ced,
+    "mfan-weibo": published.mfan_weibo,
+    "mfan-pheme": published.mfan_pheme,
+    "pheme": published.pheme,
+    "pheme-table": published.pheme_table,
+    "mediaeval": published.mediaeval,
+    "twitter-table": published.twitter_table,
+    "flickr30k": partial(published.flickr30k, form="karpathy"),
+    "flickr8k": published.flickr8k,
+    "captions": published.captions,
+    "coco-cn": published.coco_cn,
+    "chinese-clip": published.chinese_clip,
+}
+
+
+def test_every_layout_has_a_writer():
+    assert WRITERS.keys() == layouts.LAYOUTS.keys()
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_detected_from_the_folder_its_parent_and_its_grandparent(tmp_path, name):
+    folder = WRITERS[name](tmp_path / "outer" / "inner")
+    for place in (folder, tmp_path / "outer", tmp_path):
+        assert layouts.detect(place).name == name
+        assert layouts.find(place)[1] == folder
+    by_name = layouts.open_folder(tmp_path, layout=name)
+    found = layouts.open_folder(str(folder))
+    assert type(by_name) is type(found) and found.name == by_name.name
+    rows = found.captions if isinstance(found, CaptionCorpus) else found.posts
+    assert len(rows) and rows.index.tolist() == list(range(len(rows)))
+    assert isinstance(found, (Corpus, CaptionCorpus))
+    assert list(found.dropped.columns) == ["post_id", "source", "row", "reason"]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("rule", ["keep", "blank", "drop", "error"])
+def test_every_reader_takes_every_rule(tmp_path, name, rule):
+    folder = WRITERS[name](tmp_path)
+    try:
+        found = layouts.open_folder(folder, on_missing_image=rule)
+    except PostsError as error:
+        assert rule == "error" and "does not exist" in str(error) and "row" in str(error)
+        return
+    rows = found.captions if isinstance(found, CaptionCorpus) else found.posts
+    if rule == "drop" and found.images is not None:
+        assert all(found.images.has(key) for key in rows["image"])
+    if rule == "blank" and found.images is not None:
+        assert all(found.images.has(key) for key in rows["image"] if key)
+
+
+def test_an_unknown_rule(tmp_path):
+    with pytest.raises(PostsError, match="on_missing_image 'remove' is none of keep, drop, blank, error"):
+        layouts.open_folder(published.manifest(tmp_path), on_missing_image="remove")
+
+
+def test_nothing_fits(tmp_path):
+    published.write(tmp_path / "posts.txt", "something else\n")
+    with pytest.raises(PostsError) as error:
+        layouts.open_folder(tmp_path)
+    assert all(name in str(error.value) for name in layouts.LAYOUTS)
+    assert "{train,test}_{rumor,nonrumor}.txt" in str(error.value) and "manifest.csv" in str(error.value)
+    with pytest.raises(PostsError, match="is no folder"):
+        layouts.open_folder(tmp_path / "gone")
+    with pytest.raises(PostsError, match="no layout called 'weibo'; there are manifest, weibo17"):
+        layouts.open_folder(tmp_path, layout="weibo")
+
+
+def test_two_layouts_fit_one_folder(tmp_path):
+    published.manifest(tmp_path)
+    published.weibo17(tmp_path)
+    with pytest.raises(PostsError, match=r"fits manifest and weibo17; .*layout='manifest' .*--layout manifest"):
+        layouts.detect(tmp_path)
+    assert layouts.open_folder(tmp_path, layout="weibo17").name == "weibo-text"
+    assert layouts.open_folder(tmp_path, layout="manifest").name == "manifest"
+
+
+def test_several_corpora_below(tmp_path):
+    published.manifest(tmp_path / "a")
+    published.pheme(tmp_path / "b")
+    with pytest.raises(PostsError, match=r"holds several corpora: a \(manifest\), b \(pheme\); give the folder"):
+        layouts.open_folder(tmp_path)
+    assert layouts.open_folder(tmp_path, layout="pheme").name == "pheme-text"
+
+
+def test_archives_of_macos_are_passed_over(tmp_path):
+    published.manifest(tmp_path / "corpus")
+    published.write(tmp_path / "__MACOSX" / "manifest.csv", "\0")
+    assert layouts.open_folder(tmp_path).name == "manifest"
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe\0x", b"\0" * 50, b"id,text\n"])
+@pytest.mark.parametrize("name", sorted(set(WRITERS) - {"chinese-clip"}))
+def test_damaged_files_are_posts_errors(tmp_path, name, damage):
+    """Whatever stands in the annotation files, nothing but PostsError comes out, or the folder is not recognised."""
+    folder = WRITERS[name](tmp_path)
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".csv", ".json", ".txt", ".token", ".jsonl") and not path.name.startswith("."):
+            kept = path.read_bytes()
+            path.write_bytes(damage)
+            try:
+                layouts.open_folder(folder, layout=name)
+            except PostsError as error:
+                assert len(str(error)) > 20
+            path.write_bytes(kept)
