@@ -126,30 +126,43 @@ def ced(root: Path) -> Path:
 
 
 def mfan_weibo(root: Path) -> Path:
-    rows = ["imgnum,mid,text,label", '1,M1,"甲，乙",1', "2,M2,丙,0", "3,M3,丁,1", "4,M4,戊,0", "5,M5,己,1", "6,M6,庚,0"]
+    rows = [
+        "imgnum,mid,text,label",
+        '1,M1,"甲，乙",1',
+        "2,M2,丙,0",
+        "3,M3,丁,1",
+        "4,M4,戊,0",
+        "5,M5,己,1",
+        "6,M6,庚,0",
+        "7,M7,辛,1",
+    ]
     write(root / "weibocontentwithimage" / "weibo_content.csv", "\n".join(rows) + "\n")
     write(root / "weibocontentwithimage" / "._weibo_content.csv", "\0")
     ced(root / "weibocontentwithimage")
     splits = {
         "train": "M1\t甲\tfalse\nM2\t丙\tnon-rumor\n",
         "dev": "M3\t丁\tnon-rumor\n",
-        "test": "M4\t戊\tnon-rumor\nM9\t辛\tfalse\n",
+        "test": "M4\t戊\tnon-rumor\nM7\t辛\tfalse\nM9\t壬\tfalse\n",
     }
     for split, text in splits.items():
         write(root / "weibo_files" / f"weibo.{split}", text)
-    for number in (1, 2, 3, 4, 5):
+    for number in (1, 2, 3, 4, 5, 7):
         picture(root / "weibo_images" / "weibo_images_all" / f"{number}.jpg")
     picture(root / "weibo_images" / "rumor_images" / "1.jpg")
     return root
 
 
 def mfan_pheme(root: Path) -> Path:
-    write(root / "content.csv", 'imgnum,mid,text,label\n1,11,"a, b",1\n2,12,c,0\n3,13,d,1\n')
-    for split, text in {"train": "11\ta\tfalse\n12\tc\tnon-rumor\n", "test": "13\td\tunverified\n"}.items():
+    write(root / "content.csv", 'imgnum,mid,text,label\n1,11,"a, b",1\n2,12,c,0\n3,13,d,1\n4,14,e,0\n')
+    for split, text in {
+        "train": "11\ta\tfalse\n12\tc\tnon-rumor\n",
+        "test": "13\td\tunverified\n14\te\tnon-rumor\n",
+    }.items():
         write(root / "pheme_files" / f"pheme.{split}", text)
     picture(root / "pheme_image" / "images" / "1.png", "PNG")
     picture(root / "pheme_image" / "pheme_images_jpg" / "2.jpg")
     picture(root / "pheme_image" / "pheme_images_jpg" / "3.jpg")
+    picture(root / "pheme_image" / "pheme_images_jpg" / "4.jpg")
     return root
 
 

@@ -2,12 +2,14 @@
 
 import hashlib
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from rumorlib.data.images import ArrayImages, FolderImages, ImageError
+from rumorlib.data.images import ArrayImages, FolderImages, ImageError, files_by_stem
 
 
 def save(path, mode="RGB", size=(40, 30), colour="red", kind="PNG", **options):
@@ -91,6 +93,57 @@ def test_orientation_transparency_and_grey(tmp_path):
     assert images.pixels("deep.png", 8)[0, 0].tolist() == [128, 128, 128]
     save(tmp_path / "print.jpg", "CMYK", colour=(0, 0, 0, 0), kind="JPEG")
     assert images.pixels("print.jpg", 8).min() > 250
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_a_moving_picture_the_first_frame_counts(tmp_path, kind):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "blue")]
+    frames[0].save(tmp_path / "a", format=kind, save_all=True, append_images=frames[1:], duration=10)
+    pixels = FolderImages(tmp_path).pixels("a", 8)
+    assert abs(pixels.astype(int) - [255, 0, 0]).max() < 6
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
+def test_a_wrong_extension_does_not_matter(tmp_path, kind):
+    save(tmp_path / "a.jpg", kind=kind)
+    images = FolderImages(tmp_path)
+    assert images.opens("a.jpg") and images.pixels("a.jpg", 8).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html>404</html>", b"", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF", b"P6 1 1 255 abc"]
+)
+def test_what_is_no_picture(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    images = FolderImages(tmp_path)
+    assert images.has("a.jpg") and not images.opens("a.jpg")
+    with pytest.raises(ImageError, match=r"a\.jpg cannot be decoded .* remove its posts"):
+        images.pixels("a.jpg", 8)
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
+    """60,000 x 60,000 pixels in a few bytes: 10 GB if they were decoded."""
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
+    body = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    images = FolderImages(tmp_path)
+    assert not images.opens("a.png")
+    with pytest.raises(ImageError, match=r"a\.png (has 60000x60000 pixels|cannot be decoded)"):
+        images.pixels("a.png", 8)
+
+
+def test_names_that_the_disk_refuses(tmp_path):
+    images = FolderImages(tmp_path)
+    assert not images.has("x" * 300)
+    with pytest.raises(ImageError, match="is no file name"):
+        images.pixels("x" * 300, 8)
+
+
+def test_files_by_stem(tmp_path):
+    for name in ("a.jpg", "sub/b.PNG", "sub/c", "sub/._d.jpg", ".hidden/e.jpg", "__MACOSX/f.jpg", "notes.txt"):
+        save(tmp_path / name)
+    assert files_by_stem(tmp_path) == {"a": "a.jpg", "b": "sub/b.PNG", "c": "sub/c"}
 
 
 def test_drafted_jpegs_keep_their_content(tmp_path):

@@ -54,7 +54,9 @@ def test_ids_stay_exact():
         ({"label": [1, True, 0, 0]}, ["f.csv, row 2", "write 1 or 0"]),
         ({"split": ["train", "train", "validation", "test"]}, ["f.csv, row 3", "validation", "'dev'"]),
         ({"split": ["Train", "train", "test", "test"]}, ["f.csv, row 1", "'Train'"]),
-        ({"label": [1, 1, 0, 0]}, ["f.csv", "all 2 training posts are rumor", "both classes"]),
+        ({"label": [1, 1, 1, 0]}, ["f.csv", "all 2 training posts are rumor", "both classes"]),
+        ({"label": [1, 0, 0, 0]}, ["f.csv", "all 2 test posts are non-rumor", "a score needs both classes"]),
+        ({"split": ["dev", "dev", "test", "test"]}, ["f.csv", "no training posts", "'train'"]),
         ({"label": [0, 0, 0, 0], "split": [""] * 4}, ["f.csv", "all 4 training posts are non-rumor"]),
     ],
 )
@@ -75,8 +77,8 @@ def test_check_accepts_probe_splits():
     names = ["train", "train", "test_unseen", "pairs"]
     assert posts.check(frame(split=names), "f.csv")["split"].tolist() == names
     with pytest.raises(PostsError, match="unknown split 'extra'"):
-        posts.check(frame(split=["train", "train", "extra", "test"]), "f.csv")
-    assert len(posts.check(frame(split=["train", "train", "extra", "test"]), "f.csv", extra_splits=("extra",))) == 4
+        posts.check(frame(split=["train", "train", "extra", "pairs"]), "f.csv")
+    assert len(posts.check(frame(split=["train", "train", "extra", "pairs"]), "f.csv", extra_splits=("extra",))) == 4
 
 
 def test_texts_can_always_be_encoded():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from rumorlib.data import missing, posts
-from rumorlib.data.images import FolderImages, Images
+from rumorlib.data.images import FolderImages, ImageError, Images
 from rumorlib.data.missing import OnMissing
 from rumorlib.data.packed_images import PackedImages
 from rumorlib.data.posts import CaptionCorpus, PostsError
@@ -133,8 +133,12 @@ def read_packed(folder: Path, on_missing_image: OnMissing = "drop") -> CaptionCo
                 position = count[key] = count.get(key, -1) + 1
                 rows.append((key, position, json.loads(line)["text"], split, "zh"))
                 places.append((texts.name, number))
+    try:
+        images = PackedImages(files)
+    except ImageError as error:
+        raise PostsError(f"{error}; restore the file") from None
     table = pd.DataFrame(rows, columns=COLUMNS)
-    return build("coco-cn-zh", table, PackedImages(files), folder.name, on_missing_image, places)
+    return build("coco-cn-zh", table, images, folder.name, on_missing_image, places)
 
 
 def _image_ids(path: Path, number: int, line: str) -> list[str]:

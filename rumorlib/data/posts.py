@@ -20,10 +20,20 @@ from scipy.sparse.csgraph import connected_components
 
 from rumorlib.data.images import Images
 
+# Columns of every posts table.
 COLUMNS = (
     "post_id", "text", "label", "split", "event", "image", "language", "created_at", "image_group", "text_group",
 )  # fmt: skip
 REQUIRED = ("post_id", "text", "label")
+# Some corpora bring more, for audits and graph models. No model of ours reads them: they may give the label away.
+OPTIONAL = {
+    "author": "id of who posted, as the platform has it",
+    "n_images": "how many pictures were attached",
+    "n_replies": "how many replies or reposts are known",
+    "replies": "JSON list of objects with id, parent, author, created_at, text",
+    "eann_split": "EANN's own split of Weibo-17: train, dev, test or empty",
+    "weight": "weight of the post in training, 1 = counts once",
+}
 SPLITS = ("train", "dev", "test", "unassigned", "")  # "" = the corpus has no split of its own
 PROBES = ("undetectable", "fingerprint")  # never trained on; besides them test_... and pairs... (spec §12)
 DROPPED_COLUMNS = ("post_id", "source", "row", "reason")
@@ -102,7 +112,7 @@ def check(
         places: (file, row) of every post, where the rows come from several files.
     Returns: a new table, index 0..n-1, label int64, all other COLUMNS str.
     Raises: PostsError: a required column is missing, no rows, an id is empty, repeated or read as a float, a label is
-        not 0/1, a split name is unknown, or the training posts have one class only.
+        not 0/1, a split name is unknown, or `check_classes` finds a split of one class.
     """
     if missing := [name for name in REQUIRED if name not in frame.columns]:
         raise PostsError(
@@ -120,9 +130,11 @@ def check(
     fallback = {"image_group": table["image"], "text_group": map(normalise_text, table["text"])}
     for name, values in fallback.items():
         table[name] = _texts(frame[name]) if name in frame.columns else list(values)
-    _check_splits(table["split"], table["label"], source, at, extra_splits)
+    _check_splits(table["split"], at, extra_splits)
     extra = {str(name): frame[name].to_numpy() for name in frame.columns if name not in COLUMNS}
-    return pd.DataFrame({name: table[name] for name in COLUMNS} | extra)
+    checked = pd.DataFrame({name: table[name] for name in COLUMNS} | extra)
+    check_classes(checked, source)
+    return checked
 
 
 def parse_label(value: Any) -> int:
@@ -211,19 +223,33 @@ def _text(value: Any) -> str:
     return _SURROGATE.sub("\ufffd", text) if _SURROGATE.search(text) else text
 
 
-def _check_splits(
-    splits: list[str], labels: np.ndarray, source: str, at: Callable[[int], str], extra: Sequence[str]
-) -> None:
+def _check_splits(splits: list[str], at: Callable[[int], str], extra: Sequence[str]) -> None:
     for name in dict.fromkeys(splits):
         if name in (*SPLITS, *PROBES, *extra) or name.startswith(("test_", "pairs")):
             continue
         remedy = f"write {SPLIT_SYNONYMS.get(name.lower(), 'train, dev or test')!r}"
         raise PostsError(f"{at(splits.index(name) + 1)}: unknown split {name!r}; {remedy}")
-    names = np.asarray(splits, dtype=object)
-    train = names == "train" if (names != "").any() else np.ones(len(names), bool)
-    if train.any() and len(set(labels[train])) < 2:
-        only = "rumor (1)" if labels[train][0] else "non-rumor (0)"
-        raise PostsError(f"{source}: all {train.sum()} training posts are {only}; training needs both classes")
+
+
+def check_classes(table: pd.DataFrame, source: str) -> None:
+    """Training posts, dev and test need both classes, and a corpus with splits needs training posts.
+
+    Raises: PostsError: a split has one class only, or there is a split but no post to train on.
+    """
+    if (table["split"] == "").all():
+        counts = {"training": table["label"]}
+    else:
+        counts = {name: table["label"][table["split"] == name] for name in ("train", "dev", "test")}
+        counts["training"] = counts.pop("train")
+        if counts["training"].empty:
+            raise PostsError(f"{source}: no training posts; give some posts the split 'train', or none of them a split")
+    for name, labels in counts.items():
+        if labels.nunique() == 1:
+            only = "rumor (1)" if labels.iloc[0] else "non-rumor (0)"
+            raise PostsError(
+                f"{source}: all {len(labels)} {name} posts are {only}; "
+                f"{'training' if name == 'training' else 'a score'} needs both classes: add posts of the other one"
+            )
 
 
 # --- keys -----------------------------------------------------------------------------------

@@ -1,0 +1,84 @@
+"""CED with its reposts, and MFAN's tables of Weibo and PHEME."""
+
+import json
+
+import published
+import pytest
+
+from rumorlib.data import ced
+from rumorlib.data.posts import PostsError
+
+
+def test_ced(tmp_path):
+    corpus = ced.read(published.ced(tmp_path))
+    assert corpus.name == "ced-text" and corpus.images is None
+    assert corpus.posts[["post_id", "label", "author", "n_images"]].values.tolist() == [
+        ["M1", 1, "U1", 2],
+        ["M2", 0, "U2", 2],
+        ["M3", 1, "U3", 2],
+        ["M4", 0, "U4", 2],
+    ]
+    assert json.loads(corpus.posts["replies"][0])[0]["text"] == "回复"
+    assert (corpus.posts["language"] == "zh").all() and (corpus.posts["split"] == "").all()
+    assert corpus.dropped[["post_id", "source", "reason"]].values.tolist() == [
+        ["M5", "original-microblog/5_M5_U5.json", "stands in no repost folder"],
+        ["M6", "original-microblog/6_M6_U6.json", "stands in rumor-repost and non-rumor-repost"],
+    ]
+
+
+def test_ced_with_pictures(tmp_path):
+    folder = published.ced(tmp_path)
+    published.picture(folder / "images" / "1.jpg")
+    published.picture(folder / "images" / "M2.png", "PNG")
+    corpus = ced.read(folder)
+    assert corpus.name == "ced" and corpus.posts["image"].tolist() == ["1.jpg", "M2.png"]
+    assert corpus.dropped["post_id"].tolist() == ["M5", "M6", "M3", "M4"]
+
+
+def test_ced_errors(tmp_path):
+    folder = published.ced(tmp_path)
+    published.write(folder / "original-microblog" / "odd.json", '{"text": "x"}')
+    with pytest.raises(PostsError, match=r"odd\.json: expected <number>_<post id>_<author>\.json"):
+        ced.read(folder)
+    published.write(folder / "original-microblog" / "odd.json", '{"text": ')
+    with pytest.raises(PostsError, match=r"odd\.json: not JSON"):
+        ced.read(folder)
+
+
+def test_mfan_weibo(tmp_path):
+    corpus = ced.read_mfan_weibo(published.mfan_weibo(tmp_path))
+    assert corpus.posts[["post_id", "label", "split", "image"]].values.tolist() == [
+        ["M1", 1, "train", "weibo_images_all/1.jpg"],
+        ["M2", 0, "train", "weibo_images_all/2.jpg"],
+        ["M4", 0, "test", "weibo_images_all/4.jpg"],
+        ["M5", 1, "unassigned", "weibo_images_all/5.jpg"],
+        ["M7", 1, "test", "weibo_images_all/7.jpg"],
+    ]
+    assert corpus.posts["text"][0] == "甲，乙"
+    assert corpus.dropped[["post_id", "source", "row", "reason"]].values.tolist() == [
+        ["M3", "weibo_content.csv", 3, "label differs from that of its split file"],
+        ["M9", "weibo.test", 3, "not in weibo_content.csv"],
+        ["M6", "weibo_content.csv", 6, "image 6.jpg does not exist"],
+    ]
+
+
+def test_mfan_pheme(tmp_path):
+    corpus = ced.read_mfan_pheme(published.mfan_pheme(tmp_path))
+    assert corpus.name == "mfan-pheme" and "rumor at posting time" in corpus.label_means
+    assert corpus.posts[["post_id", "label", "split", "image"]].values.tolist() == [
+        ["11", 1, "train", "images/1.png"],
+        ["12", 0, "train", "pheme_images_jpg/2.jpg"],
+        ["13", 1, "test", "pheme_images_jpg/3.jpg"],  # "unverified" speaks of the truth of the rumor
+        ["14", 0, "test", "pheme_images_jpg/4.jpg"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("M1\n", "row 1: expected id, text and label"), ("M1\ta\tfalse\nM4\tb\tfalse\n", "also stands in")],
+)
+def test_mfan_split_files(tmp_path, text, words):
+    folder = published.mfan_weibo(tmp_path)
+    published.write(folder / "weibo_files" / "weibo.train", text)
+    with pytest.raises(PostsError, match=words):
+        ced.read_mfan_weibo(folder)
