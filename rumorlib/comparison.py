@@ -15,6 +15,7 @@ import pandas as pd
 
 from rumorlib import evaluation, statistics
 from rumorlib.config import RunConfig
+from rumorlib.data.posts import image_weights
 from rumorlib.results import INDEX, Report
 
 NAMES: dict[tuple[str, str], str] = {
@@ -113,7 +114,7 @@ def _weighted(part: pd.DataFrame) -> pd.DataFrame:
     """`part` with image_weight, 1 / posts of the picture, within each seed."""
     if "image_group" not in part:
         return part.assign(image_weight=1.0)
-    weights = [pd.Series(evaluation.image_weights(p["image_group"]), p.index) for _, p in part.groupby("seed")]
+    weights = [image_weights(p) for _, p in part.groupby("seed")]
     return part.assign(image_weight=pd.concat(weights))
 
 

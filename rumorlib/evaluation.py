@@ -13,6 +13,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn import metrics
 
+from rumorlib.data.posts import image_weights
+
 THRESHOLD = 0.5  # spec §15: headline accuracy; a dev threshold is a second column
 CLASS_NAMES = {1: "rumor", 0: "non_rumor"}
 
@@ -76,12 +78,6 @@ def group_codes(groups: ArrayLike) -> np.ndarray:
     return codes
 
 
-def image_weights(groups: ArrayLike) -> np.ndarray:
-    """(n,) 1 / posts of the same image: each image counts once (spec §15, unit of analysis)."""
-    codes = group_codes(groups)
-    return 1.0 / np.bincount(codes)[codes]
-
-
 def image_macro_metrics(predictions: pd.DataFrame, group: str = "image_group") -> dict[str, float]:
     """Balanced accuracy and AUC with each image counting once (spec §15: primary on Twitter).
 
@@ -93,7 +89,7 @@ def image_macro_metrics(predictions: pd.DataFrame, group: str = "image_group") -
     """
     if "seed" in predictions and predictions["seed"].nunique() > 1:
         raise ValueError("image_macro_metrics takes one seed at a time; average the results instead")
-    weight = image_weights(predictions[group])
+    weight = image_weights(predictions, group)
     scores = classification_metrics(predictions["label"], predictions["prob_rumor"], weight)
     return {
         "image_macro_balanced_accuracy": scores["balanced_accuracy"],

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rumorlib import evaluation, evidence, inputs, training
 from rumorlib.config import DMFLConfig, RunConfig, Settings
-from rumorlib.data import splits
+from rumorlib.data import split_files
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
@@ -283,7 +283,7 @@ def _score(posts: pd.DataFrame, prob: np.ndarray, facts: dict[str, Any]) -> Outc
         if "weight" in posts:  # many posts share an image: one image, one vote (spec §15)
             metrics[split]["image_macro"] = evaluation.image_macro_metrics(part)
     kept = scored[~scored["split"].isin(["train", "", "unassigned"])].reset_index(drop=True)
-    return Outcome(metrics, predictions=kept, facts=facts | {"split_hash": splits.split_hash(posts)})
+    return Outcome(metrics, predictions=kept, facts=facts | {"split_hash": split_files.split_hash(posts)})
 
 
 def _n_parameters(model: nn.Module) -> int:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from rumorlib import evaluation, statistics
+from rumorlib.data.posts import image_weights
 
 POSTS = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=60)
 
@@ -119,7 +120,7 @@ def test_weighted_metrics_equal_repeated_rows(metric):
 
 def test_bootstrap_with_image_weights_estimates_the_image_macro_metric():
     posts = frame(3)
-    posts["weight"] = evaluation.image_weights(posts["image_group"])
+    posts["weight"] = image_weights(posts)
     interval = statistics.cluster_bootstrap(posts, "auc", "image_group", n=200, weight="weight")
     assert interval.estimate == pytest.approx(evaluation.image_macro_metrics(posts)["image_macro_auc"])
     assert interval.low < interval.estimate < interval.high

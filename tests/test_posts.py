@@ -131,3 +131,9 @@ def test_guard_cell_leaves_the_rest():
 
 def test_normalise_text():
     assert posts.normalise_text("RT @Me:  LOOK\nhttps://t.co/ab www.x.org !") == "rt : look !"
+
+
+def test_image_weights_count_each_picture_once():
+    frame = pd.DataFrame({"image_group": ["a", "a", "", "b", "", None], "event": list("xxxxyy")})
+    assert posts.image_weights(frame).tolist() == [0.5, 0.5, 1, 1, 1, 1]
+    assert posts.image_weights(frame, "event").tolist() == [0.25] * 4 + [0.5] * 2

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib.data import posts, splits
+from rumorlib.data import posts, split_files, splits
 from rumorlib.data.posts import PostsError
 
 
@@ -38,8 +38,8 @@ def test_grouped_dev_depends_on_the_seed_only():
     before = table()
     first = splits.grouped_dev(before, 0.1, seed=3)
     again = splits.grouped_dev(before.sample(frac=1, random_state=5), 0.1, seed=3)
-    assert splits.split_hash(first) == splits.split_hash(again)
-    assert splits.split_hash(first) != splits.split_hash(splits.grouped_dev(before, 0.1, seed=4))
+    assert split_files.split_hash(first) == split_files.split_hash(again)
+    assert split_files.split_hash(first) != split_files.split_hash(splits.grouped_dev(before, 0.1, seed=4))
 
 
 def test_grouped_dev_says_when_it_cannot():
@@ -134,13 +134,6 @@ def test_twitter_dev_is_one_fold():
     }
 
 
-def test_image_weights():
-    frame = table().assign(image_group=lambda p: p["image"].where(p["image"] != "i0", ""))
-    weights = splits.image_weights(frame)
-    assert (weights[frame["image_group"] == ""] == 1).all()
-    assert weights.groupby(frame["image_group"]).sum().drop("").round(9).eq(1).all()
-
-
 def test_crossings_count_groups_and_test_posts():
     frame = posts.check(
         pd.DataFrame(
@@ -169,19 +162,3 @@ def test_near_duplicates():
     assert names[:2] == ["", ""]
     assert names[2] == names[3] != names[4]
     assert names[4] == names[5] != names[6]
-
-
-def test_split_files_round_trip(tmp_path):
-    frame = splits.grouped_dev(table())
-    frame.loc[0, "post_id"] = "=1+1"
-    path = tmp_path / "splits" / "made.csv"
-    splits.write_split(frame, path)
-    assert "\n'=1+1," in path.read_text(encoding="utf-8")
-    again = splits.read_split(frame.assign(split=""), path)
-    assert again["split"].tolist() == frame["split"].tolist()
-    assert splits.split_hash(again) == splits.split_hash(frame)
-    with pytest.raises(PostsError, match=r"made\.csv: 1 posts differ"):
-        splits.read_split(frame.iloc[1:], path)
-    path.write_text("id,split\na,train\n", encoding="utf-8")
-    with pytest.raises(PostsError, match="expected columns post_id, split"):
-        splits.read_split(frame, path)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from rumorlib.data.posts import PostsError, components, group_key, guard_cell
-from rumorlib.data.tables import read_csv
+from rumorlib.data.posts import PostsError, components, group_key, image_weights
 
 # PHEME: the five large events are test folds in turn; dev is the next one, the four small events only train.
 PHEME_DEV = {
@@ -62,7 +60,7 @@ def grouped_dev(posts: pd.DataFrame, share: float = 0.1, seed: int = 0, name: st
     counts = pd.crosstab(keys, posts.loc[train, "label"]).reindex(columns=[0, 1], fill_value=0)
     room = np.ceil(share * counts.sum().to_numpy())
     chosen = []
-    for key in sorted(counts.index, key=lambda key: _shuffled(seed, key)):
+    for key in sorted(counts.index, key=lambda key: shuffled(seed, key)):
         size = counts.loc[key].to_numpy()
         if (size <= room).all():
             room = room - size
@@ -84,7 +82,12 @@ def pheme_fold(posts: pd.DataFrame, event: str) -> pd.DataFrame:
         raise PostsError(f"{event!r} is no PHEME test fold; the folds are {', '.join(PHEME_DEV)}")
     if absent := {event, PHEME_DEV[event]} - set(posts["event"]):
         raise PostsError(f"no posts of event {', '.join(sorted(absent))}; give the PHEME corpus with all its events")
-    named = {event: "test", PHEME_DEV[event]: "dev"}
+    return event_fold(posts, event, PHEME_DEV[event])
+
+
+def event_fold(posts: pd.DataFrame, test: str, dev: str) -> pd.DataFrame:
+    """Leave-one-event-out: event `test` is test, event `dev` is dev, all others train; then `separate`d by group."""
+    named = {test: "test", dev: "dev"}
     return separate(posts.assign(split=[named.get(name, "train") for name in posts["event"]]))
 
 
@@ -107,7 +110,7 @@ def twitter_folds(
     table = load.pivot_table(index="unit", columns="label", values="weight", aggfunc="sum", fill_value=0.0)
     table = table.reindex(columns=[0, 1], fill_value=0.0)
     names = own["post_id"].groupby(unit).min()
-    order = sorted(table.index, key=lambda u: (-round(table.loc[u].sum(), 6), _shuffled(seed, names[u])))
+    order = sorted(table.index, key=lambda u: (-round(table.loc[u].sum(), 6), shuffled(seed, names[u])))
     filled = np.zeros((n_folds, 2))
     total = np.maximum(table.sum().to_numpy(), 1e-9)
     fold_of: dict[int, int] = {}
@@ -129,12 +132,6 @@ def twitter_dev(posts: pd.DataFrame, fold: int = TWITTER_DEV_FOLD) -> pd.DataFra
     """
     folds = twitter_folds(posts)
     return _with_split(posts, posts.index[folds == fold], "dev")
-
-
-def image_weights(posts: pd.DataFrame) -> pd.Series:
-    """1 / number of posts of the image_group, so that every picture weighs the same; 1 for posts without one."""
-    counts = posts["image_group"].map(posts["image_group"].value_counts())
-    return (1.0 / counts.where(posts["image_group"] != "", 1)).rename("weight")
 
 
 def separate(posts: pd.DataFrame) -> pd.DataFrame:
@@ -198,43 +195,12 @@ def near_duplicates(texts: Sequence[str], min_similarity: float = 0.3, n_chars: 
     return [f"text-{cluster[code]}" if text else "" for code, text in zip(codes, texts, strict=True)]
 
 
-# --- split files ----------------------------------------------------------------------------
-
-
-def split_hash(posts: pd.DataFrame) -> str:
-    """sha256 (hex) of the sorted (post_id, split) pairs: changes when any post changes side."""
-    lines = sorted(f"{post_id}\t{split}\n" for post_id, split in zip(posts["post_id"], posts["split"], strict=True))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def write_split(posts: pd.DataFrame, path: Path) -> None:
-    """Write post_id, split, sorted by post_id, so that equal splits give equal files."""
-    table = posts[["post_id", "split"]].sort_values("post_id")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.map(guard_cell).to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
-
-
-def read_split(posts: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """`posts` with the splits of a file written by `write_split`.
-
-    Raises: PostsError: the file names other posts than `posts`.
-    """
-    frame = read_csv(path)
-    if list(frame.columns) != ["post_id", "split"] or frame["post_id"].duplicated().any():
-        raise PostsError(f"{path}: expected columns post_id, split with each post once; write it with write_split")
-    named = dict(zip(frame["post_id"], frame["split"], strict=True))
-    own = [guard_cell(post_id) for post_id in posts["post_id"]]
-    if odd := set(own) ^ set(named):
-        raise PostsError(f"{path}: {len(odd)} posts differ from the corpus, e.g. {min(odd)}; write the split anew")
-    return posts.assign(split=[named[post_id] for post_id in own])
-
-
 def _with_split(posts: pd.DataFrame, rows: pd.Index, name: str) -> pd.DataFrame:
     changed = posts.copy()
     changed.loc[rows, "split"] = name
     return changed
 
 
-def _shuffled(seed: int, key: str) -> str:
+def shuffled(seed: int, key: str) -> str:
     """Sort key: an order that depends on the seed and on nothing else, in any version of any library."""
     return hashlib.sha256(f"{seed} {key}".encode()).hexdigest()
