@@ -7,6 +7,7 @@ profiles       what demo, laptop and paper decide: sizes, encoders, corpora, tra
 files          files written whole or not at all
 parameters     notebook parameters from the command line, checked
 data/          raw corpora and drawn scenes -> one posts table -> batches; splits and the data audit
+check_data     a user's folder: what it holds, what is wrong, what is usable: `python -m rumorlib check-data`
 encoders/      text and image towers, frozen features on disk, SCLIP's two towers
 models/        MICC, DMFL and the baselines
 training       one visible loop; early stopping on dev only

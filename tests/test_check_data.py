@@ -1,0 +1,256 @@
+"""check-data: everything in a folder is counted, what cannot be used is listed with its reason; the exit codes."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from rumorlib import __main__ as command
+from rumorlib import check_data, config
+from rumorlib.data import inspection
+from rumorlib.data.scripts import script
+
+HEADER = ("id", "text", "label", "split", "image", "created_at")
+
+
+def picture(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 50, 3), np.uint8)).save(path)
+
+
+def folder(tmp_path, rows, n_pictures=12):
+    """A manifest in a folder, with pictures 0.jpg, 1.jpg, ..."""
+    place = tmp_path / "mine"
+    for i in range(n_pictures):
+        picture(place / "images" / f"{i}.jpg", i)
+    with (place / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([HEADER, *rows])
+    return place
+
+
+def good_rows(n=12):
+    sides = ("train", "train", "train", "train", "dev", "test")
+    labels = [(i + i // 6) % 2 for i in range(n)]
+    return [[f"p{i}", f"text number {i}", labels[i], sides[i % 6], f"images/{i}.jpg", "2014-08-09"] for i in range(n)]
+
+
+def check(place, tmp_path, capsys, *arguments):
+    """Exit code, findings and the rows of the CSV."""
+    out = tmp_path / "left_out.csv"
+    code = command.main(["check-data", str(place), "--json", "--out", str(out), *arguments])
+    found = json.loads(capsys.readouterr().out)
+    assert found["code"] == code
+    return code, found, pd.read_csv(out, dtype=str, keep_default_na=False) if out.exists() else None
+
+
+def test_a_whole_folder_is_usable(tmp_path, capsys):
+    code, found, left_out = check(folder(tmp_path, good_rows()), tmp_path, capsys)
+    assert code == 0 and found["problems"] == [] and found["verdict"] == "usable"
+    assert found["layout"] == "manifest" and len(left_out) == 0
+    train, dev, test, everything = found["splits"]
+    assert [train["split"], dev["split"], test["split"], everything["split"]] == ["train", "dev", "test", "all"]
+    assert (train["posts"], dev["posts"], test["posts"], everything["posts"]) == (8, 2, 2, 12)
+    assert (everything["rumor"], everything["non_rumor"], everything["images"]) == (6, 6, 12)
+    assert everything["first"] == everything["last"] == "2014-08-09"
+    assert found["languages"] == [{"language": "Latin", "posts": 12, "share": 1.0, "basis": "guessed from the script"}]
+
+
+def test_every_kind_of_trouble_is_counted_and_listed(tmp_path, capsys):
+    rows = good_rows(16)
+    rows[1][4] = "images/gone.jpg"  # train
+    rows[2][4] = "../../etc/passwd.jpg"  # train
+    rows[3][4] = ""  # train
+    rows[6][0], rows[6][4] = "=cmd()", "images/also gone.jpg"  # train
+    rows[0][1] = "   "  # train
+    rows[7][5] = "23: 59: 22"
+    rows[12][1] = rows[4][1]  # train text as in dev, with another label
+    rows[12][2] = 1 - rows[4][2]
+    place = folder(tmp_path, rows, 16)
+    whole = (place / "images" / "8.jpg").read_bytes()
+    (place / "images" / "8.jpg").write_bytes(whole[: len(whole) // 2])
+    (place / "images" / "9.jpg").write_bytes(b"no picture")
+    (place / "images" / "13.jpg").write_bytes((place / "images" / "5.jpg").read_bytes())  # train as test
+    code, found, left_out = check(place, tmp_path, capsys)
+    assert code == 1 and found["verdict"] == "usable, with problems"
+    everything, train = found["splits"][-1], found["splits"][0]
+    counts = {name: everything[name] for name in ("posts", "dropped", "no_image", "missing", "unreadable", "usable")}
+    assert counts == {"posts": 16, "dropped": 4, "no_image": 1, "missing": 3, "unreadable": 2, "usable": 10}
+    assert train["dropped"] == 4 and train["unreadable"] == 2 and everything["duplicate_images"] == 1
+    assert found["problems"] == [
+        "posts dropped: 4",
+        "posts without the name of a picture: 1",
+        "posts whose picture does not exist: 3",
+        "posts whose picture cannot be decoded: 2",
+        "posts without text: 1",
+        "posts with a time that cannot be read: 1",
+        "texts that stand under both labels: 1",
+        "texts that stand in several splits, letter by letter: 1",
+        "pictures that stand in several splits, byte by byte: 1",
+    ]
+    assert sorted(left_out["post_id"]) == ["'=cmd()", "p1", "p2", "p3", "p8", "p9"]
+    reasons = left_out.set_index("post_id")["reason"]
+    assert reasons["p1"] == "image images/gone.jpg does not exist" and reasons["p3"] == "no image"
+    assert "is not a path below" in reasons["p2"]
+    assert "8.jpg cannot be decoded" in reasons["p8"] and "replace it" in reasons["p9"]
+    assert left_out.set_index("post_id")["row"].loc[["p1", "'=cmd()"]].tolist() == ["2", "7"]
+    assert set(left_out["split"]) == {"train"}
+    assert set(left_out["status"]) == {"dropped", "unreadable"}
+    assert sum(found["left_out"].values()) == 6 and not any("gone" in reason for reason in found["left_out"])
+
+
+def test_pictures_may_be_left_alone(tmp_path, capsys):
+    place = folder(tmp_path, good_rows())
+    (place / "images" / "8.jpg").write_bytes(b"no picture")
+    (place / "images" / "9.jpg").unlink()
+    _, found, _ = check(place, tmp_path, capsys, "--no-images")
+    assert found["splits"][-1]["unreadable"] is None and found["splits"][-1]["missing"] == 1
+
+
+@pytest.mark.parametrize(("rule", "usable"), [("keep", 11), ("blank", 11), ("drop", 10)])
+def test_the_rule_for_missing_pictures_is_followed(tmp_path, capsys, rule, usable):
+    place = folder(tmp_path, good_rows())
+    (place / "images" / "8.jpg").write_bytes(b"no picture")
+    (place / "images" / "9.jpg").unlink()
+    code, found, left_out = check(place, tmp_path, capsys, "--on-missing-image", rule)
+    assert code == 1 and found["splits"][-1]["usable"] == usable
+    assert left_out.set_index("post_id")["status"].to_dict() == {
+        "p8": "unreadable", "p9": "dropped" if rule == "drop" else "kept without picture"
+    }  # fmt: skip
+
+
+def test_a_missing_picture_can_be_an_error(tmp_path, capsys):
+    place = folder(tmp_path, good_rows())
+    (place / "images" / "9.jpg").unlink()
+    code, found, _ = check(place, tmp_path, capsys, "--on-missing-image", "error")
+    assert code == 2 and "manifest.csv, row 10: image images/9.jpg does not exist" in found["reason"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("id,text\n1,a\n", "column label is missing"),
+        ("id,text,label\n", "no posts"),
+        ("", "is empty"),
+        ("id,text,label\n1,a,1\n1,b,0\n", "row 2: id '1' stands in row 1 already"),
+        ("id,text,label\n1,a,1\n2,b,maybe\n", "row 2: label 'maybe' is neither 0 nor 1"),
+        ("id,text,label\n1,a,1\n2,b,1\n", "all 2 training posts are rumor"),
+        ("id,text,label,split\n1,a,1,train\n2,b,0,trian\n", "row 2: unknown split 'trian'"),
+        ("id,text,label,image\n1,a,1,x.jpg\n2,b,0,y.jpg\n", "none of 2 pictures exists"),
+        ("id,text,label\n1,\xe9,1\n", "is not UTF-8"),
+    ],
+)
+def test_what_cannot_be_used_says_why_in_one_line(tmp_path, capsys, content, reason):
+    place = tmp_path / "mine"
+    place.mkdir()
+    (place / "manifest.csv").write_bytes(content.encode("latin-1"))
+    assert command.main(["check-data", str(place), "--out", str(tmp_path / "x.csv")]) == 2
+    printed = capsys.readouterr().out
+    assert printed.startswith("not usable: ") and printed.count("\n") == 1 and reason in printed
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_nothing_to_recognise(tmp_path, capsys):
+    assert command.main(["check-data", str(tmp_path / "nowhere")]) == 2
+    (tmp_path / "empty").mkdir()
+    assert command.main(["check-data", str(tmp_path / "empty")]) == 2
+    assert capsys.readouterr().out.count("not usable: ") == 2
+
+
+def test_only_broken_pictures_leave_nothing(tmp_path, capsys):
+    place = folder(tmp_path, good_rows())
+    for path in (place / "images").iterdir():
+        path.write_bytes(b"no picture")
+    code, found, left_out = check(place, tmp_path, capsys)
+    assert code == 2 and found["usable"][0].startswith("no posts are left for training") and len(left_out) == 12
+
+
+def test_one_class_left_is_not_usable_and_one_class_in_test_is_a_problem(tmp_path, capsys):
+    rows = good_rows()
+    for row in rows:
+        row[2] = 1 if row[3] == "test" else row[2]
+    place = folder(tmp_path, rows)
+    code, found, _ = check(place, tmp_path, capsys)
+    assert code == 1 and found["problems"] == ["split test has one class only: rumor"]
+    for row in rows:
+        if row[3] == "train" and row[2] == 0:
+            (place / row[4]).write_bytes(b"no picture")
+    code, found, _ = check(place, tmp_path, capsys)
+    assert code == 2 and "of one class" in found["usable"][0]
+
+
+def test_the_text_shows_counts_and_no_post(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = good_rows()
+    rows[1][4] = "images/\x1b[31mgone.jpg"
+    rows[2][5] = "never"
+    place = folder(tmp_path, rows)
+    assert command.main(["check-data", str(place)]) == 1
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed and "text number" not in printed and "p1" not in printed
+    assert "corpus     manifest, layout manifest" in printed and "1 dropped: image does not exist" in printed
+    assert "verdict    usable, with problems (exit code 1)" in printed
+    assert (tmp_path / "check-data" / "manifest-dropped.csv").is_file()
+
+
+def test_reasons_are_counted_without_names(tmp_path, capsys):
+    rows = good_rows(16)
+    keys = ["../a b.jpg", "../c.jpg", "x" * 300 + ".jpg", "gone (1).jpg", "gone does not exist.jpg"]
+    for row, key in zip(rows[6:11], keys, strict=True):
+        row[4] = key
+    place = folder(tmp_path, rows, 16)
+    (place / "images" / "15.jpg").write_bytes(b"no picture (at all)")
+    _, found, _ = check(place, tmp_path, capsys)
+    assert found["left_out"] == {
+        "dropped: image key leads out of the folder; use a relative path without '..'": 2,
+        "dropped: image key is no file name; shorten it": 1,
+        "dropped: image does not exist": 2,
+        "unreadable: image cannot be decoded; replace it by a whole JPEG/PNG/GIF/WEBP/BMP or remove its posts": 1,
+    }
+
+
+def test_git_ignores_the_list_of_posts():
+    lines = (config.PROJECT_ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert f"/{check_data.FOLDER}/" in lines and f"/notebooks/{check_data.FOLDER}/" in lines
+
+
+def test_a_notebook_gets_frames(tmp_path):
+    found = inspection.inspect_folder(folder(tmp_path, good_rows()), progress=False)
+    assert found.code == 0 and list(found.splits["split"]) == ["train", "dev", "test", "all"]
+    assert isinstance(found.languages, pd.DataFrame) and found.left_out.empty
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("BREAKING: look http://t.co/абв @имя", "Latin"),
+        ("网友爆料一只猫飞走了：iPhone", "Han"),
+        ("これは東京大学", "Japanese"),
+        ("Срочно!", "Cyrillic"),
+        ("خبر عاجل", "Arabic"),
+        ("한국 뉴스", "Hangul"),
+        ("123 !!! 😀", "none"),
+        ("", "none"),
+    ],
+)
+def test_scripts(text, expected):
+    assert script(text) == expected
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "posts", "images", "code"),
+    [
+        ("weibo_jin2017", 9527, 0, 1),
+        ("pheme_text", 6425, 0, 1),
+        ("twitter_mediaeval2016", 14881, 484, 0),
+        ("flickr8k", 80910, 8091, 0),
+    ],
+)
+def test_real_folders(tmp_path, capsys, name, posts, images, code):
+    found_code, found, _ = check(config.data_root() / name, tmp_path, capsys)
+    assert found_code == code
+    assert (found["splits"][-1]["posts"], found["splits"][-1]["images"]) == (posts, images)
+    assert found["splits"][-1]["unreadable"] == found["splits"][-1]["no_time"] == 0
