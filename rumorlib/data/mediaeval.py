@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rumorlib.data import missing, posts, splits
+from rumorlib.data import missing, posts
 from rumorlib.data.images import FolderImages, files_by_stem
 from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import Corpus, PostsError
@@ -129,4 +129,4 @@ def read_table(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
 
 
 def _weighted(table: pd.DataFrame, images: FolderImages, dropped: pd.DataFrame) -> Corpus:
-    return Corpus("twitter", table.assign(weight=splits.image_weights(table)), images, LABEL_MEANS, dropped)
+    return Corpus("twitter", table.assign(weight=posts.image_weights(table)), images, LABEL_MEANS, dropped)
