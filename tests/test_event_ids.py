@@ -10,11 +10,11 @@ from rumorlib.data.posts import PostsError
 
 # As Python 2 wrote them: protocol 0, numpy integers.
 PUBLISHED = (
-    b"(dp1\nV3883426379286061\np2\ncnumpy.core.multiarray\nscalar\np3\n(cnumpy\ndtype\np4\n(S'i8'\nI0\nI1\ntRp5\n"
-    b"(I3\nS'<'\nNNNI-1\nI-1\nI0\ntbS'\\x07\\x00\\x00\\x00\\x00\\x00\\x00\\x00'\ntRp6\nsV3918247839365245\np7\ng3\n"
+    b"(dp1\nV3000000000000017\np2\ncnumpy.core.multiarray\nscalar\np3\n(cnumpy\ndtype\np4\n(S'i8'\nI0\nI1\ntRp5\n"
+    b"(I3\nS'<'\nNNNI-1\nI-1\nI0\ntbS'\\x07\\x00\\x00\\x00\\x00\\x00\\x00\\x00'\ntRp6\nsV3000000000000042\np7\ng3\n"
     b"(g5\nS'\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00'\ntRp8\ns."
 )
-EVENTS = {"3883426379286061": "7", "3918247839365245": "1"}
+EVENTS = {"3000000000000017": "7", "3000000000000042": "1"}
 
 
 @pytest.mark.parametrize("content", [PUBLISHED, PUBLISHED.replace(b"\n", b"\r\n")], ids=["unix", "windows"])

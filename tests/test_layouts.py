@@ -5,7 +5,8 @@ from functools import partial
 import published
 import pytest
 
-from rumorlib.data import layouts
+from rumorlib import config
+from rumorlib.data import corpora, layouts, posts
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
 
 WRITERS = {
@@ -42,6 +43,8 @@ def test_detected_from_the_folder_its_parent_and_its_grandparent(tmp_path, name)
     rows = found.captions if isinstance(found, CaptionCorpus) else found.posts
     assert len(rows) and rows.index.tolist() == list(range(len(rows)))
     assert isinstance(found, (Corpus, CaptionCorpus))
+    if isinstance(found, Corpus):
+        assert set(rows.columns) - set(posts.COLUMNS) - {"weight"} <= set(posts.OPTIONAL)
     assert list(found.dropped.columns) == ["post_id", "source", "row", "reason"]
 
 
@@ -64,6 +67,30 @@ def test_every_reader_takes_every_rule(tmp_path, name, rule):
 def test_an_unknown_rule(tmp_path):
     with pytest.raises(PostsError, match="on_missing_image 'remove' is none of keep, drop, blank, error"):
         layouts.open_folder(published.manifest(tmp_path), on_missing_image="remove")
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [(name, layout) for name, place in corpora.PLACES.items() for layout in place.layouts]
+)
+def test_named_corpora_take_each_of_their_layouts(tmp_path, name, layout):
+    place = corpora.PLACES[name]
+    folder = WRITERS[layout](tmp_path / place.folder)
+    if layout == "weibo17" and place.pictures:
+        for key in ("rumor_images/abc", "rumor_images/g", "nonrumor_images/d", "nonrumor_images/h"):
+            published.picture(folder / key)
+    if layout == "pheme" and place.pictures:
+        for number in range(552784600502915072, 552784600502915112, 10):
+            published.picture(folder / "images" / f"{number}.jpg")
+    settings = config.Settings("paper", (), (0,), data_root=tmp_path)
+    if name in corpora.CAPTION_LOADERS:
+        found = corpora.load_captions(name, settings)
+        assert (found.captions["language"] == name[-2:]).all()
+    else:
+        found = corpora.load(name, settings)
+        assert (found.images is None) == name.endswith("-text")
+        assert found.label_means == corpora.label_means(name)
+        assert not name.endswith("-text") or (found.posts["image"] == "").all()
+    assert found.name == name
 
 
 def test_nothing_fits(tmp_path):

@@ -55,8 +55,6 @@ def test_ids_stay_exact():
         ({"split": ["train", "train", "validation", "test"]}, ["f.csv, row 3", "validation", "'dev'"]),
         ({"split": ["Train", "train", "test", "test"]}, ["f.csv, row 1", "'Train'"]),
         ({"label": [1, 1, 1, 0]}, ["f.csv", "all 2 training posts are rumor", "both classes"]),
-        ({"label": [1, 0, 0, 0]}, ["f.csv", "all 2 test posts are non-rumor", "a score needs both classes"]),
-        ({"split": ["dev", "dev", "test", "test"]}, ["f.csv", "no training posts", "'train'"]),
         ({"label": [0, 0, 0, 0], "split": [""] * 4}, ["f.csv", "all 4 training posts are non-rumor"]),
     ],
 )
@@ -64,6 +62,21 @@ def test_check_names_file_row_and_remedy(changes, words):
     with pytest.raises(PostsError) as error:
         posts.check(frame(**changes), "f.csv")
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"label": [1, 0, 0, 0]}, "f.csv: all 2 test posts are non-rumor (0); both classes are needed, add the other"),
+        ({"split": ["dev", "dev", "test", "test"]}, "f.csv: no training posts; give some posts the split 'train'"),
+    ],
+)
+def test_a_corpus_from_files_needs_both_classes_everywhere(changes, words):
+    table = posts.check(frame(**changes), "f.csv")
+    with pytest.raises(PostsError) as error:
+        posts.check_splits(posts.Corpus("x", table, None, "y"), "f.csv")
+    assert words in str(error.value)
+    posts.check_splits(posts.Corpus("x", posts.check(frame(), "f.csv"), None, "y"), "f.csv")
 
 
 def test_check_names_missing_columns_and_empty_files():

@@ -29,6 +29,7 @@ SUFFIXES = {".py", ".md", ".csv", ".gz", ".json", ".yml", ".toml", ".lock", ".ip
 ELSEWHERE = {
     "captions_en.csv", "captions_zh.csv", "posts.csv", "manifest.csv", "manifest.json", "manifest.jsonl", "config.json",
     "report.json", "history.csv", "predictions.csv", ".gz",
+    "content.csv", "weibo_content.csv", "dataset_flickr30k.json", "flickr_annotations_30k.csv", "results.csv",
 }  # fmt: skip
 MADE_LATER = ("results/demo/", "figures/demo")  # by `make demo`
 

@@ -6,7 +6,7 @@ import published
 import pytest
 
 from rumorlib import config
-from rumorlib.data import corpora, weibo
+from rumorlib.data import corpora, layouts, weibo
 from rumorlib.data.posts import PostsError
 
 
@@ -39,8 +39,8 @@ def test_weibo_with_pictures(tmp_path):
     assert corpus.images.pixels("rumor_images/abc", 4).shape == (4, 4, 3)
     for name in ("i.jpg", "E.gif"):
         (folder / "nonrumor_images" / name).unlink()
-    with pytest.raises(PostsError, match="after dropping 4 posts without a picture: all 1 test posts are rumor"):
-        weibo.read(tmp_path)
+    with pytest.raises(PostsError, match="after dropping 4 rows: all 1 training posts are rumor"):
+        layouts.open_folder(tmp_path)
 
 
 def test_weibo_out_of_step(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from rumorlib import config
 from rumorlib.data import captions, ced, drawn, layouts, manifest, mediaeval, pheme, photo, weibo
 from rumorlib.data.missing import OnMissing
-from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
+from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError, check_splits
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def _find(name: str, settings: config.Settings) -> tuple[layouts.Layout, Path]:
 
 def _posts(name: str, settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing) -> Corpus:
     layout, folder = _find(name, settings)
+    corpus = layout.read(folder, on_missing_image if PLACES[name].pictures else "keep")
+    check_splits(corpus, str(folder))
     if not PLACES[name].pictures:
-        corpus = layout.read(folder, "keep")
         return replace(corpus, name=name, posts=corpus.posts.assign(image=""), images=None)
-    corpus = layout.read(folder, on_missing_image)
     if corpus.images is None:
         raise PostsError(f"{folder} has no folder of pictures; put them there, or load {name.split('-')[0]}-text")
     return replace(corpus, name=name)
@@ -115,7 +115,10 @@ def _captions(name: str, settings: config.Settings, corpus_seed: int, on_missing
 
 
 def _manifest(settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing) -> Corpus:
-    return manifest.read(config.data_root(settings.data_root), on_missing_image)
+    root = config.data_root(settings.data_root)
+    corpus = manifest.read(root, on_missing_image)
+    check_splits(corpus, str(root))
+    return corpus
 
 
 def _drawn(

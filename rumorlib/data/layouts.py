@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rumorlib.data import captions, ced, coco_cn, flickr, manifest, mediaeval, pheme, weibo
 from rumorlib.data.missing import OnMissing
-from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
+from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError, check_splits
 
 DEPTH = 2  # folders below the given one that are looked into
 
@@ -95,7 +95,10 @@ def open_folder(
     Raises: PostsError: as `find`, or a file that is not as published; the message names file, row and remedy.
     """
     found, place = find(folder, *([layout] if layout else []))
-    return found.read(place, on_missing_image)
+    corpus = found.read(place, on_missing_image)
+    if isinstance(corpus, Corpus):
+        check_splits(corpus, str(place))
+    return corpus
 
 
 def _only(folder: Path, found: list[tuple[Layout, Path]]) -> tuple[Layout, Path]:

@@ -61,10 +61,7 @@ def settle(
             f"{source}: none of {len(reason_of)} pictures exists below {root} ({reasons.iloc[0]}); "
             "put them there, or read with on_missing_image='keep' to use the texts alone"
         )
-    left = table[~gone].reset_index(drop=True)
-    if "label" in left:
-        posts.check_classes(left, f"{source}, after dropping {gone.sum()} posts without a picture")
-    return left, dropped_rows(table, gone, reasons, source, places)
+    return table[~gone].reset_index(drop=True), dropped_rows(table, gone, reasons, source, places)
 
 
 def dropped_rows(

@@ -20,7 +20,6 @@ from scipy.sparse.csgraph import connected_components
 
 from rumorlib.data.images import Images
 
-# Columns of every posts table.
 COLUMNS = (
     "post_id", "text", "label", "split", "event", "image", "language", "created_at", "image_group", "text_group",
 )  # fmt: skip
@@ -32,7 +31,6 @@ OPTIONAL = {
     "n_replies": "how many replies or reposts are known",
     "replies": "JSON list of objects with id, parent, author, created_at, text",
     "eann_split": "EANN's own split of Weibo-17: train, dev, test or empty",
-    "weight": "weight of the post in training, 1 = counts once",
 }
 SPLITS = ("train", "dev", "test", "unassigned", "")  # "" = the corpus has no split of its own
 PROBES = ("undetectable", "fingerprint")  # never trained on; besides them test_... and pairs... (spec §12)
@@ -112,7 +110,7 @@ def check(
         places: (file, row) of every post, where the rows come from several files.
     Returns: a new table, index 0..n-1, label int64, all other COLUMNS str.
     Raises: PostsError: a required column is missing, no rows, an id is empty, repeated or read as a float, a label is
-        not 0/1, a split name is unknown, or `check_classes` finds a split of one class.
+        not 0/1, a split name is unknown, or the training posts have one class only.
     """
     if missing := [name for name in REQUIRED if name not in frame.columns]:
         raise PostsError(
@@ -133,7 +131,8 @@ def check(
     _check_splits(table["split"], at, extra_splits)
     extra = {str(name): frame[name].to_numpy() for name in frame.columns if name not in COLUMNS}
     checked = pd.DataFrame({name: table[name] for name in COLUMNS} | extra)
-    check_classes(checked, source)
+    trained = checked["split"].eq("train") if any(table["split"]) else slice(None)
+    _need_both(checked["label"][trained], "training", source)
     return checked
 
 
@@ -231,25 +230,24 @@ def _check_splits(splits: list[str], at: Callable[[int], str], extra: Sequence[s
         raise PostsError(f"{at(splits.index(name) + 1)}: unknown split {name!r}; {remedy}")
 
 
-def check_classes(table: pd.DataFrame, source: str) -> None:
-    """Training posts, dev and test need both classes, and a corpus with splits needs training posts.
+def _need_both(labels: pd.Series, name: str, source: str) -> None:
+    if labels.nunique() == 1:
+        only = "rumor (1)" if labels.iloc[0] else "non-rumor (0)"
+        raise PostsError(f"{source}: all {len(labels)} {name} posts are {only}; both classes are needed, add the other")
 
-    Raises: PostsError: a split has one class only, or there is a split but no post to train on.
+
+def check_splits(corpus: Corpus, source: str) -> None:
+    """A corpus read from files, after its drops: training posts, and both classes in train, dev and test.
+
+    Raises: PostsError: there are splits but no training posts, or one of the three has one class only.
     """
-    if (table["split"] == "").all():
-        counts = {"training": table["label"]}
-    else:
-        counts = {name: table["label"][table["split"] == name] for name in ("train", "dev", "test")}
-        counts["training"] = counts.pop("train")
-        if counts["training"].empty:
-            raise PostsError(f"{source}: no training posts; give some posts the split 'train', or none of them a split")
-    for name, labels in counts.items():
-        if labels.nunique() == 1:
-            only = "rumor (1)" if labels.iloc[0] else "non-rumor (0)"
-            raise PostsError(
-                f"{source}: all {len(labels)} {name} posts are {only}; "
-                f"{'training' if name == 'training' else 'a score'} needs both classes: add posts of the other one"
-            )
+    labels, split = corpus.posts["label"], corpus.posts["split"]
+    source += f", after dropping {len(corpus.dropped)} rows" if len(corpus.dropped) else ""
+    if (split != "").any() and not (split == "train").any():
+        raise PostsError(f"{source}: no training posts; give some posts the split 'train', or none of them a split")
+    for value, name in (("train", "training"), ("dev", "dev"), ("test", "test")):
+        _need_both(labels[split == value], name, source)
+    _need_both(labels, "remaining", source)
 
 
 # --- keys -----------------------------------------------------------------------------------
