@@ -11,7 +11,8 @@ from pathlib import Path
 from rumorlib import config, files
 from rumorlib.data import corpora, layouts, missing
 from rumorlib.data.inspection import Inspection, inspect_folder
-from rumorlib.data.posts import PostsError, guard_cell
+from rumorlib.data.keys import guard_cell
+from rumorlib.data.posts import PostsError
 
 FOLDER = "check-data"  # where the list of posts left out goes, below the working folder; git ignores it
 VERDICTS = ("usable", "usable, with problems", "not usable")  # by exit code

@@ -15,7 +15,7 @@ import pandas as pd
 
 from rumorlib import evaluation, statistics
 from rumorlib.config import RunConfig
-from rumorlib.data.posts import image_weights
+from rumorlib.data.keys import image_weights
 from rumorlib.results import INDEX, Report
 
 NAMES: dict[tuple[str, str], str] = {

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn import metrics
 
-from rumorlib.data.posts import image_weights
+from rumorlib.data.keys import image_weights
 
 THRESHOLD = 0.5  # spec §15: headline accuracy; a dev threshold is a second column
 CLASS_NAMES = {1: "rumor", 0: "non_rumor"}

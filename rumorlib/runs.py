@@ -107,11 +107,11 @@ def _write_files(draft: Path, config: cfg.RunConfig, outcome: Outcome) -> Iterat
 
 def public_frame(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """The frame with `post_id` and other names of single posts replaced by opaque keys (spec §13)."""
-    from rumorlib.data import posts
+    from rumorlib.data import keys
 
     opaque = [column for column in OPAQUE_COLUMNS if column in frame.columns]
     hidden = {
-        column: [posts.row_key(dataset, str(value)) if value != "" else "" for value in frame[column]]
+        column: [keys.row_key(dataset, str(value)) if value != "" else "" for value in frame[column]]
         for column in opaque
     }
     return frame.assign(**hidden).rename(columns={"post_id": "row_key"})

@@ -6,7 +6,7 @@ import html
 import math
 from typing import TYPE_CHECKING, Any
 
-from rumorlib.data import posts
+from rumorlib.data import keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ def _safe_cell(value: Any) -> Any:
     try:
         float(value)  # neither is a signed number
     except (TypeError, ValueError):
-        return posts.guard_cell(value)
+        return keys.guard_cell(value)
     return value
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from rumorlib import evaluation, statistics
-from rumorlib.data.posts import image_weights
+from rumorlib.data.keys import image_weights
 
 POSTS = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=60)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib.data import posts
+from rumorlib.data import keys, posts
 from rumorlib.data.posts import PostsError
 
 
@@ -121,32 +121,32 @@ def test_group_key_follows_chains():
         ),
         "f",
     )
-    keys = posts.group_key(table)
-    assert keys[0] == keys[1] == keys[2]
-    assert keys.nunique() == 4  # the chain, d, and both empty posts on their own
+    found = keys.group_key(table)
+    assert found[0] == found[1] == found[2]
+    assert found.nunique() == 4  # the chain, d, and both empty posts on their own
     shuffled = table.sample(frac=1, random_state=0)
-    assert posts.group_key(shuffled).loc[keys.index].equals(keys)
+    assert keys.group_key(shuffled).loc[found.index].equals(found)
 
 
 def test_row_key_is_opaque_and_stable():
-    assert posts.row_key("twitter", "123") == "e460a5aacb4f"
-    assert posts.row_key("weibo", "123") != posts.row_key("twitter", "123")
+    assert keys.row_key("twitter", "123") == "e460a5aacb4f"
+    assert keys.row_key("weibo", "123") != keys.row_key("twitter", "123")
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
 def test_guard_cell_stops_formulas(cell):
-    assert posts.guard_cell(cell) == "'" + cell
+    assert keys.guard_cell(cell) == "'" + cell
 
 
 def test_guard_cell_leaves_the_rest():
-    assert [posts.guard_cell(v) for v in ("a=b", "", 3, -1, None)] == ["a=b", "", 3, -1, None]
+    assert [keys.guard_cell(v) for v in ("a=b", "", 3, -1, None)] == ["a=b", "", 3, -1, None]
 
 
 def test_normalise_text():
-    assert posts.normalise_text("RT @Me:  LOOK\nhttps://t.co/ab www.x.org !") == "rt : look !"
+    assert keys.normalise_text("RT @Me:  LOOK\nhttps://t.co/ab www.x.org !") == "rt : look !"
 
 
 def test_image_weights_count_each_picture_once():
     frame = pd.DataFrame({"image_group": ["a", "a", "", "b", "", None], "event": list("xxxxyy")})
-    assert posts.image_weights(frame).tolist() == [0.5, 0.5, 1, 1, 1, 1]
-    assert posts.image_weights(frame, "event").tolist() == [0.25] * 4 + [0.5] * 2
+    assert keys.image_weights(frame).tolist() == [0.5, 0.5, 1, 1, 1, 1]
+    assert keys.image_weights(frame, "event").tolist() == [0.25] * 4 + [0.5] * 2

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rumorlib import config
-from rumorlib.data import corpora, posts, protocols, split_files, splits
+from rumorlib.data import corpora, keys, posts, protocols, split_files, splits
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.protocols import DegenerateSplit, Protocol
 
@@ -74,9 +74,9 @@ def test_grouped_keeps_groups_whole_and_the_shares_near(n_images, n_repeated, se
     except PostsError as error:
         assert "would lack a class" in str(error)
         return
-    assert found.assign(key=posts.group_key(frame)).groupby("key")["split"].nunique().max() == 1
+    assert found.assign(key=keys.group_key(frame)).groupby("key")["split"].nunique().max() == 1
     assert set(found["split"]) == {"train", "dev", "test"}
-    largest = posts.group_key(frame).value_counts().max()
+    largest = keys.group_key(frame).value_counts().max()
     for label, total in frame["label"].value_counts().items():
         sizes = found[found["label"] == label]["split"].value_counts()
         assert all(abs(sizes.get(s, 0) - share * total) <= 2 * largest for s, share in protocols.SHARES.items())
@@ -166,8 +166,8 @@ def test_official_keeps_test_and_needs_one():
     found = protocols.split(corpus(frame.assign(split=published)), Protocol("official"))
     assert (found["split"] == "test").equals(published == "test") and (found["split"] == "dev").any()
     assert crossing(found)["image_group"] > 0  # the published split leaks: it is counted, not changed
-    dev_keys = posts.group_key(frame)[found["split"] == "dev"]
-    assert not dev_keys.isin(posts.group_key(frame)[found["split"] == "train"]).any()
+    dev_keys = keys.group_key(frame)[found["split"] == "dev"]
+    assert not dev_keys.isin(keys.group_key(frame)[found["split"] == "train"]).any()
 
 
 def test_cross_fit_folds_cover_train_once():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rumorlib.data import posts, split_files
+from rumorlib.data import keys, posts, split_files
 from rumorlib.data.posts import PostsError
 
 
@@ -37,7 +37,7 @@ def test_published_ids_are_opaque_and_cells_are_guarded(tmp_path):
     assert "\n'=1+1," in (tmp_path / "own.csv").read_text(encoding="utf-8")
     split_files.write_split(frame, tmp_path / "real.csv", "twitter")
     lines = (tmp_path / "real.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "row_key,split" and f"{posts.row_key('twitter', 'p3')},train" in lines
+    assert lines[0] == "row_key,split" and f"{keys.row_key('twitter', 'p3')},train" in lines
     assert not any("p3" in line for line in lines)
     with pytest.raises(PostsError, match="say which corpus"):
         split_files.read_split(frame, tmp_path / "real.csv")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rumorlib.data import missing, posts
+from rumorlib.data import keys, missing, posts
 from rumorlib.data.images import FolderImages, files_by_stem
 from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import Corpus, PostsError
@@ -55,14 +55,14 @@ def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
     ]
     table, places, left_out = missing.leave_out(table, reasons, "MediaEval", places)
     files = files_by_stem(folder)
-    keys = table.pop("keys")
-    table["n_images"] = keys.map(len)
-    first = [listed[0] if listed else "" for listed in keys]
+    image_keys = table.pop("keys")
+    table["n_images"] = image_keys.map(len)
+    first = [listed[0] if listed else "" for listed in image_keys]
     table["event"] = [_NUMBER.sub("", key) for key in first]
     table["image_group"] = first
     if files:
         table["image"] = [
-            next((files[k] for k in listed if k in files), listed[0] if listed else "") for listed in keys
+            next((files[k] for k in listed if k in files), listed[0] if listed else "") for listed in image_keys
         ]
     table = posts.check(table, "MediaEval", places=places)
     if not files:
@@ -129,4 +129,4 @@ def read_table(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
 
 
 def _weighted(table: pd.DataFrame, images: FolderImages, dropped: pd.DataFrame) -> Corpus:
-    return Corpus("twitter", table.assign(weight=posts.image_weights(table)), images, LABEL_MEANS, dropped)
+    return Corpus("twitter", table.assign(weight=keys.image_weights(table)), images, LABEL_MEANS, dropped)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import config
-from rumorlib.data import posts
+from rumorlib.data import keys, posts
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
 from rumorlib.data.tables import read_csv
 
@@ -90,7 +90,7 @@ def _unfit(pair, captions: list[str | None], splits: dict[str, str]) -> str:
         return f"{pair.image} or {pair.partner} is not in split {pair.split}"
     if None in captions:
         return f"{pair.image} or {pair.partner} has no caption {pair.caption}"
-    if posts.normalise_text(captions[0]) == posts.normalise_text(captions[1]):
+    if keys.normalise_text(captions[0]) == keys.normalise_text(captions[1]):
         return f"{pair.image} and {pair.partner} have the same caption {pair.caption}"
     return ""
 
@@ -169,7 +169,7 @@ def pair_recipe(
 
 def _codes(texts: list[str]) -> np.ndarray:
     """Equal numbers for texts that read the same; a missing text equals none."""
-    normal = [posts.normalise_text(text) or f"\0{row}" for row, text in enumerate(texts)]
+    normal = [keys.normalise_text(text) or f"\0{row}" for row, text in enumerate(texts)]
     return pd.factorize(pd.Series(normal, dtype=object))[0]
 
 

@@ -18,7 +18,8 @@ import pandas as pd
 from rumorlib import config
 from rumorlib.data import split_files, splits
 from rumorlib.data.dates import offset_hours, parse_dates
-from rumorlib.data.posts import Corpus, PostsError, components, smallest_ids
+from rumorlib.data.keys import components, smallest_ids
+from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.split_files import split_counts
 
 PROTOCOLS = ("official", "file", "grouped", "event", "random", "chronological", "cross-fit")
@@ -102,7 +103,7 @@ def split(corpus: Corpus, protocol: Protocol) -> pd.DataFrame:
 def stored_split(corpus: Corpus, protocol: Protocol, profile: str) -> pd.DataFrame:
     """`split`, from results/<profile>/splits/<corpus>-<protocol>.csv[.gz] where that exists, else written there.
 
-    Files of real corpora name posts by `posts.row_key` only. The counts and crossings are printed.
+    Files of real corpora name posts by `keys.row_key` only. The counts and crossings are printed.
 
     Raises: PostsError: as `split`; or the file's posts are not the posts of `corpus`.
     """

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 
-from rumorlib.data.posts import normalise_text
+from rumorlib.data.keys import normalise_text
 
 # First words of Unicode's letter names that one script writes with; other names stand for themselves.
 _SAME = {"CJK": "Han", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HALFWIDTH": "Japanese", "FULLWIDTH": "Latin"}

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from rumorlib import files
-from rumorlib.data.posts import SPLITS, PostsError, guard_cell, row_key
+from rumorlib.data.keys import guard_cell, row_key
+from rumorlib.data.posts import SPLITS, PostsError
 from rumorlib.data.tables import read_csv
 
 _COLUMNS = (["post_id", "split"], ["row_key", "split"])
@@ -48,7 +49,7 @@ def write_split(posts: pd.DataFrame, path: Path, corpus: str = "", facts: Mappin
 
     Args:
         path: ends in .csv or .csv.gz.
-        corpus: name of a real corpus: posts stand under `posts.row_key` (spec §13); "": under their own ids.
+        corpus: name of a real corpus: posts stand under `keys.row_key` (spec §13); "": under their own ids.
         facts: what the .json says besides the number of posts, their counts and `split_hash`.
     """
     table = _keyed(posts, corpus).assign(split=posts["split"]).sort_values("key")

@@ -1,6 +1,6 @@
 """Dev splits and cross-fit folds that keep near-duplicates together (spec §15), and the audit of any split.
 
-Test is never moved. A group is what must not cross: `posts.group_key` (same picture or same text, in steps), events
+Test is never moved. A group is what must not cross: `keys.group_key` (same picture or same text, in steps), events
 where the protocol says so.
 """
 
@@ -14,7 +14,8 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from rumorlib.data.posts import PostsError, components, group_key, image_weights
+from rumorlib.data.keys import components, group_key, image_weights
+from rumorlib.data.posts import PostsError
 
 # PHEME: the five large events are test folds in turn; dev is the next one, the four small events only train.
 PHEME_DEV = {

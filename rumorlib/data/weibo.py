@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from rumorlib.data import event_ids, missing, posts, splits
+from rumorlib.data import event_ids, keys, missing, posts, splits
 from rumorlib.data.images import FolderImages
 from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import Corpus, PostsError
@@ -62,15 +62,17 @@ def _table(folder: Path, images: FolderImages | None) -> tuple[pd.DataFrame, lis
     files = _image_files(folder) if images else {}
     rows, places = [], []
     for record in records:
-        keys = record.pop("keys")
+        image_keys = record.pop("image_keys")
         places.append(record.pop("place"))
-        listed = [files[key] for key in keys if key in files]
+        listed = [files[key] for key in image_keys if key in files]
         image = next((key for key in listed if images.opens(key)), listed[0] if listed else "") if images else ""
-        if images and not image and keys:
-            image = keys[0]
-        rows.append(record | {"image": image, "image_group": keys[0] if keys else "", "n_images": len(keys)})
+        if images and not image and image_keys:
+            image = image_keys[0]
+        rows.append(
+            record | {"image": image, "image_group": image_keys[0] if image_keys else "", "n_images": len(image_keys)}
+        )
     frame = pd.DataFrame(rows)
-    groups = splits.near_duplicates([posts.normalise_text(text) for text in frame["text"]])
+    groups = splits.near_duplicates([keys.normalise_text(text) for text in frame["text"]])
     events, eann = event_ids.read_folder(folder)
     frame = frame.assign(language="zh", event=[events.get(name, "") for name in frame["post_id"]], text_group=groups)
     if eann:
@@ -90,10 +92,10 @@ def _records(path: Path, split: str, label: int) -> list[dict[str, Any]]:
                 f"{path}, line {start + 1}: expected a record of three lines, the first with 15 fields between '|', "
                 f"found {len(fields)} fields; use the file as published"
             )
-        keys = [image_key(url) for url in lines[start + 1].split("|") if url.strip() not in ("", "null")]
+        image_keys = [image_key(url) for url in lines[start + 1].split("|") if url.strip() not in ("", "null")]
         records.append(
             {"post_id": fields[0], "text": lines[start + 2], "label": label, "split": split,
-             "created_at": fields[4], "author": fields[9], "keys": keys, "place": (path.name, start + 1)}
+             "created_at": fields[4], "author": fields[9], "image_keys": image_keys, "place": (path.name, start + 1)}
         )  # fmt: skip
     return records
 

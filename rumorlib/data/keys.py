@@ -1,0 +1,76 @@
+"""Keys of posts: which belong together (spec §15), what names a post in public (spec §13), what a cell may hold."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+_LINK = re.compile(r"(?:https?://|www\.)\S+")
+_MENTION = re.compile(r"@\w+")
+
+
+def normalise_text(text: str) -> str:
+    """Lower case, without links and @names, single spaces: posts that differ only there are near-duplicates."""
+    return " ".join(_MENTION.sub(" ", _LINK.sub(" ", text.lower())).split())
+
+
+def components(columns: Sequence[Sequence[str]], n: int) -> np.ndarray:
+    """Connected components of n rows, two rows being linked when they share a non-empty name in one column.
+
+    Returns: (n,) int64; each row's component is named by the position of its first row.
+    """
+    rows, names, offset = [], [], n
+    for column in columns:
+        codes, uniques = pd.factorize(pd.Series(column, dtype=object))
+        keep = np.array([bool(name) for name in column], bool)
+        rows.append(np.flatnonzero(keep))
+        names.append(codes[keep] + offset)
+        offset += len(uniques)
+    if not rows:
+        return np.arange(n)
+    edges = (np.concatenate(rows), np.concatenate(names))
+    graph = coo_matrix((np.ones(len(edges[0]), np.int8), edges), shape=(offset, offset))
+    labels = connected_components(graph, directed=False)[1][:n]
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def smallest_ids(posts: pd.DataFrame, groups: Sequence[Any]) -> dict[Any, str]:
+    """Group -> its smallest post_id, a name that does not depend on the order of posts; groups: (n,), one per post."""
+    named = pd.DataFrame({"group": np.asarray(groups), "post_id": posts["post_id"].to_numpy()})
+    first = named.sort_values("post_id").drop_duplicates("group")  # a min() by group is ten times slower on strings
+    return dict(zip(first["group"].tolist(), first["post_id"].tolist(), strict=True))
+
+
+def group_key(posts: pd.DataFrame) -> pd.Series:
+    """Near-duplicate group of every post (spec §15): posts linked by image_group or text_group, directly or in steps.
+
+    Returns: 12 hex digits per post, the same for the same set of posts in any order; opaque, so it may be published.
+    """
+    found = components([posts["image_group"], posts["text_group"]], len(posts))
+    smallest = smallest_ids(posts, found)
+    opaque = {group: hashlib.sha256(f"group {name}".encode()).hexdigest()[:12] for group, name in smallest.items()}
+    return pd.Series([opaque[group] for group in found], index=posts.index, name="group_key")
+
+
+def image_weights(posts: pd.DataFrame, group: str = "image_group") -> pd.Series:
+    """1 / posts of the same picture, so that each picture counts once (spec §15); 1 for posts without a group name."""
+    named = posts[group].where(posts[group] != "")
+    return (1.0 / named.map(named.value_counts()).fillna(1)).rename("weight")
+
+
+def row_key(corpus: str, post_id: str) -> str:
+    """Opaque key of a post in published predictions (spec §13): first 12 hex digits of sha256(corpus + post_id)."""
+    return hashlib.sha256((corpus + post_id).encode()).hexdigest()[:12]
+
+
+def guard_cell(value: Any) -> Any:
+    """`value`, with an apostrophe before it where a spreadsheet would run it as a formula (CWE-1236)."""
+    return "'" + value if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
