@@ -170,7 +170,8 @@ def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[
 
     Args:
         model, rivals: (RunConfig.model, variant).
-    Returns: dataset, model, rival, metric, ours, theirs, difference, p_value, n_clusters, p_holm, significant.
+    Returns: dataset, model, rival, metric, ours, theirs, difference, p_value, n_clusters, p_holm, significant; and
+        highest, highest_score: the rival with the highest score on `split`, which a claim about every rival must beat.
     """
     rows = []
     frames = {(corpus_name(c), c.model, c.variant): (c, frame) for c, frame in pooled(reports)}
@@ -184,7 +185,14 @@ def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[
         a, b = (_weighted(f[f["split"] == split]) for f in (ours, theirs))
         test = statistics.paired_permutation(a, b, clusters_of(a), metric, weight=weight)
         scores = {"ours": _score(config.dataset, ours, split), "theirs": _score(config.dataset, theirs, split)}
-        row = {"dataset": dataset, "model": names(config), "rival": names(best), "metric": metric} | scores
+        scores["highest_score"], top = max((_score(c.dataset, frame, split), names(c)) for c, frame in others)
+        row = {
+            "dataset": dataset,
+            "model": names(config),
+            "rival": names(best),
+            "metric": metric,
+            "highest": top,
+        } | scores
         rows.append(row | test._asdict())
     frame = pd.DataFrame(rows)
     if frame.empty:

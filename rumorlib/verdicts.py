@@ -70,6 +70,8 @@ def _ahead(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[t
         else:
             verdict = "inconclusive"
         why = f"{line['model']} {line['ours']:.3f}, {line['rival']} (best on dev) {line['theirs']:.3f}"
+        if verdict == "reproduced" and line["highest_score"] > line["ours"]:  # dev may choose badly
+            verdict, why = "inconclusive", f"{why}, but {line['highest']} has {line['highest_score']:.3f}"
         rows.append({
             "claim": claim, "source": source, "corpus": line["dataset"], "reported": np.nan,
             "quantity": f"difference of test {line['metric'].replace('_', ' ')}", "ours": line["difference"],

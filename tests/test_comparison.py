@@ -119,6 +119,20 @@ def test_the_rival_is_chosen_on_dev_and_the_difference_taken_on_test(tmp_path: P
     assert found["difference"] == pytest.approx(found["ours"] - found["theirs"]) and found["p_holm"] < 0.05
 
 
+def test_ahead_of_every_baseline_is_not_said_when_one_that_dev_did_not_choose_is_higher(tmp_path: Path) -> None:
+    good, best = predictions(2.0, 4), predictions(6.0, 5)
+    dev, bad = good["split"] == "dev", 0.5 * np.ones(len(good))
+    plans = {c.variant: c for c in experiments.baselines(DEMO)}
+    runs = [
+        report(tmp_path, experiments.micc(DEMO, "demo-en"), good),
+        report(tmp_path, plans["tfidf_lr"], good.assign(prob_rumor=np.where(dev, good["label"], bad))),
+        report(tmp_path, plans["majority"], best.assign(prob_rumor=np.where(dev, bad, best["prob_rumor"]))),
+    ]
+    line = verdicts.claims(runs, "MICC").set_index("claim").loc["MICC is ahead of every baseline"]
+    assert line["ours"] > 0 and line["p_holm"] < 0.05, "it is ahead of the one that dev chose"
+    assert line["verdict"] == "inconclusive" and "but majority has" in line["why"]
+
+
 def test_gaps_are_printed_on_the_papers_corpus_only(main: list[results.Report], tmp_path: Path) -> None:
     beside = comparison.against_reported(main, "m_e2")
     assert (beside["verdict"] == "untestable here: other corpus").all() and beside["gap"].isna().all()
