@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rumorlib import config as cfg
 from rumorlib import files
 from rumorlib.config import RunConfig, Settings, TextConfig, VisionConfig
-from rumorlib.data import corpora, splits
+from rumorlib.data import corpora, protocols
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.data.images import Images
 from rumorlib.data.posts import CaptionCorpus, Corpus
@@ -27,11 +27,11 @@ from rumorlib.encoders.vocabulary import Vocabulary
 
 @lru_cache(maxsize=4)
 def corpus(dataset: str, settings: Settings, corpus_seed: int = 0) -> Corpus:
-    """Posts of `dataset` with train, dev and test (spec §15)."""
+    """Posts of `dataset` with train, dev and test by its usual protocol (spec §15), written on first use and reused."""
     loaded = corpora.load(dataset, settings, corpus_seed)
     if (loaded.posts["split"] == "dev").any():
         return loaded
-    posts = splits.add_dev(dataset, loaded.posts)
+    posts = protocols.stored_split(loaded, protocols.usual(loaded), settings.profile)
     return Corpus(loaded.name, posts, loaded.images, loaded.label_means, loaded.dropped)
 
 

@@ -302,3 +302,12 @@ def test_real_files_hold_no_post_id(real, output):
     table = pd.read_csv(path, dtype=str)
     assert table["row_key"].str.fullmatch("[0-9a-f]{12}").all() and len(table) == 9527
     assert path.stat().st_size < 200_000
+
+
+def test_the_usual_protocol_keeps_what_is_published_and_never_splits_posts_at_random() -> None:
+    published = table(60).assign(split=["train"] * 40 + ["test"] * 20)
+    assert protocols.usual(corpus(published)).name == "official"
+    bare = published.assign(split="")
+    assert protocols.usual(corpus(bare)).name == "grouped"
+    events = bare.assign(event=[list(splits.PHEME_DEV)[i % 5] for i in range(len(bare))])
+    assert protocols.usual(corpus(events)) == Protocol("event", event="charliehebdo")

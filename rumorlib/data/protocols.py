@@ -70,6 +70,17 @@ class Protocol:
         return f"{self.name}-seed{self.seed}" if self.seed else self.name
 
 
+def usual(corpus: Corpus) -> Protocol:
+    """The protocol a corpus is scored by unless another is asked for: its published test posts, else one large event
+    held out (PHEME), else whole groups."""
+    sides = set(corpus.posts["split"])
+    if "train" in sides and any(side.startswith("test") for side in sides):
+        return Protocol("official")
+    if set(splits.PHEME_DEV) <= set(corpus.posts["event"]):
+        return Protocol("event", event=next(iter(splits.PHEME_DEV)))
+    return Protocol("grouped")
+
+
 def split(corpus: Corpus, protocol: Protocol) -> pd.DataFrame:
     """The posts of `corpus` with the splits of `protocol`; use `stored_split` where the split must stay the same.
 
