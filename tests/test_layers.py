@@ -18,9 +18,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Left to right; a module may import from its own group only inside a package (data/, encoders/, models/).
 LAYERS = (
     ("config",), ("profiles",), ("files", "parameters"), ("data",), ("check_data",), ("encoders",), ("models",),
-    ("training",), ("evaluation",), ("statistics",), ("audit",), ("inputs",), ("evidence",), ("run",),
-    ("experiments",), ("runs",), ("tables",), ("results",), ("comparison",), ("controls", "sweeps"),
-    ("costs", "maps", "verdicts"), ("look",), ("pictures", "plots"), ("execute", "readme"), ("__main__",),
+    ("training",), ("evaluation",), ("statistics",), ("duplicates",), ("shortcuts",), ("audit",), ("inputs",),
+    ("exploration",), ("evidence",), ("run",), ("experiments",), ("runs",), ("tables",), ("results",), ("comparison",),
+    ("controls", "sweeps"), ("costs", "maps", "verdicts"), ("look",), ("pictures", "plots"), ("execute", "readme"),
+    ("__main__",),
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PACKAGES = ("data", "encoders", "models")

@@ -1,0 +1,276 @@
+"""Near-duplicate texts and pictures: which pairs are the same thing, edited a little (spec §15, groups).
+
+Both searches narrow all pairs down by hashes, in numpy and scipy, and then measure each candidate. Texts: MinHash
+(datasketch) of character shingles, then the exact Jaccard similarity. Pictures: the perceptual hash of the whole
+picture against the hashes of 25 windows of every other, then the correlation with the best window; features of a frozen
+encoder add crops that no window covers. The hash is imagehash.phash's, computed for all windows at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from rumorlib.data.images import ImageError, Images
+
+N_CHARS = 4  # shingle length: one changed word of ten keeps a similarity above MIN_JACCARD, also in Chinese
+MIN_JACCARD = 0.5
+BANDS, ROWS_PER_BAND = 42, 3  # a pair at MIN_JACCARD shares a band with probability 1 - (1 - 0.5^3)^42 = 0.996
+SIDE_PX = 64  # of the grey thumbnails that pictures are compared by
+HASH_PX, HASH_SIDE = 32, 8  # imagehash.phash's own: 64 bits, from an 8 x 8 corner of the cosine transform at 32 px
+N_WAVES = 12  # side of the corner that is compared afterwards; each coefficient counts by its frequency
+MAX_DISTANCE = 14  # of 64 bits, between a picture and a window of another
+MIN_CORRELATION = 0.78  # Flickr8k: crops of 10 % per side 0.90 and more, different photographs at most 0.63
+COARSE_SLACK = 0.28  # what a window up to 2.5 % beside the true crop may cost, before it is moved there
+MIN_COSINE = 0.75  # of centred frozen features; Flickr8k: two pairs of 720,000 photographs that are no crops reach it
+ROWS_PER_BLOCK = 256
+
+Window = tuple[float, float]  # first and last edge along one axis, as shares of the side
+WINDOWS: tuple[Window, ...] = ((0, 1), (0, 0.9), (0.05, 0.95), (0.1, 1), (0.1, 0.9))
+STEP = 1 / 60  # how far the edges of a window are moved, each way
+
+
+class Pairs(NamedTuple):
+    """Rows of two alike things, left < right, each pair once, and how alike they are in [0, 1]."""
+
+    left: np.ndarray  # (m,) int64
+    right: np.ndarray  # (m,) int64
+    score: np.ndarray  # (m,) float64
+
+
+# --- texts --------------------------------------------------------------------------------------
+
+
+def text_pairs(texts: Sequence[str], min_jaccard: float = MIN_JACCARD, n_chars: int = N_CHARS, seed: int = 1) -> Pairs:
+    """Pairs of texts whose sets of character shingles overlap.
+
+    Candidates share a band of a MinHash signature; the Jaccard similarity of each is then computed exactly, so every
+    pair returned is one, and one of `min_jaccard` >= 0.5 is missed with probability 0.004 at most.
+
+    Args:
+        texts: distinct, normalised as the caller sees fit (`posts.normalise_text`). One shorter than `n_chars` has no
+            shingle and is in no pair.
+        min_jaccard: shared shingles / all shingles of the two, in (0, 1].
+        n_chars: characters per shingle.
+        seed: of the hash functions.
+    Returns: the pairs; score: their Jaccard similarity.
+    """
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    if not 0 < min_jaccard <= 1:
+        raise ValueError(f"min_jaccard must lie in (0, 1], got {min_jaccard}")
+    if len(texts) < 2:
+        return _pairs([])
+    hashing = HashingVectorizer(
+        analyzer="char", ngram_range=(n_chars, n_chars), lowercase=False, binary=True, norm=None,
+        alternate_sign=False, n_features=2**22, dtype=np.float32,
+    )  # fmt: skip
+    shingles = hashing.transform(texts)
+    size = np.diff(shingles.indptr)
+    found = []
+    for left, right in _sharing_bands(_signatures(shingles, seed), size > 0, min_jaccard):
+        shared = np.asarray(shingles[left].multiply(shingles[right]).sum(axis=1)).ravel()
+        jaccard = shared / (size[left] + size[right] - shared)
+        alike = jaccard >= min_jaccard
+        found.append((left[alike], right[alike], jaccard[alike]))
+    return _pairs(found)
+
+
+def _signatures(shingles, seed: int) -> np.ndarray:
+    """(n, BANDS * ROWS_PER_BAND) MinHash signatures of the rows of a sparse matrix."""
+    from datasketch import MinHash
+
+    rows = [shingles.indices[start:end].tolist() for start, end in zip(shingles.indptr, shingles.indptr[1:])]
+    hashes = MinHash.generator(rows, num_perm=BANDS * ROWS_PER_BAND, seed=seed, hashfunc=int)
+    return np.stack([minhash.hashvalues for minhash in hashes])
+
+
+def _sharing_bands(
+    signatures: np.ndarray, usable: np.ndarray, min_jaccard: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks of row pairs (left < right) that agree on whole bands, as many as a pair at `min_jaccard` has with
+    probability 0.999, one at least: a product of the rows x buckets matrix."""
+    from scipy.sparse import csr_matrix, triu
+    from scipy.stats import binom
+
+    n_shared = max(1, int(binom.ppf(0.001, BANDS, min_jaccard**ROWS_PER_BAND)))
+
+    rows = np.flatnonzero(usable)
+    bands = signatures[rows].reshape(len(rows), BANDS, ROWS_PER_BAND).astype(np.uint64)
+    odd = np.array([1, 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)[:ROWS_PER_BAND]
+    keys = (bands * odd).sum(axis=2, dtype=np.uint64)  # wraps; a collision costs one needless candidate
+    bucket = np.stack([np.unique(column, return_inverse=True)[1] for column in keys.T], axis=1)
+    bucket += np.arange(BANDS) * len(rows)
+    entries = np.ones(bucket.size, np.int8), bucket.ravel(), np.arange(len(rows) + 1) * BANDS
+    member = csr_matrix(entries, shape=(len(rows), BANDS * max(len(rows), 1)))
+    for start in range(0, len(rows), ROWS_PER_BLOCK):
+        shared = triu(member[start : start + ROWS_PER_BLOCK] @ member.T, start + 1).tocoo()
+        enough = shared.data >= n_shared
+        yield rows[shared.row[enough] + start], rows[shared.col[enough]]
+
+
+# --- pictures -----------------------------------------------------------------------------------
+
+
+def thumbnails(images: Images, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Grey pictures small enough to hold all of a corpus.
+
+    Args: images, keys: pictures and their keys.
+    Returns: (n, 64, 64) uint8, and (n,) bool: whether the picture could be read; a row of zeros where not.
+    """
+
+    def thumbnail(key: str) -> np.ndarray | None:
+        try:
+            return (images.pixels(key, SIDE_PX) @ np.array([0.299, 0.587, 0.114])).round().astype(np.uint8)
+        except ImageError:
+            return None
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        made = list(pool.map(thumbnail, keys))
+    readable = np.array([picture is not None for picture in made], bool)
+    grey = np.zeros((len(made), SIDE_PX, SIDE_PX), np.uint8)
+    for row in np.flatnonzero(readable):
+        grey[row] = made[row]
+    return grey, readable
+
+
+def image_pairs(
+    grey: np.ndarray,
+    features: ArrayLike | None = None,
+    min_correlation: float = MIN_CORRELATION,
+    crops: bool = True,
+) -> Pairs:
+    """Pairs of pictures of which one is the other resized, recompressed or cropped.
+
+    A picture is compared with 25 windows of every other: crops that take away up to 10 % of each side and, towards a
+    corner, up to about 15 %, are found by pixels alone. Larger crops need `features`. Mirrored and rotated copies are
+    not looked for. A picture of one flat colour is in no pair.
+
+    Args:
+        grey: (n, 64, 64) of `thumbnails`.
+        features: (n, d) of a frozen encoder, pooled; None: pixels only.
+        min_correlation: of the frequency-weighted cosine coefficients in the best window, in (0, 1].
+        crops: False compares whole pictures only, 25 times as fast.
+    Returns: the pairs; score: the correlation, or the cosine where only the features say so.
+    """
+    found = []
+    if len(grey):
+        windows = WINDOWS if crops else WINDOWS[:1]
+        waves = np.concatenate([_waves(block, windows) for block in _blocks(grey)])  # (n, 25 or 1, 12, 12)
+        hashes, unit = _bits(waves), _weighted(waves)
+        for left, right in _within_distance(hashes):
+            coarse = np.einsum("kwd,kd->kw", unit[left], unit[right, 0])
+            near = coarse.max(axis=1) >= min_correlation - COARSE_SLACK
+            left, right, window = left[near], right[near], coarse[near].argmax(axis=1)
+            correlation = _moved(grey, left, unit[right, 0], window, windows)
+            alike = correlation >= min_correlation
+            found.append((left[alike], right[alike], correlation[alike]))
+    if features is not None:
+        found += _alike_features(np.asarray(features, np.float32))
+    return _pairs(found)
+
+
+def _blocks(grey: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(grey), ROWS_PER_BLOCK):
+        yield grey[start : start + ROWS_PER_BLOCK]
+
+
+@lru_cache(maxsize=16)
+def _along(windows: tuple[Window, ...]) -> np.ndarray:
+    """(W, N_WAVES, SIDE_PX): cut a window out of one axis, resize it with PIL's Lanczos filter, cosine transform."""
+    from scipy.fft import dct
+
+    identity = Image.fromarray(np.eye(SIDE_PX, dtype=np.float32))
+    boxes = [(0, SIDE_PX * low, SIDE_PX, SIDE_PX * high) for low, high in windows]
+    cut = [identity.resize((SIDE_PX, HASH_PX), Image.Resampling.LANCZOS, box=box) for box in boxes]
+    return dct(np.eye(HASH_PX, dtype=np.float32), axis=0)[:N_WAVES] @ np.stack([np.asarray(matrix) for matrix in cut])
+
+
+def _waves(grey: np.ndarray, down: tuple[Window, ...], across: tuple[Window, ...] | None = None) -> np.ndarray:
+    """(n, windows, 12, 12) first cosine coefficients of every window of (n, 64, 64) pictures, row windows outer."""
+    rows, columns = _along(down), _along(across or down)
+    product = rows.reshape(-1, SIDE_PX) @ grey.astype(np.float32) @ columns.reshape(-1, SIDE_PX).T
+    split = product.reshape(len(grey), len(rows), N_WAVES, len(columns), N_WAVES)
+    return split.transpose(0, 1, 3, 2, 4).reshape(len(grey), -1, N_WAVES, N_WAVES)
+
+
+def _bits(waves: np.ndarray) -> np.ndarray:
+    """(n, windows) uint64: imagehash.phash of every window (a test compares them)."""
+    corner = waves[..., :HASH_SIDE, :HASH_SIDE].reshape(*waves.shape[:2], -1)
+    bits = corner > np.median(corner, axis=-1, keepdims=True)
+    return np.packbits(bits, axis=-1).view(np.uint64)[..., 0]
+
+
+def _weighted(waves: np.ndarray) -> np.ndarray:
+    """(n, windows, 144) coefficients times their frequency, at length 1; zeros for a picture of one flat colour.
+
+    Pictures lose power with frequency; without the weights a bright sky over dark ground is like any other.
+    """
+    frequency = np.hypot(*np.meshgrid(np.arange(N_WAVES), np.arange(N_WAVES)))
+    weighted = (waves * frequency).reshape(*waves.shape[:2], -1)
+    length = np.linalg.norm(weighted, axis=-1, keepdims=True)
+    return np.where(length > 1.0, weighted / np.maximum(length, 1.0), 0).astype(np.float32)
+
+
+def _within_distance(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks of (picture, other): the hash of the other is within MAX_DISTANCE bits of a window of the picture."""
+    whole = hashes[:, 0]
+
+    def near(row: int) -> np.ndarray:
+        distance = np.bitwise_count(hashes[row][:, None] ^ whole)
+        other = np.unique(np.flatnonzero(distance <= MAX_DISTANCE) % len(whole))
+        return other[other != row]
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(whole), ROWS_PER_BLOCK):
+            rows = np.arange(start, min(start + ROWS_PER_BLOCK, len(whole)))
+            others = list(pool.map(near, rows.tolist()))
+            yield np.repeat(rows, [len(other) for other in others]), np.concatenate(others)
+
+
+def _moved(
+    grey: np.ndarray, left: np.ndarray, target: np.ndarray, window: np.ndarray, windows: tuple[Window, ...]
+) -> np.ndarray:
+    """(k,) best correlation of `target` (k, 144) with a window of `left`, each edge moved by up to STEP."""
+    moved = [
+        tuple((max(0.0, low + a), min(1.0, high + b)) for a in (-STEP, 0, STEP) for b in (-STEP, 0, STEP))
+        for low, high in windows
+    ]
+    best = np.zeros(len(left))
+    for number in np.unique(window):
+        down, across = moved[number // len(windows)], moved[number % len(windows)]
+        rows = np.flatnonzero(window == number)
+        for start in range(0, len(rows), ROWS_PER_BLOCK):
+            some = rows[start : start + ROWS_PER_BLOCK]
+            views = _weighted(_waves(grey[left[some]], down, across))
+            best[some] = np.einsum("kwd,kd->kw", views, target[some]).max(axis=1)
+    return best
+
+
+def _alike_features(features: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Pairs of rows whose centred features point the same way."""
+    centred = features - features.mean(axis=0)
+    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+    for start in range(0, len(unit), ROWS_PER_BLOCK):
+        cosine = unit[start : start + ROWS_PER_BLOCK] @ unit.T
+        left, right = np.nonzero(cosine >= MIN_COSINE)
+        upper = left + start < right
+        yield left[upper] + start, right[upper], cosine[left, right][upper].astype(float)
+
+
+def _pairs(found: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Pairs:
+    """All blocks as one, each pair once with its best score."""
+    empty = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    left, right, score = (np.concatenate(parts) for parts in zip(empty, *found))
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    order = np.lexsort((-score, high, low))
+    low, high, score = low[order], high[order], score[order]
+    first = np.r_[True, (np.diff(low) != 0) | (np.diff(high) != 0)][: len(low)]
+    return Pairs(low[first].astype(np.int64), high[first].astype(np.int64), np.minimum(score[first], 1.0))

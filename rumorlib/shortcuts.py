@@ -1,0 +1,137 @@
+"""Rules that never look at what a post claims: what each alone says about test posts (spec §14, shortcut controls).
+
+A rule learns from train and gives the probability of rumor of every test post, and whether it has anything to say about
+it; where it has not, the probability is the share of rumors in train. None of these is ever an input of a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from rumorlib.config import BaselineConfig
+from rumorlib.data.posts import PostsError
+from rumorlib.duplicates import Pairs
+from rumorlib.models import baselines
+
+SPACED_TIME = re.compile(r":\s+")  # 23 dates of the Twitter set read like "23: 59: 22"
+TIME_FORMATS = ("%a %b %d %H:%M:%S %z %Y", "ISO8601")  # Twitter's own, and everybody else's
+TREE_LEAF = 20
+INVERSE_REGULARISATION = {"surface_lr": 1.0, "tfidf_lr": 10.0}  # weak for TF-IDF: how much *can* be learnt by heart
+
+
+class Answer(NamedTuple):
+    """What a rule says about the test posts."""
+
+    prob: np.ndarray  # (n_test,) probability of rumor
+    known: np.ndarray  # (n_test,) bool: the rule has something to say
+
+
+class Fold(NamedTuple):
+    """What a rule may learn from, and the posts it is asked about."""
+
+    label: np.ndarray  # (n,) 1 = rumor; read for train only
+    train: np.ndarray  # (n_train,) rows
+    test: np.ndarray  # (n_test,) rows
+    weight: np.ndarray  # (n_train,) of the train posts
+
+
+def prior(fold: Fold) -> Answer:
+    """The majority rule: the share of rumors in train, for every post."""
+    share = float(np.average(fold.label[fold.train], weights=fold.weight))
+    return Answer(np.full(len(fold.test), share), np.zeros(len(fold.test), bool))
+
+
+def look_up(fold: Fold, codes: np.ndarray, pairs: Pairs | None = None) -> Answer:
+    """The label that train gave to the same group, or to groups alike.
+
+    Args:
+        codes: (n,) group of every post (event, author, picture, text), 0, 1, ...; -1: in no group.
+        pairs: groups that count as one here; likeness is not passed on in steps.
+    Returns: share of rumors among the train posts of the group and of the groups paired with it.
+    """
+    from scipy.sparse import coo_matrix, identity
+
+    n = int(codes.max(initial=-1)) + 1
+    alike = identity(n, format="csr")
+    if pairs is not None and len(pairs.left):
+        ones = np.ones(len(pairs.left))
+        alike = alike + coo_matrix((ones, (pairs.left, pairs.right)), shape=(n, n)).tocsr()
+        alike = alike + coo_matrix((ones, (pairs.right, pairs.left)), shape=(n, n)).tocsr()
+    named = codes[fold.train] >= 0
+    group, weight = codes[fold.train][named], fold.weight[named]
+    rumors = alike @ np.bincount(group, weights=weight * fold.label[fold.train][named], minlength=n)
+    total = alike @ np.bincount(group, weights=weight, minlength=n)
+    own = codes[fold.test]
+    known = own >= 0
+    known[known] = total[own[known]] > 0
+    prob = prior(fold).prob
+    prob[known] = np.clip(rumors[own[known]] / total[own[known]], 0, 1)
+    return Answer(prob, known)
+
+
+def threshold(fold: Fold, values: np.ndarray, depth: int = 1) -> Answer:
+    """A decision tree on one number, (n,), nan where unknown: with depth 1 the best single threshold."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    fitted = np.isfinite(values[fold.train])
+    known = np.isfinite(values[fold.test])
+    answer = Answer(prior(fold).prob, known)
+    rows = fold.train[fitted]
+    if len(np.unique(fold.label[rows])) != 2 or not known.any():
+        return answer
+    tree = DecisionTreeClassifier(max_depth=depth, min_samples_leaf=min(TREE_LEAF, len(rows)), random_state=0)
+    tree.fit(values[rows, None], fold.label[rows], sample_weight=fold.weight[fitted])
+    answer.prob[known] = tree.predict_proba(values[fold.test][known, None])[:, 1]
+    return answer
+
+
+def of_words(fold: Fold, kind: str, texts: Sequence[str], language: str) -> Answer:
+    """A logistic regression of `models.baselines` on the text: kind "surface_lr" or "tfidf_lr"."""
+    train, test = ([texts[row] for row in rows] for rows in (fold.train, fold.test))
+    features = baselines.Features(fold.label[fold.train], texts=train, weight=fold.weight)
+    config = BaselineConfig(kind, INVERSE_REGULARISATION[kind])
+    asked = {"test": baselines.Features(np.zeros(len(test)), texts=test)}
+    prob = baselines.fit_predict(config, features, asked, language)["test"]
+    return Answer(prob, np.ones(len(test), bool))
+
+
+# --- numbers the rules need -------------------------------------------------------------------
+
+
+def publish_time(created_at: Sequence[str]) -> np.ndarray:
+    """Seconds since 1970: epoch seconds or milliseconds, Twitter's dates, ISO dates; nan for what is none of these."""
+    text = pd.Series(list(created_at), dtype=object).astype(str).str.strip().str.replace(SPACED_TIME, ":", regex=True)
+    number = pd.to_numeric(text, errors="coerce").to_numpy(float)
+    seconds = np.where(number > 1e11, number / 1000, number)
+    for form in TIME_FORMATS:
+        open_rows = np.flatnonzero(~np.isfinite(seconds))
+        times = pd.to_datetime(text.iloc[open_rows], format=form, errors="coerce", utc=True)
+        found = times.notna().to_numpy()
+        seconds[open_rows[found]] = (times[found] - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+    return seconds
+
+
+def weibo_image_counts(folder: Path) -> pd.Series:
+    """Attached pictures of every post of the raw Weibo-17 text files (spec §6): post_id -> number of listed URLs.
+
+    Args: folder: of {train,test}_{rumor,nonrumor}.txt, or their parent.
+    Raises: PostsError: a file is missing or its lines are out of step.
+    """
+    inner = folder / "tweets" if (folder / "tweets").is_dir() else folder
+    counts: dict[str, int] = {}
+    for name in ("train_rumor", "train_nonrumor", "test_rumor", "test_nonrumor"):
+        path = inner / f"{name}.txt"
+        if not path.is_file():
+            raise PostsError(f"{path} does not exist; put the four Weibo text files there")
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+        for first, urls in zip(lines[0::3], lines[1::3]):
+            if first.count("|") != 14:
+                raise PostsError(f"{path}: a record does not begin with 15 fields; use the file as published")
+            counts[first.split("|", 1)[0]] = sum(url.strip() not in ("", "null") for url in urls.split("|"))
+    return pd.Series(counts, name="n_images", dtype=float)
