@@ -3,7 +3,7 @@
 Both searches narrow all pairs down by hashes, in numpy and scipy, and then measure each candidate. Texts: MinHash
 (datasketch) of character shingles, then the exact Jaccard similarity. Pictures: the perceptual hash of the whole
 picture against the hashes of 25 windows of every other, then the correlation with the best window; features of a frozen
-encoder add crops that no window covers. The hash is imagehash.phash's, computed for all windows at once.
+encoder name more candidates, whose windows may be smaller. The hash is imagehash.phash's, for all windows at once.
 """
 
 from __future__ import annotations
@@ -29,11 +29,18 @@ N_WAVES = 12  # side of the corner that is compared afterwards; each coefficient
 MAX_DISTANCE = 14  # of 64 bits, between a picture and a window of another
 MIN_CORRELATION = 0.78  # Flickr8k: crops of 10 % per side 0.90 and more, different photographs at most 0.63
 COARSE_SLACK = 0.28  # what a window up to 2.5 % beside the true crop may cost, before it is moved there
-MIN_COSINE = 0.75  # of centred frozen features; Flickr8k: two pairs of 720,000 photographs that are no crops reach it
+MIN_COSINE = (
+    0.6  # of centred frozen features: crops that keep 80 % of each side lie above; then the pixels must agree too
+)
 ROWS_PER_BLOCK = 256
 
 Window = tuple[float, float]  # first and last edge along one axis, as shares of the side
 WINDOWS: tuple[Window, ...] = ((0, 1), (0, 0.9), (0.05, 0.95), (0.1, 1), (0.1, 0.9))
+WIDE_WINDOWS: tuple[Window, ...] = tuple(  # for the few pairs whose features are alike
+    (start / 20, start / 20 + size)
+    for size in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+    for start in range(round((1 - size) * 20) + 1)
+)
 STEP = 1 / 60  # how far the edges of a window are moved, each way
 
 
@@ -150,30 +157,36 @@ def image_pairs(
     """Pairs of pictures of which one is the other resized, recompressed or cropped.
 
     A picture is compared with 25 windows of every other: crops that take away up to 10 % of each side and, towards a
-    corner, up to about 15 %, are found by pixels alone. Larger crops need `features`. Mirrored and rotated copies are
-    not looked for. A picture of one flat colour is in no pair.
+    corner, up to about 15 %, are found by pixels alone. Larger crops, up to half of each side, and bars around a
+    picture need `features`. Mirrored and rotated copies are not looked for. A flat picture is in no pair.
 
     Args:
         grey: (n, 64, 64) of `thumbnails`.
         features: (n, d) of a frozen encoder, pooled; None: pixels only.
         min_correlation: of the frequency-weighted cosine coefficients in the best window, in (0, 1].
         crops: False compares whole pictures only, 25 times as fast.
-    Returns: the pairs; score: the correlation, or the cosine where only the features say so.
+    Returns: the pairs; score: the correlation.
     """
+    if not len(grey):
+        return _pairs([])
+    windows = WINDOWS if crops else WINDOWS[:1]
+    waves = np.concatenate([_waves(block, windows) for block in _blocks(grey)])  # (n, 25 or 1, 12, 12)
+    hashes, unit = _bits(waves), _weighted(waves)
     found = []
-    if len(grey):
-        windows = WINDOWS if crops else WINDOWS[:1]
-        waves = np.concatenate([_waves(block, windows) for block in _blocks(grey)])  # (n, 25 or 1, 12, 12)
-        hashes, unit = _bits(waves), _weighted(waves)
-        for left, right in _within_distance(hashes):
-            coarse = np.einsum("kwd,kd->kw", unit[left], unit[right, 0])
-            near = coarse.max(axis=1) >= min_correlation - COARSE_SLACK
-            left, right, window = left[near], right[near], coarse[near].argmax(axis=1)
-            correlation = _moved(grey, left, unit[right, 0], window, windows)
+    for left, right in _within_distance(hashes):
+        coarse = np.einsum("kwd,kd->kw", unit[left], unit[right, 0])
+        near = coarse.max(axis=1) >= min_correlation - COARSE_SLACK
+        left, right, window = left[near], right[near], coarse[near].argmax(axis=1)
+        correlation = _moved(grey, left, unit[right, 0], window, windows)
+        alike = correlation >= min_correlation
+        found.append((left[alike], right[alike], correlation[alike]))
+    if features is not None:
+        for left, right in _alike_features(np.asarray(features, np.float32)):
+            views = _weighted(_waves(grey[left], WIDE_WINDOWS))
+            window = np.einsum("kwd,kd->kw", views, unit[right, 0]).argmax(axis=1)
+            correlation = _moved(grey, left, unit[right, 0], window, WIDE_WINDOWS)
             alike = correlation >= min_correlation
             found.append((left[alike], right[alike], correlation[alike]))
-    if features is not None:
-        found += _alike_features(np.asarray(features, np.float32))
     return _pairs(found)
 
 
@@ -254,15 +267,16 @@ def _moved(
     return best
 
 
-def _alike_features(features: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Pairs of rows whose centred features point the same way."""
+def _alike_features(features: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks of row pairs, in both orders, whose centred features point the same way."""
     centred = features - features.mean(axis=0)
     unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
     for start in range(0, len(unit), ROWS_PER_BLOCK):
-        cosine = unit[start : start + ROWS_PER_BLOCK] @ unit.T
-        left, right = np.nonzero(cosine >= MIN_COSINE)
-        upper = left + start < right
-        yield left[upper] + start, right[upper], cosine[left, right][upper].astype(float)
+        left, right = np.nonzero(unit[start : start + ROWS_PER_BLOCK] @ unit.T >= MIN_COSINE)
+        left, right = left[left + start != right] + start, right[left + start != right]
+        for some in range(0, len(left), ROWS_PER_BLOCK):
+            block = slice(some, some + ROWS_PER_BLOCK)
+            yield left[block], right[block]
 
 
 def _pairs(found: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Pairs:
