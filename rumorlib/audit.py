@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import shortcuts, statistics
-from rumorlib.data import posts as posts_module
-from rumorlib.data import splits
+from rumorlib.data import keys, splits
+from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.posts import Corpus
 from rumorlib.duplicates import MIN_CORRELATION, MIN_JACCARD, Pairs, image_pairs, text_pairs, thumbnails
 from rumorlib.evaluation import image_weights
@@ -48,7 +48,6 @@ class Evidence:
 
 def gather(
     corpus: Corpus,
-    image_counts: pd.Series | None = None,
     features: Mapping[str, np.ndarray] | None = None,
     min_jaccard: float = MIN_JACCARD,
     min_correlation: float = MIN_CORRELATION,
@@ -58,15 +57,15 @@ def gather(
     """What the shortcuts of a corpus need: groups, near-duplicates, times.
 
     Args:
-        corpus: posts and pictures; a column `author`, if there is one, is audited too. Probe splits are left aside.
-        image_counts: post_id -> attached pictures, where the raw files tell (`shortcuts.weibo_image_counts`).
+        corpus: posts and pictures; columns `author` and `n_images`, where the files tell, are audited too. Probe splits
+            are left aside.
         features: image key -> pooled feature of a frozen encoder; None: pictures are compared by pixels alone.
         min_jaccard, min_correlation, crops: see `duplicates`.
         known_pairs: of an earlier call with the same pictures in the same order, which then are not compared again.
     """
     table = corpus.posts[corpus.posts["split"].isin(USED)].reset_index(drop=True)
     image = table["image_group"].where(table["image_group"] != "", table["image"])
-    text = table["text"].map(posts_module.normalise_text)
+    text = table["text"].map(keys.normalise_text)
     columns = {"event": table["event"], "author": table.get("author"), "image": image, "text": text}
     codes = {name: _codes(column) for name, column in columns.items() if column is not None}
     distinct = list(dict.fromkeys(value for value in text if value))
@@ -74,16 +73,17 @@ def gather(
     unreadable = 0
     if corpus.images is not None and (table["image"] != "").any():
         first = table.assign(code=codes["image"]).query("code >= 0").drop_duplicates("code").sort_values("code")
-        keys = first["image"].tolist()
+        shown = first["image"].tolist()
         if known_pairs is None:
-            grey, readable = thumbnails(corpus.images, keys)
+            grey, readable = thumbnails(corpus.images, shown)
             unreadable = int((~readable).sum())
-            pooled = None if features is None else np.stack([features[key] for key in keys])
+            pooled = None if features is None else np.stack([features[key] for key in shown])
             known_pairs = image_pairs(grey, pooled, min_correlation, crops)
         pairs["image"] = known_pairs
-    numbers = {"publish time": shortcuts.publish_time(table["created_at"])}
-    if image_counts is not None:
-        numbers["attached images"] = table["post_id"].map(image_counts).to_numpy(float)
+    times = parse_dates(table["created_at"], offset_hours(table["language"]))
+    numbers = {"publish time": np.where(times.isna(), np.nan, times.astype("int64") / 1e9)}  # seconds since 1970
+    if "n_images" in table:
+        numbers["attached images"] = table["n_images"].to_numpy(float)
     languages = table["language"].value_counts()
     language = "zh" if len(languages) and languages.index[0].startswith("zh") else "en"
     return Evidence(corpus.name, table, language, codes, pairs, numbers, unreadable)

@@ -12,14 +12,12 @@ import pandas as pd
 from PIL import Image
 
 from rumorlib import audit, inputs
-from rumorlib import config as cfg
 from rumorlib.config import Settings
-from rumorlib.data import corpora
+from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.images import FORMATS, ArrayImages, FolderImages, ImageError
 from rumorlib.data.posts import Corpus
 from rumorlib.models import baselines
 from rumorlib.profiles import SIZES
-from rumorlib.shortcuts import publish_time, weibo_image_counts
 
 # Drawn texts come from a few wordings and drawn scenes from a few objects: only copies are near-duplicates there.
 DRAWN_AUDIT = {"min_jaccard": 0.8, "min_correlation": 0.98, "crops": False}
@@ -41,7 +39,7 @@ def effective_numbers(loaded: Sequence[Corpus]) -> pd.DataFrame:
                         if len(counts) else np.nan}  # fmt: skip
             shares = part["language"].replace("", "?").value_counts(normalize=True).head(3)
             row["languages"] = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-            days = pd.to_datetime(pd.Series(publish_time(part["created_at"])), unit="s").dropna()
+            days = parse_dates(part["created_at"], offset_hours(part["language"])).dropna()
             row |= {"first_day": f"{days.min():%Y-%m-%d}" if len(days) else "",
                     "last_day": f"{days.max():%Y-%m-%d}" if len(days) else ""}  # fmt: skip
             rows.append(row)
@@ -92,14 +90,12 @@ def audited(loaded: Sequence[Corpus], settings: Settings) -> tuple[pd.DataFrame,
     """
     scores, leaks, seen = [], [], {}
     for corpus in loaded:
-        counts, features = None, None
-        if corpus.name == "weibo-text":
-            counts = weibo_image_counts(cfg.data_root(settings.data_root) / corpora.FOLDERS["weibo"])
+        features = None
         if corpus.images is not None and SIZES[settings.profile].vision.kind == "feature_map":
             features = _pooled_features(corpus, settings)
         options = DRAWN_AUDIT if corpus.name.startswith("demo-") else {}
         same = corpus.name.removesuffix("-zh").removesuffix("-en")  # one set of pictures, two languages
-        evidence = audit.gather(corpus, counts, features, known_pairs=seen.get(same), **options)
+        evidence = audit.gather(corpus, features, known_pairs=seen.get(same), **options)
         if same != corpus.name and "image" in evidence.pairs:
             seen[same] = evidence.pairs["image"]
         scores.append(audit.shortcut_scores(evidence))

@@ -6,21 +6,15 @@ it; where it has not, the probability is the share of rumors in train. None of t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from rumorlib.config import BaselineConfig
-from rumorlib.data.posts import PostsError
 from rumorlib.duplicates import Pairs
 from rumorlib.models import baselines
 
-SPACED_TIME = re.compile(r":\s+")  # 23 dates of the Twitter set read like "23: 59: 22"
-TIME_FORMATS = ("%a %b %d %H:%M:%S %z %Y", "ISO8601")  # Twitter's own, and everybody else's
 TREE_LEAF = 20
 INVERSE_REGULARISATION = {"surface_lr": 1.0, "tfidf_lr": 10.0}  # weak for TF-IDF: how much *can* be learnt by heart
 
@@ -99,39 +93,3 @@ def of_words(fold: Fold, kind: str, texts: Sequence[str], language: str) -> Answ
     asked = {"test": baselines.Features(np.zeros(len(test)), texts=test)}
     prob = baselines.fit_predict(config, features, asked, language)["test"]
     return Answer(prob, np.ones(len(test), bool))
-
-
-# --- numbers the rules need -------------------------------------------------------------------
-
-
-def publish_time(created_at: Sequence[str]) -> np.ndarray:
-    """Seconds since 1970: epoch seconds or milliseconds, Twitter's dates, ISO dates; nan for what is none of these."""
-    text = pd.Series(list(created_at), dtype=object).astype(str).str.strip().str.replace(SPACED_TIME, ":", regex=True)
-    number = pd.to_numeric(text, errors="coerce").to_numpy(float)
-    seconds = np.where(number > 1e11, number / 1000, number)
-    for form in TIME_FORMATS:
-        open_rows = np.flatnonzero(~np.isfinite(seconds))
-        times = pd.to_datetime(text.iloc[open_rows], format=form, errors="coerce", utc=True)
-        found = times.notna().to_numpy()
-        seconds[open_rows[found]] = (times[found] - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
-    return seconds
-
-
-def weibo_image_counts(folder: Path) -> pd.Series:
-    """Attached pictures of every post of the raw Weibo-17 text files (spec §6): post_id -> number of listed URLs.
-
-    Args: folder: of {train,test}_{rumor,nonrumor}.txt, or their parent.
-    Raises: PostsError: a file is missing or its lines are out of step.
-    """
-    inner = folder / "tweets" if (folder / "tweets").is_dir() else folder
-    counts: dict[str, int] = {}
-    for name in ("train_rumor", "train_nonrumor", "test_rumor", "test_nonrumor"):
-        path = inner / f"{name}.txt"
-        if not path.is_file():
-            raise PostsError(f"{path} does not exist; put the four Weibo text files there")
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
-        for first, urls in zip(lines[0::3], lines[1::3]):
-            if first.count("|") != 14:
-                raise PostsError(f"{path}: a record does not begin with 15 fields; use the file as published")
-            counts[first.split("|", 1)[0]] = sum(url.strip() not in ("", "null") for url in urls.split("|"))
-    return pd.Series(counts, name="n_images", dtype=float)

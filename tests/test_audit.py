@@ -16,7 +16,7 @@ from PIL import Image
 from rumorlib import audit, config, controls, duplicates, exploration, plots, shortcuts
 from rumorlib.data import corpora, posts
 from rumorlib.data.images import ArrayImages, FolderImages
-from rumorlib.data.posts import Corpus, PostsError
+from rumorlib.data.posts import Corpus
 from rumorlib.shortcuts import Fold
 
 
@@ -191,33 +191,6 @@ def test_a_threshold_leaves_what_has_no_number_to_the_prior():
     assert answer.prob.tolist() == [0.0, 1.0, pytest.approx(30 / 61)]
 
 
-def test_dates_of_every_published_form():
-    written = ["1452440393000", "1452440393", "2016-01-10", "Wed Apr 17 18:57:37 +0000 2013",
-               "Mon Oct 29 23: 59: 22 +0000 2012",
-               "2014-10-22T14:00:01Z", "", "NaT", "yesterday"]  # fmt: skip
-    seconds = shortcuts.publish_time(written)
-    assert np.isnan(seconds[-3:]).all() and not np.isnan(seconds[:-3]).any()
-    assert seconds[0] == seconds[1] == 1452440393
-    assert [str(day)[:10] for day in pd.to_datetime(seconds[2:6], unit="s")] == [
-        "2016-01-10", "2013-04-17", "2012-10-29", "2014-10-22",
-    ]  # fmt: skip
-
-
-def test_image_counts_of_raw_weibo_files(tmp_path):
-    for name, urls in (("train_rumor", "http://x/a.jpg|null"), ("train_nonrumor", "http://x/b.jpg|http://x/c.gif|null"),
-                       ("test_rumor", "null"), ("test_nonrumor", "http://x/d")):  # fmt: skip
-        record = "\n".join(["|".join([name, *["0"] * 14]), urls, "文本", ""])
-        (tmp_path / f"{name}.txt").write_text(("\ufeff" if name == "test_rumor" else "") + record, encoding="utf-8")
-    counts = shortcuts.weibo_image_counts(tmp_path)
-    assert counts.to_dict() == {"train_rumor": 1, "train_nonrumor": 2, "test_rumor": 0, "test_nonrumor": 1}
-    (tmp_path / "train_rumor.txt").write_text("a|b\n\n\n")
-    with pytest.raises(PostsError, match=r"train_rumor\.txt.*15 fields"):
-        shortcuts.weibo_image_counts(tmp_path)
-    (tmp_path / "train_rumor.txt").unlink()
-    with pytest.raises(PostsError, match="does not exist"):
-        shortcuts.weibo_image_counts(tmp_path)
-
-
 # --- tables ---------------------------------------------------------------------------------
 
 
@@ -233,6 +206,7 @@ def leaking_corpus(n_images=40, per_image=6):
                 "post_id": f"{image}-{post}", "text": f"{words} {image}{post}", "label": image % 2, "split": split,
                 "event": f"event {image // 8}", "image": str(image), "language": "en",
                 "created_at": f"20{10 + image % 2}-01-{1 + post:02d}", "author": f"author {image // 4}",
+                "n_images": 1 + image % 2,
             })  # fmt: skip
     return Corpus(
         "made", posts.check(pd.DataFrame(rows), "made"), in_memory([scene(i) for i in range(n_images)]), "made"
@@ -241,9 +215,7 @@ def leaking_corpus(n_images=40, per_image=6):
 
 @pytest.fixture(scope="module")
 def evidence():
-    corpus = leaking_corpus()
-    counts = pd.Series({post_id: 1.0 + label for post_id, label in zip(corpus.posts["post_id"], corpus.posts["label"])})
-    return audit.gather(corpus, counts)
+    return audit.gather(leaking_corpus())
 
 
 def test_scores_show_the_split_and_the_leaks(evidence):
@@ -329,8 +301,7 @@ def real():
 
 @pytest.mark.real_data
 def test_weibo_reference_numbers(real):
-    folder = config.data_root(real.data_root) / corpora.FOLDERS["weibo"]
-    evidence = audit.gather(corpora.load("weibo-text", real), shortcuts.weibo_image_counts(folder))
+    evidence = audit.gather(corpora.load("weibo-text", real))
     score = audit.shortcut_scores(evidence, 50).set_index(["protocol", "shortcut"])["estimate"]
     assert score["official", "publish time, threshold"] == pytest.approx(0.964, abs=0.005)
     assert score["official", "attached images, threshold"] == pytest.approx(0.945, abs=0.005)
