@@ -17,7 +17,6 @@ from rumorlib.data import keys, splits
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.posts import Corpus
 from rumorlib.duplicates import MIN_CORRELATION, MIN_JACCARD, Pairs, image_pairs, text_pairs, thumbnails
-from rumorlib.evaluation import image_weights
 from rumorlib.shortcuts import Answer, Fold
 
 USED = ("train", "dev", "test", "unassigned", "")
@@ -193,7 +192,8 @@ def _scores(evidence: Evidence, folds: list, protocol: str, unit: str, n_resampl
 
 def _image_weight(evidence: Evidence, rows: np.ndarray) -> np.ndarray:
     codes = evidence.codes["image"][rows]
-    return image_weights(np.where(codes >= 0, codes.astype(object), ""))
+    named = pd.DataFrame({"image_group": np.where(codes >= 0, codes.astype(str), "")})
+    return keys.image_weights(named).to_numpy()
 
 
 def _clusters(evidence: Evidence, protocol: str) -> tuple[str, np.ndarray]:
