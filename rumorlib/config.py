@@ -128,7 +128,8 @@ class MICCConfig:
     classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model
     width: int = 256  # hidden units of the FFN and of the classifier (C2)
     dropout: float = 0.2  # C2: 0.1-0.3
-    freeze: Literal["tokens", "backbone", "nothing"] = "tokens"  # C4: what stage 2 leaves as stage 1 made it:
+    freeze: Literal["towers", "tokens", "backbone", "nothing"] = "tokens"  # C4: what stage 2 leaves as stage 1 made it:
+    # towers: both towers, each run once per input; the two MLPs after them train (laptop);
     # tokens: the image tower up to its patch tokens Z_s, run once per image and cached;
     # backbone: only the pretrained weights below; nothing: end to end, as the paper (profile paper)
 

@@ -22,7 +22,7 @@ from rumorlib.data.posts import CaptionCorpus, Corpus
 from rumorlib.encoders import frozen
 from rumorlib.encoders.feature_store import Store
 from rumorlib.encoders.sclip import SCLIP
-from rumorlib.encoders.vocabulary import Vocabulary
+from rumorlib.encoders.vocabulary import PAD, Vocabulary
 
 
 @lru_cache(maxsize=4)
@@ -65,6 +65,17 @@ def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: S
     ids, mask = vocabulary(stage1, language, settings).encode(texts, text.max_length, cls=True)
     longest = int(mask.sum(1).max())
     return Texts(ids[:, :longest], mask[:, :longest])
+
+
+@torch.inference_mode()
+def text_vectors(texts: Texts, stage1: RunConfig, checkpoint: Path, language: str, settings: Settings) -> Texts:
+    """Texts as the trained tower of `language` leaves them (M1), each distinct text once: for runs that freeze it."""
+    if texts.features is not None:
+        return texts
+    tower = load_sclip(stage1, checkpoint, settings).text_towers[language]
+    distinct, row = torch.unique(texts.ids, dim=0, return_inverse=True)
+    made = [tower(Texts(ids, ids != PAD)) for ids in distinct.split(512)]
+    return Texts(None, None, torch.cat(made)[row].clone())  # clone: out of inference mode
 
 
 def weights_folder(name: str | None, settings: Settings) -> Path:

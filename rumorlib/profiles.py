@@ -63,7 +63,7 @@ SIZES: dict[str, Sizes] = {
         d_joint=256,
         sclip_dropout=0.1,
         stage1=TrainConfig(epochs=6, batch_size=128, lr=1e-3, patience=3, captions_per_image=2),
-        micc=MICCConfig(),
+        micc=MICCConfig(freeze="towers"),
         micc_train=TrainConfig(epochs=3, batch_size=256, lr=1e-3, tower_lr_scale=0.1, patience=2),
         # half the paper's width: a full photo run is 36,000 posts on two cores, and the sweeps need dozens of runs
         dmfl=DMFLConfig(d_model=150, logic_width=96, logic_depth=2, logic_heads=4),

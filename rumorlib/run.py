@@ -104,7 +104,9 @@ def retrieval(model: SCLIP, tensors: CaptionTensors, image_rows: Tensor, languag
 def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
     corpus = inputs.corpus(config.dataset, settings, config.corpus_seed)
     texts = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
-    if config.detector.freeze == "tokens":
+    if config.detector.freeze == "towers":
+        texts = inputs.text_vectors(texts, config.stage1, checkpoint, config.language, settings)
+    if config.detector.freeze in ("tokens", "towers"):
         where = (config.dataset, config.stage1, checkpoint, settings, config.corpus_seed)
         images, image_row = inputs.patch_tokens(*where)
     else:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rumorlib.config import MICCConfig, SCLIPConfig, TextConfig, VisionConfig
-from rumorlib.data.batches import Batch
+from rumorlib.data.batches import Batch, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.models.micc import MICC, ScaleAwareFusion, select_top_k
 
@@ -177,6 +177,20 @@ def test_cached_tokens_give_the_same_result_as_pixels() -> None:
     with torch.no_grad():
         tokens = model.sclip.image_tower(batch.images)
         torch.testing.assert_close(cached.eval()(new_batch(images=tokens)).logit, model(batch).logit)
+
+
+def test_frozen_towers_read_vectors_made_once_and_train_only_what_follows() -> None:
+    whole = new_micc().eval()
+    model = MICC(dataclasses.replace(whole.config, freeze="towers"), whole.sclip, "en").eval()
+    model.load_state_dict(whole.state_dict())
+    batch = new_batch()
+    with torch.no_grad():
+        tokens = whole.sclip.image_tower(batch.images)
+        vectors = whole.sclip.text_towers["en"](Texts(batch.text_ids, batch.text_mask))
+        made_once = new_batch(images=tokens)._replace(text_ids=None, text_mask=None, text_features=vectors)
+        torch.testing.assert_close(model(made_once).logit, whole(batch).logit)
+    trained = {name.split(".")[1] for name, p in model.named_parameters() if p.requires_grad and "sclip" in name}
+    assert trained == {"text_heads", "image_head"}
 
 
 # --- the whole ------------------------------------------------------------------------------------------

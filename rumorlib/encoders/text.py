@@ -54,7 +54,9 @@ class TransformerText(nn.Module):
         self.layers = transformer(config.width, config.depth, config.n_heads, dropout)
 
     def forward(self, texts: Texts) -> Tensor:
-        """(B, D) text vectors, not yet projected (M1)."""
+        """(B, D) text vectors, not yet projected (M1); as they are where a frozen tower made them once."""
+        if texts.features is not None:
+            return texts.features.float()
         _, L = texts.ids.shape
         tokens = self.embed(texts.ids) + self.position[:L]  # (B, L, D)
         tokens = self.layers(tokens, ~texts.mask)  # (B, L, D)
