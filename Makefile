@@ -41,7 +41,7 @@ demo: install ## every notebook on drawn scenes: two CPU cores, no network, minu
 	$(RUN) --profile demo
 
 laptop: install ## real corpora and frozen encoders: make laptop DATA=<folder>
-	$(PY) -m rumorlib run $(or $(NOTEBOOKS),01 02 03 04) --profile laptop --train $(TRAIN) --grid $(GRID) \
+	$(PY) -m rumorlib run $(or $(NOTEBOOKS),$(if $(ONLY),,01 02 03 04)) --profile laptop --train $(TRAIN) --grid $(GRID) \
 		$(if $(SEEDS),-p "seeds=[$(SEEDS)]") $(if $(ONLY),--only $(ONLY)) $(if $(DATA),--data "$(DATA)")
 
 paper: install ## the papers' settings: make paper DATA=<folder>, one GPU server

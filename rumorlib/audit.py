@@ -14,13 +14,13 @@ import pandas as pd
 
 from rumorlib import shortcuts, statistics
 from rumorlib.data import keys, splits
+from rumorlib.data import protocols as data_protocols
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.posts import Corpus
 from rumorlib.duplicates import MIN_CORRELATION, MIN_JACCARD, Pairs, image_pairs, text_pairs, thumbnails
 from rumorlib.shortcuts import Answer, Fold
 
 USED = ("train", "dev", "test", "unassigned", "")
-RANDOM_TEST_SHARE, RANDOM_SEED = 0.2, 0
 POSTS_PER_IMAGE = 2.0  # from here on a corpus is also audited with every picture counting once
 TREE_DEPTH = 3
 SCORE_COLUMNS = (
@@ -63,7 +63,8 @@ def gather(
         known_pairs: of an earlier call with the same pictures in the same order, which then are not compared again.
     """
     table = corpus.posts[corpus.posts["split"].isin(USED)].reset_index(drop=True)
-    image = table["image_group"].where(table["image_group"] != "", table["image"])
+    image = table["image_group"].where(table["image"] != "", "")  # a post without its picture shows none
+    image = image.where(image != "", table["image"])
     text = table["text"].map(keys.normalise_text)
     columns = {"event": table["event"], "author": table.get("author"), "image": image, "text": text}
     codes = {name: _codes(column) for name, column in columns.items() if column is not None}
@@ -71,7 +72,8 @@ def gather(
     pairs = {"text": text_pairs(distinct, min_jaccard)}
     unreadable = 0
     if corpus.images is not None and (table["image"] != "").any():
-        first = table.assign(code=codes["image"]).query("code >= 0").drop_duplicates("code").sort_values("code")
+        pictured = table.assign(code=codes["image"])[table["image"] != ""]
+        first = pictured.drop_duplicates("code").sort_values("code")
         shown = first["image"].tolist()
         if known_pairs is None:
             grey, readable = thumbnails(corpus.images, shown)
@@ -100,16 +102,16 @@ def _codes(names: pd.Series) -> np.ndarray:
 def protocols(posts: pd.DataFrame, name: str = "") -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """Ways to part a corpus: protocol -> (train rows, test rows) of each fold; dev counts as train.
 
-    event: each large event of PHEME in turn, twins taken out of train. official: the split the corpus comes with, or,
-    without one, the grouped one the project gives it. random: 20 % of the posts, drawn one by one.
+    event: each large event of PHEME in turn, twins taken out of train. official: the split the corpus comes with.
+    random: protocol random of `data.protocols`.
     """
     made: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    if name.startswith("pheme"):
+    if set(splits.PHEME_DEV) <= set(posts["event"]):
         made["event"] = [_rows(splits.pheme_fold(posts, event)["split"]) for event in splits.PHEME_DEV]
     elif (posts["split"] == "test").any():
         made["official"] = [_rows(posts["split"])]
-    held_out = np.random.default_rng(RANDOM_SEED).random(len(posts)) < RANDOM_TEST_SHARE
-    made["random"] = [(np.flatnonzero(~held_out), np.flatnonzero(held_out))]
+    corpus = Corpus(name, posts, None, "")
+    made["random"] = [_rows(data_protocols.split(corpus, data_protocols.Protocol("random"))["split"])]
     return made
 
 

@@ -62,7 +62,7 @@ def text_pairs(texts: Sequence[str], min_jaccard: float = MIN_JACCARD, n_chars: 
     pair returned is one, and one of `min_jaccard` >= 0.5 is missed with probability 0.004 at most.
 
     Args:
-        texts: distinct, normalised as the caller sees fit (`posts.normalise_text`). One shorter than `n_chars` has no
+        texts: distinct, normalised as the caller sees fit (`keys.normalise_text`). One shorter than `n_chars` has no
             shingle and is in no pair.
         min_jaccard: shared shingles / all shingles of the two, in (0, 1].
         n_chars: characters per shingle.

@@ -102,7 +102,7 @@ def encode_images(images: Images, keys: list[str], vision: VisionConfig, setting
 def images_of(dataset: str, vision: VisionConfig, settings: Settings, corpus_seed: int = 0) -> tuple[Tensor, Tensor]:
     """Distinct images of a corpus and the row of each post's image: (I, …), (n,) long.
 
-    A post without an image gets a row of zeros, the last one (choice C26: kept, never dropped silently).
+    A post without an image gets a row of zeros, the last one (choice C26).
     """
     loaded = corpus(dataset, settings, corpus_seed)
     keys, rows = _image_rows(loaded)

@@ -238,8 +238,8 @@ def test_twins_are_counted(evidence):
     assert table.loc[("official", "same picture"), "test_posts"] == 0
     at_random = table.loc[("random", "same picture")]
     assert at_random["same_label"] == 1 and at_random["test_posts"] > 0.95 * at_random["n_test"]
-    held_out = np.random.default_rng(audit.RANDOM_SEED).random(len(evidence.posts)) < audit.RANDOM_TEST_SHARE
-    both = set(evidence.posts["image"][held_out]) & set(evidence.posts["image"][~held_out])
+    train, test = audit.protocols(evidence.posts)["random"][0]
+    both = set(evidence.posts["image"].iloc[test]) & set(evidence.posts["image"].iloc[train])
     assert at_random["crossing"] == len(both)
 
 

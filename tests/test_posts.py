@@ -103,7 +103,7 @@ def test_texts_can_always_be_encoded():
 @pytest.mark.parametrize(
     ("given", "label"),
     [(1, 1), (0, 0), (1.0, 1), ("0", 0), (" Fake ", 1), ("REAL", 0), ("rumor", 1), ("rumours", 1), ("non-rumor", 0),
-     ("nonrumour", 0), ("False", 1), ("true", 0), (np.int64(1), 1)],
+     ("nonrumour", 0), ("false", 1), ("true", 0), (np.int64(1), 1)],
 )  # fmt: skip
 def test_label_words(given, label):
     assert posts.parse_label(given) == label
@@ -131,6 +131,12 @@ def test_group_key_follows_chains():
 def test_row_key_is_opaque_and_stable():
     assert keys.row_key("twitter", "123") == "e460a5aacb4f"
     assert keys.row_key("weibo", "123") != keys.row_key("twitter", "123")
+
+
+def test_booleans_as_pandas_writes_them_are_refused() -> None:
+    for word in ("True", "False"):
+        with pytest.raises(ValueError, match="can mean"):
+            posts.parse_label(word)
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])

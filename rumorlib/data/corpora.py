@@ -110,7 +110,7 @@ def _captions(name: str, settings: config.Settings, corpus_seed: int, on_missing
     else:
         corpus = layout.read(folder, on_missing_image)
     if not corpus.captions["split"].isin(["train", "dev"]).any():
-        raise PostsError(f"{folder}: these captions have no split; put dataset_{PLACES[name].folder}.json beside them")
+        raise PostsError(f"{folder}: these captions have no split; add the layout's split files (README, data guide)")
     return replace(corpus, name=name)
 
 

@@ -113,10 +113,16 @@ def _tweet(path: Path) -> dict[str, Any]:
     }
 
 
+def _named_by_id(folder: Path) -> Iterator[Path]:
+    """Files named as a tweet id is written: digits alone."""
+    return (file for file in folder.iterdir() if file.stem.isdigit())
+
+
 def _images(folder: Path) -> FolderImages | None:
     for place in (folder, folder.parent):
         for name in IMAGE_FOLDERS:
-            if (place / name).is_dir():
+            # a folder of that name beside the corpus may be another corpus's: its files are then not named by tweet id
+            if (place / name).is_dir() and (place == folder or any(_named_by_id(place / name))):
                 return FolderImages(place / name)
     return None
 

@@ -135,9 +135,9 @@ def check(
 def parse_label(value: Any) -> int:
     """1 for a rumor, 0 for a non-rumor, from 0/1 or one of LABEL_WORDS in any case ("false" = false news = 1).
 
-    Raises: ValueError: anything else. JSON's true/false are refused: they could mean either thing.
+    Raises: ValueError: anything else. Booleans (JSON's, True/False in a CSV) are refused: they may mean either.
     """
-    if isinstance(value, (bool, np.bool_)):
+    if isinstance(value, (bool, np.bool_)) or value in ("True", "False"):  # in a CSV, as pandas writes bools
         raise ValueError(f"label {value} can mean 'is a rumor' or 'is true'; write 1 or 0")
     if isinstance(value, (float, np.floating)) and value in (0, 1):
         return int(value)

@@ -65,6 +65,8 @@ class Protocol:
             if plain != self.event:  # two events must not share a file
                 plain += "-" + hashlib.sha256(self.event.encode()).hexdigest()[:8]
             return f"event-{plain}"
+        if self.file is not None:  # two split files must not share one, nor two versions of one
+            return f"file-{hashlib.sha256(Path(self.file).read_bytes()).hexdigest()[:8]}"
         if self.name == "cross-fit":
             return f"cross-fit-{self.fold}"
         return f"{self.name}-seed{self.seed}" if self.seed else self.name
