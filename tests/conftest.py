@@ -6,9 +6,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import rumorlib  # noqa: F401  before torch: it decides how torch's threads wait
+
+# A slow machine is not a wrong answer: examples have no time limit of their own, tests have pytest-timeout's.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

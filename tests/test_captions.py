@@ -136,5 +136,5 @@ def test_named_stage_one_corpora(tmp_path):
         assert corpus.name == name and set(corpus.captions["split"]) == {"train", "dev", "test"}
     (tmp_path / "flickr30k" / "dataset_flickr30k.json").unlink()
     published.flickr30k(tmp_path / "flickr30k", "token")
-    with pytest.raises(PostsError, match=r"no split; put dataset_flickr30k\.json beside them"):
+    with pytest.raises(PostsError, match=r"no split; add the layout"):
         corpora.load_captions("flickr30k-en", settings)

@@ -175,4 +175,6 @@ def test_no_path_of_somebodys_machine() -> None:
 
 def test_no_secret() -> None:
     pattern = re.compile(r"(gh[pousr]_\w{30}|AKIA\w{16}|-----BEGIN [A-Z ]*PRIVATE KEY|hf_\w{30}|sk-\w{30})")
-    assert not [path for path in tracked_texts() if pattern.search(path.read_text(encoding="utf-8"))]
+    picture = re.compile(r'"image/png": "[^"]*"')  # of an executed notebook: long enough to hold any four letters
+    texts = {path: picture.sub("", path.read_text(encoding="utf-8")) for path in tracked_texts()}
+    assert not [path for path, text in texts.items() if pattern.search(text)]
