@@ -139,6 +139,11 @@ class MICCConfig:
         if not 0 <= self.fusion_weight <= 1:
             raise ValueError(f"fusion_weight must lie in [0, 1], got {self.fusion_weight}")
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether posts bring patch tokens, made once by the frozen image tower, in the place of pixels or maps."""
+        return self.freeze in ("tokens", "towers")
+
 
 @dataclass(frozen=True)
 class Word2VecConfig:

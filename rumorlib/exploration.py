@@ -15,6 +15,7 @@ from rumorlib import audit, inputs
 from rumorlib.config import Settings
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.images import FORMATS, ArrayImages, FolderImages, ImageError
+from rumorlib.data.keys import effective_number
 from rumorlib.data.posts import Corpus
 from rumorlib.models import baselines
 from rumorlib.profiles import SIZES
@@ -34,9 +35,8 @@ def effective_numbers(loaded: Sequence[Corpus]) -> pd.DataFrame:
         for split, part in corpus.posts[corpus.posts["split"].isin(audit.USED)].groupby("split", sort=False):
             row = {"dataset": corpus.name, "split": split or "(none)", "posts": len(part)}
             for kind, column in (("events", "event"), ("images", "image_group")):
-                counts = part.loc[part[column] != "", column].value_counts()
-                row |= {kind: len(counts), f"effective_{kind}": float(counts.sum() ** 2 / (counts**2).sum())
-                        if len(counts) else np.nan}  # fmt: skip
+                names = part.loc[part[column] != "", column]
+                row |= {kind: names.nunique(), f"effective_{kind}": effective_number(names)}
             shares = part["language"].replace("", "?").value_counts(normalize=True).head(3)
             row["languages"] = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
             days = parse_dates(part["created_at"], offset_hours(part["language"])).dropna()

@@ -170,14 +170,16 @@ def patch_tokens(
     vision = stage1.sclip.vision
     name = hashlib.sha256(f"{files.file_hash(checkpoint)} {vision}".encode()).hexdigest()[:16]
     store = Store(cfg.cache_root() / "features" / f"tokens-{name}")
-    tower = load_sclip(stage1, checkpoint, settings).image_tower
-    if todo := store.missing(dict(zip(hashes, keys, strict=True))):
+    todo, has_blank = store.missing(dict(zip(hashes, keys, strict=True))), bool((rows == len(keys)).any())
+    if todo or has_blank:
+        tower = load_sclip(stage1, checkpoint, settings).image_tower
+    if todo:
         encoded = encode_images(loaded.images, list(todo.values()), vision, settings)
         parts = zip(_chunks(list(todo), 256), encoded.split(256), strict=True)
         batches = ((part, _tokens(tower, images)) for part, images in parts)
         store.fill(batches, 4096, len(todo), f"patch tokens, {dataset}", progress=True)
     tokens = store.gather(hashes)
-    if (rows == len(keys)).any():
+    if has_blank:
         blank = torch.zeros_like(encode_images(loaded.images, keys[:1], vision, settings))
         tokens = torch.cat([tokens, _tokens(tower, blank)])
     return tokens, rows

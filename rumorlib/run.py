@@ -106,7 +106,7 @@ def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcom
     texts = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
     if config.detector.freeze == "towers":
         texts = inputs.text_vectors(texts, config.stage1, checkpoint, config.language, settings)
-    if config.detector.freeze in ("tokens", "towers"):
+    if config.detector.reads_tokens:
         where = (config.dataset, config.stage1, checkpoint, settings, config.corpus_seed)
         images, image_row = inputs.patch_tokens(*where)
     else:

@@ -45,7 +45,7 @@ PHOTO = "flickr8k"  # captions that the photo tier is made of
 
 
 def load(name: str, settings: config.Settings, corpus_seed: int = 0, on_missing_image: OnMissing = "drop") -> Corpus:
-    """The corpus called `name` (a key of LOADERS) with the splits it is published with; `splits.add_dev` adds dev.
+    """The corpus called `name` (a key of LOADERS) with the splits it is published with; `inputs.corpus` adds dev.
 
     Args:
         settings: data_root says where the raw corpora lie (else RUMORLIB_DATA).

@@ -66,6 +66,12 @@ def image_weights(posts: pd.DataFrame, group: str = "image_group") -> pd.Series:
     return (1.0 / named.map(named.value_counts()).fillna(1)).rename("weight")
 
 
+def effective_number(names: pd.Series) -> float:
+    """1 / sum of squared shares of the names (spec §15): 10.0 = as spread as ten equal ones; nan without any."""
+    counts = names.value_counts()
+    return float(counts.sum() ** 2 / (counts**2).sum()) if len(counts) else float("nan")
+
+
 def row_key(corpus: str, post_id: str) -> str:
     """Opaque key of a post in published predictions (spec §13): first 12 hex digits of sha256(corpus + post_id)."""
     return hashlib.sha256((corpus + post_id).encode()).hexdigest()[:12]

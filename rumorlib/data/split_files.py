@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from rumorlib import files
-from rumorlib.data.keys import guard_cell, row_key
+from rumorlib.data.keys import effective_number, guard_cell, row_key
 from rumorlib.data.posts import SPLITS, PostsError
 from rumorlib.data.tables import read_csv
 
@@ -39,8 +39,8 @@ def split_counts(posts: pd.DataFrame) -> pd.DataFrame:
     counts["share_rumor"] = counts["rumor"] / counts["posts"]
     for label, name in enumerate(("images_non_rumor", "images_rumor")):
         own = posts[(posts["label"] == label) & (posts["image_group"] != "")]
-        shares = {side: names.value_counts(normalize=True) for side, names in own.groupby("split")["image_group"]}
-        counts[name] = [1 / (shares[side] ** 2).sum() if side in shares else 0.0 for side in counts.index]
+        spread = {side: effective_number(names) for side, names in own.groupby("split")["image_group"]}
+        counts[name] = [spread.get(side, 0.0) for side in counts.index]
     return counts.rename_axis("split").reset_index()
 
 

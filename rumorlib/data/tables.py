@@ -50,12 +50,7 @@ def read_json(path: Path) -> pd.DataFrame:
 
     Raises: PostsError: no such file, not UTF-8, not JSON, or an element that is no object.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
-    except UnicodeDecodeError as error:
-        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    text = _utf8(path, "save it as UTF-8")
     chunks = [(1, text)] if path.suffix == ".json" else list(enumerate(text.split("\n"), 1))
     parsed: list[Any] = []
     for line, chunk in chunks:
@@ -75,12 +70,9 @@ def read_json(path: Path) -> pd.DataFrame:
 
 def read_object(path: Path) -> dict[str, Any]:
     """One JSON object, the whole file. Raises: PostsError: no such file, not UTF-8, not JSON, or no object."""
+    text = _utf8(path, "save it as UTF-8")
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
-    except UnicodeDecodeError as error:
-        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+        found = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise PostsError(f"{path}: not JSON ({error}); restore the file") from None
     if not isinstance(found, dict):
@@ -93,12 +85,8 @@ def read_lines(path: Path) -> list[str]:
 
     Raises: PostsError: no such file, or not UTF-8.
     """
-    try:
-        lines = [line.rstrip("\r") for line in path.read_bytes().decode("utf-8-sig").split("\n")]
-    except FileNotFoundError:
-        raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
-    except UnicodeDecodeError as error:
-        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); use the file as published") from None
+    text = _utf8(path, "use the file as published", newline="")
+    lines = [line.rstrip("\r") for line in text.split("\n")]
     return lines[:-1] if lines and not lines[-1] else lines
 
 
@@ -112,6 +100,17 @@ def need(frame: pd.DataFrame, columns: tuple[str, ...], source: Path) -> None:
     """Raises PostsError when a column of the published format is absent."""
     if missing := [name for name in columns if name not in frame.columns]:
         raise PostsError(f"{source}: column {', '.join(missing)} is missing; use the file as published")
+
+
+def _utf8(path: Path, remedy: str, newline: str | None = None) -> str:
+    """The whole file; newline as `open` takes it. Raises PostsError: no such file, or not UTF-8."""
+    try:
+        with path.open(encoding="utf-8-sig", newline=newline) as file:
+            return file.read()
+    except FileNotFoundError:
+        raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
+    except UnicodeDecodeError as error:
+        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); {remedy}") from None
 
 
 def _open(path: Path) -> TextIO:

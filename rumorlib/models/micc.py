@@ -92,7 +92,7 @@ class MICC(nn.Module):
         self.config, self.sclip, self.language = config, sclip, language
         for name, parameter in sclip.named_parameters():  # the other language and the loss's scale play no part here
             other = name.startswith(("text_towers.", "text_heads.")) and name.split(".")[1] != language
-            frozen = name.startswith("image_tower.") and self.has_cached_tokens
+            frozen = name.startswith("image_tower.") and config.reads_tokens
             frozen |= name.startswith("text_towers.") and config.freeze == "towers"
             parameter.requires_grad_(not (other or frozen or name == "logit_scale"))
         d = sclip.config.d_joint
@@ -112,11 +112,6 @@ class MICC(nn.Module):
             extra = 0  # the relevance numbers are alignment's: a variant without it loses them too
         self.classifier = mlp(d + d_image + extra, config.width, 1, config.dropout)  # MLP_c
 
-    @property
-    def has_cached_tokens(self) -> bool:
-        """Whether posts bring patch tokens, made once by the frozen image tower, in the place of pixels or maps."""
-        return self.config.freeze in ("tokens", "towers")
-
     def forward(self, batch: Batch) -> MICCOutput:
         """Logit of rumor, relevance and what was kept."""
         texts = Texts(batch.text_ids, batch.text_mask, batch.text_features)
@@ -129,7 +124,7 @@ class MICC(nn.Module):
         return MICCOutput(logit.float(), relevance, indices, weights)
 
     def _patches(self, images: Tensor) -> Tensor:
-        tokens = images.float() if self.has_cached_tokens else self.sclip.image_tower(images)
+        tokens = images.float() if self.config.reads_tokens else self.sclip.image_tower(images)
         return self.sclip.project_patches(tokens)
 
     def _align(self, patches: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
