@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image
 
 from rumorlib.data import posts
+from rumorlib.data.duplicates import image_pairs, text_pairs, thumbnails
 from rumorlib.data.images import ArrayImages
-from rumorlib.duplicates import image_pairs, text_pairs, thumbnails
 
 LETTERS = {"en": list(string.ascii_lowercase), "zh": [chr(code) for code in range(0x4E00, 0x4E00 + 3000)]}
 SHARE_PLANTED = 0.1

@@ -6,14 +6,14 @@ config         every setting of every run, as frozen dataclasses
 profiles       what demo, laptop and paper decide: sizes, encoders, corpora, training length
 files          files written whole or not at all
 parameters     notebook parameters from the command line, checked
-data/          raw corpora and drawn scenes -> one posts table -> batches; splits
+data/          raw corpora and drawn scenes -> one posts table -> batches; near-duplicates, groups, splits
 check_data     a user's folder: what it holds, what is wrong, what is usable: `python -m rumorlib check-data`
 encoders/      text and image towers, frozen features on disk, SCLIP's two towers
 models/        MICC, DMFL and the baselines
 training       one visible loop; early stopping on dev only
 evaluation     predictions -> metrics of a whole split
 statistics     intervals and tests over clusters and seeds
-duplicates     near-duplicate texts and pictures; shortcuts: what a rule without a model scores
+shortcuts      what a rule without a model scores
 audit          what the shortcuts of a corpus score on its splits, and what crosses them
 inputs         a run's config -> tensors: texts encoded, distinct images encoded once
 exploration    the corpora in numbers, and their audit, for notebook 01

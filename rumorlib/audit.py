@@ -16,8 +16,8 @@ from rumorlib import shortcuts, statistics
 from rumorlib.data import keys, splits
 from rumorlib.data import protocols as data_protocols
 from rumorlib.data.dates import offset_hours, parse_dates
+from rumorlib.data.duplicates import MIN_CORRELATION, MIN_JACCARD, Pairs, image_pairs, text_pairs, thumbnails
 from rumorlib.data.posts import Corpus
-from rumorlib.duplicates import MIN_CORRELATION, MIN_JACCARD, Pairs, image_pairs, text_pairs, thumbnails
 from rumorlib.shortcuts import Answer, Fold
 
 USED = ("train", "dev", "test", "unassigned", "")
@@ -34,15 +34,14 @@ LEAK_COLUMNS = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """A corpus as the audit sees it: groups as codes (-1: none), and which groups are near-duplicates."""
+    """A corpus as the audit sees it: equal things as codes (-1: none), and which of them are near-duplicates."""
 
     name: str
     posts: pd.DataFrame  # the posts of train, dev and test, index 0..n-1
     language: str
-    codes: dict[str, np.ndarray]  # event, author, image, text -> (n,)
+    codes: dict[str, np.ndarray]  # event, author, image, text, image_group -> (n,)
     pairs: dict[str, Pairs]  # image, text -> rows of their codes
     numbers: dict[str, np.ndarray]  # publish time, attached images -> (n,), nan where unknown
-    unreadable: int = 0  # pictures that could not be compared
 
 
 def gather(
@@ -63,21 +62,19 @@ def gather(
         known_pairs: of an earlier call with the same pictures in the same order, which then are not compared again.
     """
     table = corpus.posts[corpus.posts["split"].isin(USED)].reset_index(drop=True)
-    image = table["image_group"].where(table["image"] != "", "")  # a post without its picture shows none
-    image = image.where(image != "", table["image"])
+    group = table["image_group"].where(table["image"] != "", "")  # a post without its picture shows none
     text = table["text"].map(keys.normalise_text)
-    columns = {"event": table["event"], "author": table.get("author"), "image": image, "text": text}
+    columns = {"event": table["event"], "author": table.get("author"), "image": table["image"], "text": text,
+               "image_group": group.where(group != "", table["image"])}  # fmt: skip
     codes = {name: _codes(column) for name, column in columns.items() if column is not None}
     distinct = list(dict.fromkeys(value for value in text if value))
     pairs = {"text": text_pairs(distinct, min_jaccard)}
-    unreadable = 0
     if corpus.images is not None and (table["image"] != "").any():
         pictured = table.assign(code=codes["image"])[table["image"] != ""]
         first = pictured.drop_duplicates("code").sort_values("code")
         shown = first["image"].tolist()
         if known_pairs is None:
-            grey, readable = thumbnails(corpus.images, shown)
-            unreadable = int((~readable).sum())
+            grey, _ = thumbnails(corpus.images, shown)  # one that cannot be read is flat, and in no pair
             pooled = None if features is None else np.stack([features[key] for key in shown])
             known_pairs = image_pairs(grey, pooled, min_correlation, crops)
         pairs["image"] = known_pairs
@@ -87,7 +84,7 @@ def gather(
         numbers["attached images"] = table["n_images"].to_numpy(float)
     languages = table["language"].value_counts()
     language = "zh" if len(languages) and languages.index[0].startswith("zh") else "en"
-    return Evidence(corpus.name, table, language, codes, pairs, numbers, unreadable)
+    return Evidence(corpus.name, table, language, codes, pairs, numbers)
 
 
 def _codes(names: pd.Series) -> np.ndarray:
@@ -107,7 +104,9 @@ def protocols(posts: pd.DataFrame, name: str = "") -> dict[str, list[tuple[np.nd
     """
     made: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     if set(splits.PHEME_DEV) <= set(posts["event"]):
-        made["event"] = [_rows(splits.pheme_fold(posts, event)["split"]) for event in splits.PHEME_DEV]
+        made["event"] = [
+            _rows(splits.event_fold(posts, event, dev)["split"]) for event, dev in splits.PHEME_DEV.items()
+        ]
     elif (posts["split"] == "test").any():
         made["official"] = [_rows(posts["split"])]
     corpus = Corpus(name, posts, None, "")
@@ -153,8 +152,8 @@ def shortcut_scores(evidence: Evidence, n_resamples: int = 1000) -> pd.DataFrame
     Returns: SCORE_COLUMNS; known: share of test posts the shortcut has an answer for (elsewhere it says the prior);
         estimate_known: the metric on these posts alone; clusters: what was resampled.
     """
-    image = evidence.codes["image"]
-    pictured = image[image >= 0]
+    group = evidence.codes["image_group"]
+    pictured = group[group >= 0]
     units = ["post"]
     if len(pictured) and len(pictured) / len(np.unique(pictured)) >= POSTS_PER_IMAGE:
         units.append("image")
@@ -193,7 +192,7 @@ def _scores(evidence: Evidence, folds: list, protocol: str, unit: str, n_resampl
 
 
 def _image_weight(evidence: Evidence, rows: np.ndarray) -> np.ndarray:
-    codes = evidence.codes["image"][rows]
+    codes = evidence.codes["image_group"][rows]
     named = pd.DataFrame({"image_group": np.where(codes >= 0, codes.astype(str), "")})
     return keys.image_weights(named).to_numpy()
 
@@ -204,7 +203,7 @@ def _clusters(evidence: Evidence, protocol: str) -> tuple[str, np.ndarray]:
     if protocol == "event":
         return "event", evidence.codes["event"]
     if "image" in evidence.pairs:
-        return "picture", evidence.codes["image"]
+        return "picture", evidence.codes["image_group"]
     return "text group", _codes(evidence.posts["text_group"])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rumorlib import config, files
-from rumorlib.data import corpora, layouts, missing
+from rumorlib.data import corpora, layouts
 from rumorlib.data.inspection import Inspection, inspect_folder
 from rumorlib.data.keys import guard_cell
 from rumorlib.data.posts import PostsError
@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", type=Path, help="folder of one corpus, as downloaded")
     parser.add_argument("--layout", choices=list(layouts.LAYOUTS), help="the layout, if detection should not decide")
-    parser.add_argument("--on-missing-image", choices=missing.ON_MISSING, default="drop", help="default: drop")
+    parser.add_argument("--on-missing-image", choices=config.ON_MISSING, default="drop", help="default: drop")
     parser.add_argument("--out", type=Path, help=f"CSV of posts left out; default {FOLDER}/<corpus>-dropped.csv")
     parser.add_argument("--no-images", action="store_true", help="look for pictures without decoding them")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON, nothing else")

@@ -13,9 +13,10 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +24,13 @@ Profile = Literal["demo", "laptop", "paper"]
 PROFILES: tuple[str, ...] = ("demo", "laptop", "paper")
 TRAIN_MODES: tuple[str, ...] = ("missing", "all", "none")
 GRIDS: tuple[str, ...] = ("reduced", "full")
+# What becomes of a post without a picture that can be read (choice C26).
+# keep:  the post stays and so does its key; reading the picture fails later. For work on texts.
+# drop:  the post goes and is reported; the papers use posts with images only.
+# blank: the post stays with image "", which models see as zeros.
+# error: an error with file, row and remedy.
+OnMissing = Literal["keep", "drop", "blank", "error"]
+ON_MISSING: tuple[str, ...] = get_args(OnMissing)
 
 
 # --- where things lie -----------------------------------------------------------------------
@@ -246,10 +254,16 @@ class RunConfig:
     stage1: RunConfig | None = None  # the SCLIP run whose weights this run starts from
     detector: MICCConfig | DMFLConfig | BaselineConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
+    protocol: str = (
+        ""  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual for the corpus
+    )
+    on_missing_image: OnMissing = "drop"  # C26
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
             raise ValueError(f"profile must be one of {PROFILES}, got {self.profile!r}")
+        if self.on_missing_image not in ON_MISSING:
+            raise ValueError(f"on_missing_image must be one of {ON_MISSING}, got {self.on_missing_image!r}")
         for name in (self.model, self.dataset, self.variant):
             if not name or set(name) & set("/\\ ") or name.startswith("."):
                 raise ValueError(f"{name!r} cannot name a folder")
@@ -257,13 +271,25 @@ class RunConfig:
     @property
     def path(self) -> Path:
         """Folder of the run below results/<profile>/runs."""
-        dataset = f"{self.dataset}-corpus{self.corpus_seed}" if self.corpus_seed else self.dataset
+        marks = [f"corpus{self.corpus_seed}"] * bool(self.corpus_seed) + [re.sub(r"\W+", "-", self.protocol)]
+        marks += [self.on_missing_image] * (self.on_missing_image != "drop")
+        dataset = "-".join([self.dataset, *filter(None, marks)])
         return Path(self.model) / dataset / self.variant / f"seed{self.seed}"
 
 
+# Fields that came after the first stored runs, which were made as their defaults say: left out there.
+LATER = {"protocol": "", "on_missing_image": "drop"}
+
+
 def as_dict(config: Any) -> dict[str, Any]:
-    """Plain JSON types of a config (tuples become lists)."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """Plain JSON types of a config (tuples become lists), without fields of LATER at their defaults."""
+    plain = json.loads(json.dumps(dataclasses.asdict(config)))
+    return _without_later(plain) if isinstance(config, RunConfig) else plain
+
+
+def _without_later(plain: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in plain.items() if name not in LATER or value != LATER[name]}
+    return kept | {"stage1": _without_later(kept["stage1"])} if kept["stage1"] else kept
 
 
 def config_hash(config: RunConfig) -> str:

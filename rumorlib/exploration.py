@@ -105,7 +105,7 @@ def audited(loaded: Sequence[Corpus], settings: Settings) -> tuple[pd.DataFrame,
 
 def _pooled_features(corpus: Corpus, settings: Settings) -> dict[str, np.ndarray]:
     """Image key -> mean of its frozen feature map."""
-    maps, rows = inputs.images_of(corpus.name, SIZES[settings.profile].vision, settings)
+    maps, rows = inputs.images_of(corpus, SIZES[settings.profile].vision, settings)
     means = baselines.pooled(maps)
     return {key: means[row] for key, row in zip(corpus.posts["image"], rows.tolist()) if key}
 

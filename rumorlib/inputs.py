@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from rumorlib import config as cfg
 from rumorlib import files
-from rumorlib.config import RunConfig, Settings, TextConfig, VisionConfig
+from rumorlib.config import OnMissing, RunConfig, Settings, TextConfig, VisionConfig
 from rumorlib.data import corpora, protocols
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.data.images import Images
@@ -26,13 +27,27 @@ from rumorlib.encoders.vocabulary import PAD, Vocabulary
 
 
 @lru_cache(maxsize=4)
-def corpus(dataset: str, settings: Settings, corpus_seed: int = 0) -> Corpus:
-    """Posts of `dataset` with train, dev and test by its usual protocol (spec §15), written on first use and reused."""
-    loaded = corpora.load(dataset, settings, corpus_seed)
-    if (loaded.posts["split"] == "dev").any():
+def corpus(
+    dataset: str, settings: Settings, corpus_seed: int = 0, protocol: str = "", on_missing_image: OnMissing = "drop"
+) -> Corpus:
+    """Posts of `dataset` with train, dev and test by `protocol` (spec §15), written on first use and reused.
+
+    Args:
+        corpus_seed: drawn scenes only.
+        protocol: as `protocols.parse` reads it; "": the corpus's own three sides if it has them, else its usual one.
+        on_missing_image: what becomes of posts without a picture (C26).
+    """
+    loaded = corpora.load(dataset, settings, corpus_seed, on_missing_image)
+    if not protocol and (loaded.posts["split"] == "dev").any():
         return loaded
-    posts = protocols.stored_split(loaded, protocols.usual(loaded), settings.profile)
-    return Corpus(loaded.name, posts, loaded.images, loaded.label_means, loaded.dropped)
+    chosen = protocols.parse(protocol) if protocol else protocols.usual(loaded)
+    path = protocols.split_path(dataset, chosen, settings.profile)
+    return replace(loaded, posts=protocols.stored_split(loaded, chosen, settings.profile), split_file=path.name)
+
+
+def corpus_of(config: RunConfig, settings: Settings) -> Corpus:
+    """The corpus a run is trained and scored on."""
+    return corpus(config.dataset, settings, config.corpus_seed, config.protocol, config.on_missing_image)
 
 
 @lru_cache(maxsize=4)
@@ -67,9 +82,12 @@ def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: S
     return Texts(ids[:, :longest], mask[:, :longest])
 
 
+@lru_cache(maxsize=2)
 @torch.inference_mode()
-def text_vectors(texts: Texts, stage1: RunConfig, checkpoint: Path, language: str, settings: Settings) -> Texts:
-    """Texts as the trained tower of `language` leaves them (M1), each distinct text once: for runs that freeze it."""
+def text_vectors(loaded: Corpus, stage1: RunConfig, checkpoint: Path, language: str, settings: Settings) -> Texts:
+    """A corpus's texts as the trained tower of `language` leaves them (M1), each distinct one once: for runs that
+    freeze it."""
+    texts = encode_texts(loaded.posts["text"].tolist(), stage1, language, settings)
     if texts.features is not None:
         return texts
     tower = load_sclip(stage1, checkpoint, settings).text_towers[language]
@@ -99,12 +117,11 @@ def encode_images(images: Images, keys: list[str], vision: VisionConfig, setting
 
 
 @lru_cache(maxsize=2)
-def images_of(dataset: str, vision: VisionConfig, settings: Settings, corpus_seed: int = 0) -> tuple[Tensor, Tensor]:
+def images_of(loaded: Corpus, vision: VisionConfig, settings: Settings) -> tuple[Tensor, Tensor]:
     """Distinct images of a corpus and the row of each post's image: (I, …), (n,) long.
 
     A post without an image gets a row of zeros, the last one (choice C26).
     """
-    loaded = corpus(dataset, settings, corpus_seed)
     keys, rows = _image_rows(loaded)
     encoded = encode_images(loaded.images, keys, vision, settings)
     if (rows == len(keys)).any():
@@ -156,15 +173,12 @@ def _width_of(folder: Path) -> int:
 
 
 @lru_cache(maxsize=2)
-def patch_tokens(
-    dataset: str, stage1: RunConfig, checkpoint: Path, settings: Settings, corpus_seed: int = 0
-) -> tuple[Tensor, Tensor]:
+def patch_tokens(loaded: Corpus, stage1: RunConfig, checkpoint: Path, settings: Settings) -> tuple[Tensor, Tensor]:
     """Patch tokens Z of every distinct image by the trained tower, and the row of each post: (I, N, d_v) fp16, (n,).
 
     Each picture goes through a tower once: tokens are stored on disk under the weights' hash and the picture's, so
     other runs, other notebooks and other corpora with the same pictures read them.
     """
-    loaded = corpus(dataset, settings, corpus_seed)
     keys, rows = _image_rows(loaded)
     hashes = [loaded.images.content_hash(key) for key in keys]
     vision = stage1.sclip.vision
@@ -177,7 +191,7 @@ def patch_tokens(
         encoded = encode_images(loaded.images, list(todo.values()), vision, settings)
         parts = zip(_chunks(list(todo), 256), encoded.split(256), strict=True)
         batches = ((part, _tokens(tower, images)) for part, images in parts)
-        store.fill(batches, 4096, len(todo), f"patch tokens, {dataset}", progress=True)
+        store.fill(batches, 4096, len(todo), f"patch tokens, {loaded.name}", progress=True)
     tokens = store.gather(hashes)
     if has_blank:
         blank = torch.zeros_like(encode_images(loaded.images, keys[:1], vision, settings))

@@ -160,7 +160,7 @@ def relevance_panels(reports: Sequence[Report], settings: Settings, posts_per_co
     panels: dict[str, Any] = {name: [] for name in ("images", "relevance", "top_boxes", "titles", "truth_boxes")}
     for report in reports:
         config, frame = report.config, relevance([report])
-        vision, corpus = config.stage1.sclip.vision, inputs.corpus(config.dataset, settings, config.corpus_seed)
+        vision, corpus = config.stage1.sclip.vision, inputs.corpus_of(config, settings)
         table = corpus.posts.set_index("post_id")
         for post_id in list(dict.fromkeys(frame["post_id"]))[:posts_per_corpus]:
             post, mine = table.loc[post_id], frame[frame["post_id"] == post_id]

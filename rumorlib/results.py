@@ -143,6 +143,7 @@ def _load(folder: Path, config: cfg.RunConfig) -> Report | None:
     report = runs.read_report(folder, config)
     if report is None:
         return None
+    runs.check_split(report["facts"], cfg.output_root() / "results" / config.profile / "splits", folder)
     circumstances = {key: report[key] for key in ("time_s", "peak_memory_mib", "device") if key in report}
     return Report(config, report["metrics"], folder, report["facts"] | circumstances, report["files"])
 

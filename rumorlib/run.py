@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from rumorlib import evaluation, evidence, inputs, training
 from rumorlib.config import DMFLConfig, RunConfig, Settings
 from rumorlib.data import split_files
-from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
+from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts
+from rumorlib.data.posts import Corpus
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.encoders.vocabulary import Vocabulary, tokenize
@@ -54,7 +55,13 @@ def run(config: RunConfig, settings: Settings, stage1_checkpoint: Path | None = 
     kinds: dict[str, Callable[..., Outcome]] = {
         "sclip": _run_sclip, "micc": _run_micc, "dmfl": _run_dmfl, "baseline": _run_baseline
     }  # fmt: skip
-    return kinds[config.model](config, settings, stage1_checkpoint)
+    outcome = kinds[config.model](config, settings, stage1_checkpoint)
+    if config.model == "sclip":
+        return outcome
+    split_file = inputs.corpus_of(config, settings).split_file
+    return dataclasses.replace(
+        outcome, facts=outcome.facts | {"split_file": split_file} if split_file else outcome.facts
+    )
 
 
 # --- stage 1 ------------------------------------------------------------------------------------
@@ -102,15 +109,15 @@ def retrieval(model: SCLIP, tensors: CaptionTensors, image_rows: Tensor, languag
 
 
 def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
-    corpus = inputs.corpus(config.dataset, settings, config.corpus_seed)
-    texts = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
+    corpus = inputs.corpus_of(config, settings)
     if config.detector.freeze == "towers":
-        texts = inputs.text_vectors(texts, config.stage1, checkpoint, config.language, settings)
-    if config.detector.reads_tokens:
-        where = (config.dataset, config.stage1, checkpoint, settings, config.corpus_seed)
-        images, image_row = inputs.patch_tokens(*where)
+        texts = inputs.text_vectors(corpus, config.stage1, checkpoint, config.language, settings)
     else:
-        images, image_row = inputs.images_of(config.dataset, config.stage1.sclip.vision, settings, config.corpus_seed)
+        texts = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
+    if config.detector.reads_tokens:
+        images, image_row = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
+    else:
+        images, image_row = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
     tensors = inputs.post_tensors(corpus.posts, texts, images, image_row)
     training.seed_everything(config.seed)
     model = MICC(config.detector, inputs.load_sclip(config.stage1, checkpoint, settings), config.language)
@@ -127,7 +134,7 @@ def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcom
 
 def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
     detector: DMFLConfig = config.detector
-    corpus = inputs.corpus(config.dataset, settings, config.corpus_seed)
+    corpus = inputs.corpus_of(config, settings)
     words = detector.word2vec
     tokens = [tokenize(text, words.tokens) for text in corpus.posts["text"]]
     train_tokens = [tokens[row] for row in inputs.rows_of(corpus.posts, "train").tolist()]
@@ -135,7 +142,7 @@ def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) ->
     vectors, facts = train_word2vec(train_tokens, words, config.seed, lexicon)
     ids, mask = lexicon.encode(corpus.posts["text"].tolist(), words.max_length + 2, cls=True, sep=True)
     longest = int(mask.sum(1).max())
-    images, image_row = _dmfl_images(config, settings, checkpoint)
+    images, image_row = _dmfl_images(config, corpus, settings, checkpoint)
     tensors = inputs.post_tensors(corpus.posts, Texts(ids[:, :longest], mask[:, :longest]), images, image_row)
     training.seed_everything(config.seed)
     model = DMFL(detector, torch.as_tensor(vectors), images.shape[-1] if images.ndim == 3 else images.shape[1])
@@ -152,21 +159,23 @@ def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) ->
     return dataclasses.replace(outcome, extras=extras, facts=outcome.facts | coverage)
 
 
-def _dmfl_images(config: RunConfig, settings: Settings, checkpoint: Path | None) -> tuple[Tensor, Tensor]:
+def _dmfl_images(
+    config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None
+) -> tuple[Tensor, Tensor]:
     """DMFL's image rows (Eqs 7-10): the finest scale of the stage-1 tower on drawn scenes, else the frozen map."""
     vision = config.stage1.sclip.vision
     if vision.kind == "feature_map":
-        return inputs.images_of(config.dataset, vision, settings, config.corpus_seed)
-    tokens, rows = inputs.patch_tokens(config.dataset, config.stage1, checkpoint, settings, config.corpus_seed)
+        return inputs.images_of(corpus, vision, settings)
+    tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
     finest = max(side * side for side in grid_sides(vision))
     start = int(np.cumsum([0, *(side * side for side in grid_sides(vision))])[np.argmax(grid_sides(vision))])
     return tokens[:, start : start + finest], rows
 
 
 def _run_baseline(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
-    corpus = inputs.corpus(config.dataset, settings, config.corpus_seed)
+    corpus = inputs.corpus_of(config, settings)
     posts = corpus.posts
-    features = _baseline_features(config, settings, checkpoint, posts)
+    features = _baseline_features(config, settings, checkpoint, corpus)
     rows = {split: inputs.rows_of(posts, split).numpy() for split in posts["split"].unique() if split}
     parts = {split: _feature_rows(features, index) for split, index in rows.items()}
     probabilities = baselines.fit_predict(config.detector, parts["train"], parts, config.language)
@@ -177,9 +186,10 @@ def _run_baseline(config: RunConfig, settings: Settings, checkpoint: Path | None
 
 
 def _baseline_features(
-    config: RunConfig, settings: Settings, checkpoint: Path | None, posts: pd.DataFrame
+    config: RunConfig, settings: Settings, checkpoint: Path | None, corpus: Corpus
 ) -> baselines.Features:
     """Only what the row of the table needs: texts, frozen features, or stage-1 relevance."""
+    posts = corpus.posts
     kind, weight = config.detector.kind, posts.get("weight")
     text = image = relevance = None
     if kind in ("text_lr", "text_image_lr", "relevance_lr"):
@@ -191,15 +201,14 @@ def _baseline_features(
             ])  # fmt: skip
         text = joint.numpy() if texts.features is None else texts.features.float().numpy()
     if kind in ("image_lr", "text_image_lr", "image_forest"):
-        where = (config.dataset, config.stage1.sclip.vision, settings, config.corpus_seed)
         if config.stage1.sclip.vision.kind == "feature_map":
-            maps, rows = inputs.images_of(*where)
+            maps, rows = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
         else:
-            tokens, rows = inputs.patch_tokens(config.dataset, config.stage1, checkpoint, settings, config.corpus_seed)
+            tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
             maps = tokens.transpose(1, 2)[..., None]  # (I, d_v, N, 1): pooled over patches
         image = baselines.pooled(maps)[rows.numpy()]
     if kind == "relevance_lr":
-        tokens, rows = inputs.patch_tokens(config.dataset, config.stage1, checkpoint, settings, config.corpus_seed)
+        tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
         relevance = evidence.stage1_relevance(sclip, joint, tokens, rows)
     return baselines.Features(posts["label"].to_numpy(), posts["text"].tolist(), text, image, relevance,
                               None if weight is None else weight.to_numpy())  # fmt: skip
@@ -257,12 +266,12 @@ def predict(model: nn.Module, tensors: PostTensors) -> np.ndarray:
 
 @torch.inference_mode()
 def _mean_losses(model: nn.Module, batches) -> dict[str, float]:
-    """Mean of each training loss over batches, in evaluation mode, weighted by batch size."""
+    """Mean of each training loss in evaluation mode, however the batches are cut: each counts as its posts weigh."""
     model.eval()
     sums: dict[str, float] = {}
-    n = 0
+    n = 0.0
     for batch in batches:
-        size = len(batch.images)
+        size = float(batch.weight.sum()) if isinstance(batch, Batch) else len(batch.images)
         for key, value in model.training_loss(batch).items():
             sums[key] = sums.get(key, 0.0) + float(value) * size
         n += size

@@ -201,6 +201,20 @@ def read_report(folder: Path, config: cfg.RunConfig) -> dict[str, Any] | None:
     return report
 
 
+def check_split(facts: Mapping[str, Any], splits: Path, folder: Path) -> None:
+    """A run is of the split that stands in `splits` now, not of one that was replaced since.
+
+    Raises: StaleRun: the split file a run read has another hash today. A file that is gone is written anew when needed.
+    """
+    name = facts.get("split_file", "").removesuffix(".gz").removesuffix(".csv")
+    about = splits / f"{name}.json"
+    if name and about.is_file() and json.loads(about.read_text(encoding="utf-8"))["split_hash"] != facts["split_hash"]:
+        raise StaleRun(
+            f"{folder} was run on another split than {about.name} describes; restore that split, or delete the run or "
+            "use train='all' to run it on this one"
+        )
+
+
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """`field: stored a, now b` for every leaf that differs."""
     before, now = files.flatten(old), files.flatten(new)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rumorlib.config import BaselineConfig
-from rumorlib.duplicates import Pairs
+from rumorlib.data.duplicates import Pairs
 from rumorlib.models import baselines
 
 TREE_LEAF = 20

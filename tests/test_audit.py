@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rumorlib import audit, config, controls, duplicates, exploration, plots, shortcuts
-from rumorlib.data import corpora, posts
+from rumorlib import audit, config, controls, exploration, plots, shortcuts
+from rumorlib.data import corpora, duplicates, posts
 from rumorlib.data.images import ArrayImages, FolderImages
 from rumorlib.data.posts import Corpus
 from rumorlib.shortcuts import Fold
@@ -72,8 +72,8 @@ def found(pairs):
 def test_an_altered_picture_is_found_and_nothing_else(alter):
     originals = [scene(seed) for seed in range(30)]
     images = in_memory([*originals, *[alter(p) for p in originals[:10]]])
-    grey, readable = duplicates.thumbnails(images, images.keys)
-    assert readable.all()
+    grey, errors = duplicates.thumbnails(images, images.keys)
+    assert not any(errors)
     assert found(duplicates.image_pairs(grey)) == {(i, 30 + i) for i in range(10)}
 
 
@@ -91,8 +91,9 @@ def test_flat_unreadable_and_few_pictures(tmp_path):
     Image.new("RGB", (90, 70), "navy").save(tmp_path / "a.png")
     Image.new("RGB", (90, 70), "navy").save(tmp_path / "b.png")
     (tmp_path / "c.png").write_bytes(b"no picture")
-    grey, readable = duplicates.thumbnails(FolderImages(tmp_path), ["a.png", "b.png", "c.png", "../d.png"])
-    assert readable.tolist() == [True, True, False, False] and not grey[2:].any()
+    grey, errors = duplicates.thumbnails(FolderImages(tmp_path), ["a.png", "b.png", "c.png", "../d.png"])
+    assert errors[:2] == ["", ""] and not grey[2:].any()
+    assert "c.png cannot be decoded" in errors[2] and "is not a path below" in errors[3]
     assert not found(duplicates.image_pairs(grey))
     assert not found(duplicates.image_pairs(grey[:0])) and not found(duplicates.image_pairs(grey[:1]))
 

@@ -10,7 +10,9 @@ from PIL import Image
 
 from rumorlib import __main__ as command
 from rumorlib import check_data, config
-from rumorlib.data import inspection
+from rumorlib.config import Settings
+from rumorlib.data import corpora, inspection
+from rumorlib.data.posts import PostsError
 from rumorlib.data.scripts import script
 
 HEADER = ("id", "text", "label", "split", "image", "created_at")
@@ -167,18 +169,23 @@ def test_only_broken_pictures_leave_nothing(tmp_path, capsys):
     assert code == 2 and found["usable"][0].startswith("no posts are left for training") and len(left_out) == 12
 
 
-def test_one_class_left_is_not_usable_and_one_class_in_test_is_a_problem(tmp_path, capsys):
+def test_what_the_loader_refuses_is_not_usable(tmp_path, capsys):
     rows = good_rows()
     for row in rows:
         row[2] = 1 if row[3] == "test" else row[2]
     place = folder(tmp_path, rows)
     code, found, _ = check(place, tmp_path, capsys)
-    assert code == 1 and found["problems"] == ["split test has one class only: rumor"]
+    assert code == 2 and found["problems"] == ["split test has one class only: rumor"]
+    assert "test posts are rumor (1); both classes are needed" in found["usable"][0]
+    with pytest.raises(PostsError, match="test posts are rumor"):
+        corpora.load("manifest", Settings("laptop", (), (0,), data_root=place))
     for row in rows:
         if row[3] == "train" and row[2] == 0:
             (place / row[4]).write_bytes(b"no picture")
     code, found, _ = check(place, tmp_path, capsys)
-    assert code == 2 and "of one class" in found["usable"][0]
+    assert code == 2 and "training posts are rumor" in found["usable"][0]
+    with pytest.raises(PostsError, match="training posts are rumor"):  # the loader decodes every picture too
+        corpora.load("manifest", Settings("laptop", (), (0,), data_root=place))
 
 
 def test_the_text_shows_counts_and_no_post(tmp_path, capsys, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rumorlib import config
-from rumorlib.data import corpora, manifest, posts, splits
+from rumorlib.data import corpora, manifest, posts, protocols, splits
 from rumorlib.data.posts import PostsError
 
 
@@ -150,15 +150,15 @@ def test_twitter(tmp_path):
     lines = ["id,text,label,split,event,image,lang,created_at"]
     for i in range(10):
         split, k = "train" if i < 6 else "test", i // 2
-        lines.append(f"{i},Look @a{i} http://t.co/{i} {k},{k % 2},{split},storm,images/p{k}.jpg,en,x")
+        lines.append(f"{i},Look @a{i} http://t.co/{i} {'abcde'[k] * 9},{k % 2},{split},storm,images/p{k}.jpg,en,x")
     write(tmp_path / "twitter_mediaeval2016" / "posts.csv", "\n".join(lines) + "\n")
     for name in ("p0", "p1", "p3", "p4"):
         picture(tmp_path / "twitter_mediaeval2016" / "images" / f"{name}.jpg")
     corpus = corpora.load("twitter", at(tmp_path))
     assert corpus.posts["post_id"].tolist() == ["0", "1", "2", "3", "6", "7", "8", "9"]
-    assert corpus.posts["text_group"].unique().tolist() == ["look 0", "look 1", "look 3", "look 4"]
-    assert corpus.posts["image_group"].equals(corpus.posts["image"])
-    assert (corpus.posts["weight"] == 0.5).all()
+    assert corpus.posts["text_group"].nunique() == 4
+    assert corpus.posts["image_group"].nunique() == 1  # four copies of one black picture
+    assert (corpus.posts["weight"] == 0.125).all()
     assert corpus.dropped["post_id"].tolist() == ["4", "5"]
     assert "fake" in corpus.label_means
     write(tmp_path / "twitter_mediaeval2016" / "posts.csv", "id,text,label,image,lang\n1,a,1,p,en\n")
@@ -244,7 +244,7 @@ def test_real_twitter(real):
     assert len(corpus.posts) == 14881 and corpus.dropped.empty
     assert corpus.posts["image"].nunique() == 484
     assert counts(corpus.posts) == {("train", 1): 7557, ("train", 0): 6207, ("test", 1): 643, ("test", 0): 474}
-    dev = splits.add_dev("twitter", corpus.posts)
+    dev = protocols.split(corpus, protocols.usual(corpus))
     found = splits.crossings(dev).set_index("kind")["crossing"]
     assert found.to_dict() == {"image_group": 0, "text_group": 0, "event": 1}  # Sandy
     folds = splits.twitter_folds(corpus.posts)
@@ -261,7 +261,7 @@ def test_real_weibo(real):
     assert counts(corpus.posts) == {("train", 0): 3783, ("train", 1): 3748, ("test", 0): 996, ("test", 1): 1000}
     assert ((corpus.posts["text"].str.strip() == "") & (corpus.posts["label"] == 1)).sum() == 116
     assert (corpus.posts["text"].str.strip() == "").sum() == 116
-    dev = splits.add_dev("weibo-text", corpus.posts)
+    dev = protocols.split(corpus, protocols.usual(corpus))
     assert splits.crossings(dev)["crossing"].sum() == 0
     assert 740 <= (dev["split"] == "dev").sum() <= 760
 
@@ -273,7 +273,7 @@ def test_real_pheme(real):
     assert corpus.posts["label"].sum() == 2402
     assert corpus.posts["event"].nunique() == 9
     for event in splits.PHEME_DEV:
-        fold = splits.pheme_fold(corpus.posts, event)
+        fold = protocols.split(corpus, protocols.parse(f"event:{event}"))
         assert splits.crossings(fold)["crossing"].sum() == 0
         assert (fold["split"] == "unassigned").sum() == 0
 

@@ -21,29 +21,28 @@ KEYS = ["a", "b", "", "a"]  # the third post has no picture, the fourth shows th
 
 
 @pytest.fixture
-def tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[SCLIP, Path]:
+def tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[SCLIP, Path, posts.Corpus]:
     """An untrained SCLIP, its checkpoint, and a corpus of four posts in the place of the drawn one."""
     monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
     size = STAGE1.sclip.vision.image_size_px
     pictures = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     table = pd.DataFrame({"post_id": list("1234"), "text": "a", "label": [0, 1, 0, 1], "image": KEYS})
     corpus = posts.Corpus("demo-en", posts.check(table, "test"), ArrayImages(["a", "b"], pictures), "")
-    monkeypatch.setattr(inputs, "corpus", lambda *_: corpus)
     model = SCLIP(STAGE1.sclip, {"en": 9, "zh": 9}).eval()
     monkeypatch.setattr(inputs, "new_sclip", lambda *_: SCLIP(STAGE1.sclip, {"en": 9, "zh": 9}))
     checkpoint = tmp_path / "checkpoint.safetensors"
     save_file(model.state_dict(), checkpoint)
     inputs.patch_tokens.cache_clear()
     inputs.images_of.cache_clear()
-    yield model, checkpoint
+    yield model, checkpoint, corpus
     inputs.patch_tokens.cache_clear()
     inputs.images_of.cache_clear()
 
 
-def test_patch_tokens_are_the_towers_one_row_per_distinct_picture(tower: tuple[SCLIP, Path]) -> None:
-    model, checkpoint = tower
-    tokens, rows = inputs.patch_tokens("demo-en", STAGE1, checkpoint, SETTINGS)
-    images, image_rows = inputs.images_of("demo-en", STAGE1.sclip.vision, SETTINGS)
+def test_patch_tokens_are_the_towers_one_row_per_distinct_picture(tower: tuple[SCLIP, Path, posts.Corpus]) -> None:
+    model, checkpoint, corpus = tower
+    tokens, rows = inputs.patch_tokens(corpus, STAGE1, checkpoint, SETTINGS)
+    images, image_rows = inputs.images_of(corpus, STAGE1.sclip.vision, SETTINGS)
     assert torch.equal(rows, image_rows) and rows.tolist() == [0, 1, 2, 0]
     with torch.inference_mode():
         expected = model.image_tower(images).half()
@@ -53,17 +52,17 @@ def test_patch_tokens_are_the_towers_one_row_per_distinct_picture(tower: tuple[S
 
 
 def test_stored_tokens_are_read_not_computed_and_other_weights_have_their_own(
-    tower: tuple[SCLIP, Path], monkeypatch: pytest.MonkeyPatch
+    tower: tuple[SCLIP, Path, posts.Corpus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, checkpoint = tower
-    first, _ = inputs.patch_tokens("demo-en", STAGE1, checkpoint, SETTINGS)
+    model, checkpoint, corpus = tower
+    first, _ = inputs.patch_tokens(corpus, STAGE1, checkpoint, SETTINGS)
     calls: list[int] = []
     real = inputs._tokens
     monkeypatch.setattr(inputs, "_tokens", lambda tower, images: calls.append(len(images)) or real(tower, images))
     inputs.patch_tokens.cache_clear()
-    again, _ = inputs.patch_tokens("demo-en", STAGE1, checkpoint, SETTINGS)
+    again, _ = inputs.patch_tokens(corpus, STAGE1, checkpoint, SETTINGS)
     assert torch.equal(first, again) and calls == [1]  # the blank row only
     other = checkpoint.with_name("other.safetensors")
     save_file({name: value + 0.01 for name, value in model.state_dict().items()}, other)
-    changed, _ = inputs.patch_tokens("demo-en", STAGE1, other, SETTINGS)
+    changed, _ = inputs.patch_tokens(corpus, STAGE1, other, SETTINGS)
     assert calls == [1, 2, 1] and not torch.equal(first, changed)

@@ -58,7 +58,7 @@ def test_a_fold_can_be_made(tmp_path):
     for event in ("germanwings-crash", "sydneysiege"):
         thread = folder / event / "rumours" / "9"
         published.write(thread / "source-tweet" / f"9{len(event)}.json", published.tweet(f"9{len(event)}", event))
-    fold = splits.pheme_fold(pheme.read(folder).posts, "charliehebdo")
+    fold = splits.event_fold(pheme.read(folder).posts, "charliehebdo", "ferguson")
     assert fold.groupby("split").size().to_dict() == {"dev": 2, "test": 2, "train": 2}
 
 

@@ -1,6 +1,7 @@
 """Named splits: groups do not cross where they must not, every post stands once, the order of posts does not matter."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -231,6 +232,26 @@ def test_a_stored_split_is_read_again_and_never_for_other_posts(output, capsys, 
     assert (folder / name).read_bytes() == first
     with pytest.raises(PostsError, match="1 posts differ"):
         protocols.stored_split(corpus(frame.iloc[1:]), Protocol("random"), profile)
+
+
+@pytest.mark.parametrize(
+    ("words", "protocol"),
+    [
+        ("random", Protocol("random")),
+        ("grouped:3", Protocol("grouped", seed=3)),
+        ("event:ferguson", Protocol("event", event="ferguson")),
+        ("cross-fit:4", Protocol("cross-fit", fold=4)),
+        ("file:a/b.csv", Protocol("file", file=Path("a/b.csv"))),
+    ],
+)
+def test_a_protocol_in_a_word(words, protocol):
+    assert protocols.parse(words) == protocol
+
+
+@pytest.mark.parametrize("words", ["", "randon", "random:x", "file", "cross-fit:-1"])
+def test_a_wrong_word_is_refused(words):
+    with pytest.raises(ValueError, match="protocol"):
+        protocols.parse(words)
 
 
 # --- the real corpora ----------------------------------------------------------------------------

@@ -94,6 +94,30 @@ def test_another_config_in_the_folder_is_stale_and_names_the_fields(trainer: Tra
     assert results.run_or_load(other, DEMO, train=trainer).config.detector.top_k == 4
 
 
+def test_a_run_of_a_replaced_split_is_stale(output: Path) -> None:
+    config = dataclasses.replace(CONFIG, protocol="random:1")
+    assert config.path == Path("micc/demo-en-random-1/default/seed0")
+    made = outcome(config)
+    made.facts = {"split_hash": "a", "split_file": "demo-en-random-seed1.csv"}
+    runs.write_run(results.run_folder(config), config, made, 1.0)
+    about = output / "results" / "demo" / "splits" / "demo-en-random-seed1.json"
+    files.write_json(about, {"split_hash": "a"})
+    assert results.run_or_load(config, dataclasses.replace(DEMO, train="none")).facts["split_hash"] == "a"
+    files.write_json(about, {"split_hash": "b"})
+    with pytest.raises(runs.StaleRun, match="another split than demo-en-random-seed1"):
+        results.run_or_load(config, dataclasses.replace(DEMO, train="none"))
+
+
+def test_later_fields_leave_earlier_hashes_alone() -> None:
+    """Stored runs that predate a field are runs of its default; any other value is another run."""
+    plain = cfg.as_dict(CONFIG)
+    assert not set(cfg.LATER) & (set(plain) | set(plain["stage1"]))
+    for name, value in (("protocol", "random"), ("on_missing_image", "blank")):
+        other = dataclasses.replace(CONFIG, **{name: value})
+        assert cfg.as_dict(other)[name] == value and cfg.config_hash(other) != cfg.config_hash(CONFIG)
+        assert other.path != CONFIG.path
+
+
 def test_train_none_names_the_command(trainer: Trainer) -> None:
     with pytest.raises(runs.MissingRun, match="python -m rumorlib run --profile demo --train missing"):
         results.run_or_load(CONFIG, again("none"), train=trainer)

@@ -50,14 +50,6 @@ def test_grouped_dev_says_when_it_cannot():
         splits.grouped_dev(one, 1.5)
 
 
-def test_add_dev_leaves_a_given_dev_and_splits_what_has_none():
-    given = splits.grouped_dev(table())
-    assert splits.add_dev("demo-en", given) is given
-    bare = splits.add_dev("manifest", table().assign(split=""))
-    assert set(bare["split"]) == {"train", "dev", "test"}
-    assert splits.crossings(bare)["crossing"].sum() == 0
-
-
 def pheme():
     rows = []
     for event in (*splits.PHEME_DEV, "gurlitt"):
@@ -68,7 +60,7 @@ def pheme():
 
 @pytest.mark.parametrize("event", splits.PHEME_DEV)
 def test_pheme_folds(event):
-    fold = splits.pheme_fold(pheme(), event)
+    fold = splits.event_fold(pheme(), event, splits.PHEME_DEV[event])
     used = fold[fold["split"] != "unassigned"]
     by_event = used.groupby("event")["split"].unique().map(list).to_dict()
     assert by_event.pop(event) == ["test"]
@@ -80,13 +72,6 @@ def test_pheme_folds(event):
 
 def test_every_large_event_is_dev_once():
     assert sorted(splits.PHEME_DEV) == sorted(splits.PHEME_DEV.values())
-
-
-def test_pheme_fold_names_the_folds():
-    with pytest.raises(PostsError, match="'gurlitt' is no PHEME test fold; the folds are charliehebdo"):
-        splits.pheme_fold(pheme(), "gurlitt")
-    with pytest.raises(PostsError, match="no posts of event ferguson"):
-        splits.pheme_fold(pheme()[lambda p: p["event"] != "ferguson"], "charliehebdo")
 
 
 def twitter():
@@ -125,7 +110,7 @@ def test_twitter_folds_say_when_a_class_runs_out():
 
 def test_twitter_dev_is_one_fold():
     frame = twitter()
-    dev = splits.add_dev("twitter", frame)
+    dev = splits.twitter_dev(frame)
     assert dev.index[dev["split"] == "dev"].equals(frame.index[splits.twitter_folds(frame) == 0])
     assert splits.crossings(dev).set_index("kind")["crossing"].to_dict() == {
         "image_group": 0,
@@ -154,11 +139,3 @@ def test_crossings_count_groups_and_test_posts():
     assert found.loc["event"].tolist() == [2, 1, 3, 1.0]
     apart = splits.separate(frame)
     assert apart["split"].tolist() == ["unassigned", "test", "test", "unassigned", "unassigned"]  # d by its picture
-
-
-def test_near_duplicates():
-    texts = ["", "", "short", "short", "a man was seen near the old bridge", "a man was seen near the old bridge!!"]
-    names = splits.near_duplicates([*texts, "nothing of this is like the rest"])
-    assert names[:2] == ["", ""]
-    assert names[2] == names[3] != names[4]
-    assert names[4] == names[5] != names[6]

@@ -6,7 +6,7 @@ import published
 import pytest
 
 from rumorlib import config
-from rumorlib.data import corpora, layouts, weibo
+from rumorlib.data import corpora, groups, layouts, weibo
 from rumorlib.data.posts import PostsError
 
 
@@ -20,6 +20,7 @@ def test_weibo_texts(tmp_path):
     assert table["text"].tolist()[1:5] == ["", "短", "另\u2028行", "测试"]
     assert table["image_group"].tolist() == ["abc", "", "d", "f", "g", "h"]
     assert (table["image"] == "").all() and corpus.images is None
+    table = groups.link_duplicates(corpus).posts.set_index("post_id")
     assert table["text_group"]["0000000000000001"] == table["text_group"]["6"] != ""
     assert (table["language"] == "zh").all()
     assert "name" not in table.columns

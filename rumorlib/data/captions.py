@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from rumorlib.config import OnMissing
 from rumorlib.data import missing, posts
 from rumorlib.data.images import FolderImages, ImageError, Images
-from rumorlib.data.missing import OnMissing
 from rumorlib.data.packed_images import PackedImages
 from rumorlib.data.posts import CaptionCorpus, PostsError
 from rumorlib.data.tables import need, read_csv, read_lines

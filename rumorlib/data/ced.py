@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from rumorlib.data import keys, missing, pheme, posts, splits
+from rumorlib.config import OnMissing
+from rumorlib.data import missing, pheme, posts
 from rumorlib.data.images import FolderImages, files_by_stem
-from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.tables import need, read_csv, read_json, read_lines, read_object
 
@@ -191,7 +191,6 @@ def _corpus(
     places: list[tuple[str, int]],
     left_out: pd.DataFrame,
 ) -> Corpus:
-    table["text_group"] = splits.near_duplicates([keys.normalise_text(text) for text in table["text"]])
     table = posts.check(table, source, places=places)
     if images is None:
         return Corpus(f"{name}-text", table, None, label_means, left_out)

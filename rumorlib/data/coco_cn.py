@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from rumorlib.config import OnMissing
 from rumorlib.data import captions, missing
 from rumorlib.data.captions import COLUMNS
 from rumorlib.data.images import FolderImages
-from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import CaptionCorpus, PostsError
 from rumorlib.data.tables import read_lines
 

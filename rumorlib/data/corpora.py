@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from rumorlib import config
-from rumorlib.data import captions, ced, drawn, layouts, manifest, mediaeval, pheme, photo, weibo
-from rumorlib.data.missing import OnMissing
+from rumorlib.config import OnMissing
+from rumorlib.data import captions, ced, drawn, groups, layouts, manifest, mediaeval, pheme, photo, weibo
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError, check_splits
 
 
@@ -95,12 +95,13 @@ def _find(name: str, settings: config.Settings) -> tuple[layouts.Layout, Path]:
 def _posts(name: str, settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing) -> Corpus:
     layout, folder = _find(name, settings)
     corpus = layout.read(folder, on_missing_image if PLACES[name].pictures else "keep")
-    check_splits(corpus, str(folder))
     if not PLACES[name].pictures:
-        return replace(corpus, name=name, posts=corpus.posts.assign(image=""), images=None)
-    if corpus.images is None:
+        corpus = replace(corpus, posts=corpus.posts.assign(image=""), images=None)
+    elif corpus.images is None:
         raise PostsError(f"{folder} has no folder of pictures; put them there, or load {name.split('-')[0]}-text")
-    return replace(corpus, name=name)
+    corpus = groups.link_duplicates(replace(corpus, name=name), on_missing_image)
+    check_splits(corpus, str(folder))
+    return corpus
 
 
 def _captions(name: str, settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing) -> CaptionCorpus:
@@ -116,7 +117,7 @@ def _captions(name: str, settings: config.Settings, corpus_seed: int, on_missing
 
 def _manifest(settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing) -> Corpus:
     root = config.data_root(settings.data_root)
-    corpus = manifest.read(root, on_missing_image)
+    corpus = groups.link_duplicates(manifest.read(root, on_missing_image), on_missing_image)
     check_splits(corpus, str(root))
     return corpus
 

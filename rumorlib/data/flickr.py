@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from rumorlib.config import OnMissing
 from rumorlib.data import captions
 from rumorlib.data.captions import COLUMNS
 from rumorlib.data.images import FolderImages
-from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import CaptionCorpus, PostsError
 from rumorlib.data.tables import first_line, need, read_csv, read_lines, read_object
 

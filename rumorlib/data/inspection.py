@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from rumorlib.config import OnMissing
 from rumorlib.data import layouts
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.images import ImageError, Images
-from rumorlib.data.missing import OnMissing
-from rumorlib.data.posts import DROPPED_COLUMNS, CaptionCorpus, Corpus
+from rumorlib.data.posts import DROPPED_COLUMNS, CaptionCorpus, Corpus, PostsError, check_splits
 from rumorlib.data.scripts import script
 
 MAX_GUESSED = 20_000  # texts whose script is looked at; more are counted from an even sample
@@ -79,7 +79,7 @@ def inspect_folder(
     splits = splits if decode else splits.assign(unreadable=None, duplicate_images=None)
     what = "posts" if isinstance(kept, Corpus) else "captions"
     problems = _problems(table, splits, what)
-    usable, code = _verdict(table, what, problems)
+    usable, code = _verdict(table, kept, problems)
     means = kept.label_means if isinstance(kept, Corpus) else ""
     left_out = _left_out(table, kept.dropped, bad)
     return Inspection(
@@ -229,18 +229,21 @@ def _torn(posts: pd.DataFrame, column: str) -> int:
     return int((posts.groupby(column)["split"].nunique() > 1).sum())
 
 
-def _verdict(table: pd.DataFrame, what: str, problems: Sequence[str]) -> tuple[tuple[str, ...], int]:
-    """What the folder is good for, and the exit code."""
-    good = table[table["usable"]]
+def _verdict(table: pd.DataFrame, kept: Corpus | CaptionCorpus, problems: Sequence[str]) -> tuple[tuple[str, ...], int]:
+    """What the folder is good for, and the exit code; refused is what the loader refuses."""
+    good, what = table[table["usable"]], "posts" if isinstance(kept, Corpus) else "captions"
     train = good[good["split"].isin(["train", ""])]
     if train.empty:
         return (f"no {what} are left for training; see the list of those left out",), 2
-    if what == "posts" and train["label"].nunique() < 2:
-        return (f"all {len(train):,} posts left for training are of one class; training needs both",), 2
+    if isinstance(kept, Corpus):
+        try:
+            check_splits(Corpus(kept.name, good, None, ""), "of the posts left")
+        except PostsError as error:
+            return (str(error),), 2
     counts = good["split"].value_counts()
     sides = sorted(counts.index, key=lambda side: (_FIRST.index(side) if side in _FIRST else len(_FIRST), side))
     listed = ", ".join(f"{counts[side]:,} {side or 'without a split'}" for side in sides)
     lines = [f"{len(good):,} {what}: {listed}"]
     if what == "posts" and (good["split"] == "").all():
-        lines.append("no split of its own; protocol grouped, event or random makes one")
+        lines.append("no split of its own; runs make one by protocol grouped, or by the one they name: event, random")
     return tuple(lines), 1 if problems else 0

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rumorlib.config import OnMissing
 from rumorlib.data import captions, ced, coco_cn, flickr, manifest, mediaeval, pheme, weibo
-from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError, check_splits
 
 DEPTH = 2  # folders below the given one that are looked into
@@ -91,7 +91,7 @@ def open_folder(
 ) -> Corpus | CaptionCorpus:
     """The corpus in `folder`, in whatever known layout it is; layout: its name, if detection should not decide.
 
-    Args: on_missing_image: see `missing.ON_MISSING`. A layout with no folder of pictures at all is read as texts.
+    Args: on_missing_image: see `config.ON_MISSING`. A layout with no folder of pictures at all is read as texts.
     Raises: PostsError: as `find`, or a file that is not as published; the message names file, row and remedy.
     """
     found, place = find(folder, *([layout] if layout else []))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rumorlib.config import OnMissing
 from rumorlib.data import missing, posts
 from rumorlib.data.images import FolderImages
-from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.tables import read_csv, read_json
 

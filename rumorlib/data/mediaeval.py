@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from rumorlib.config import OnMissing
 from rumorlib.data import keys, missing, posts
 from rumorlib.data.images import FolderImages, files_by_stem
-from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.tables import first_line, need, read_csv, read_lines
 

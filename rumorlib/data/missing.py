@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
+from rumorlib.config import ON_MISSING, OnMissing
 from rumorlib.data import posts
 from rumorlib.data.images import FolderImages, ImageError, Images
 from rumorlib.data.posts import PostsError
-
-OnMissing = Literal["keep", "drop", "blank", "error"]
-# keep:  the post stays and so does its key; reading the picture fails later. For work on texts.
-# drop:  the post goes and is reported; the papers use posts with images only.
-# blank: the post stays with image "", which models see as zeros.
-# error: PostsError with file, row and remedy.
-ON_MISSING: tuple[str, ...] = get_args(OnMissing)
 
 
 def settle(
@@ -42,24 +35,39 @@ def settle(
         raise PostsError(f"on_missing_image {on_missing_image!r} is none of {', '.join(ON_MISSING)}")
     if on_missing_image == "keep":
         return table, posts.no_drops()
-    root = getattr(images, "root", "the pictures")
     reason_of = {key: _problem(images, key, headers) for key in table["image"].unique()}
-    reasons = table["image"].map(reason_of)
+    root = getattr(images, "root", "the pictures")
+    if on_missing_image == "drop" and reason_of and all(reason_of.values()):
+        raise PostsError(
+            f"{source}: none of {len(reason_of)} pictures exists below {root} ({next(iter(reason_of.values()))}); "
+            "put them there, or read with on_missing_image='keep' to use the texts alone"
+        )
+    if on_missing_image == "error":  # the message says where it was looked for
+        reason_of = {key: reason and f"{reason} below {root}" for key, reason in reason_of.items()}
+    return settle_reasons(table, table["image"].map(reason_of), source, on_missing_image, places)
+
+
+def settle_reasons(
+    table: pd.DataFrame,
+    reasons: pd.Series,
+    source: str,
+    on_missing_image: OnMissing,
+    places: Sequence[tuple[str, int]] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`settle` where it is known already what is wrong with each row's picture: reasons (n,), "" = nothing.
+
+    Returns and Raises: as `settle`.
+    """
     gone = (reasons != "").to_numpy()
-    if not gone.any():
+    if not gone.any() or on_missing_image == "keep":
         return table, posts.no_drops()
     if on_missing_image == "blank":
         return table.assign(image=table["image"].where(~gone, "")), posts.no_drops()
     if on_missing_image == "error":
         row = int(gone.argmax())
         raise PostsError(
-            f"{posts.place(source, row + 1, places)}: {reasons.iloc[row]} below {root}; "
+            f"{posts.place(source, row + 1, places)}: {reasons.iloc[row]}; "
             "restore it, remove the row, or read with on_missing_image='drop'"
-        )
-    if gone.all():
-        raise PostsError(
-            f"{source}: none of {len(reason_of)} pictures exists below {root} ({reasons.iloc[0]}); "
-            "put them there, or read with on_missing_image='keep' to use the texts alone"
         )
     return table[~gone].reset_index(drop=True), dropped_rows(table, gone, reasons, source, places)
 

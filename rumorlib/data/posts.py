@@ -60,12 +60,13 @@ def place(source: str, row: int, places: Sequence[tuple[str, int]] | None = None
     return f"{name}, row {number}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # eq=False: compared and cached as the object it is
 class Corpus:
     """Posts with labels, and the pictures they refer to.
 
     posts: checked by `check`, index 0..n-1, columns COLUMNS and maybe more; `image` is a key of `images`.
     label_means: what label 1 means here; dropped: rows of the source that are not in `posts`, with the reason.
+    split_file: name of the stored split the sides were read from; "" = the sides the corpus comes with.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Corpus:
     images: Images | None
     label_means: str
     dropped: pd.DataFrame = field(default_factory=no_drops)
+    split_file: str = ""
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,21 @@ class Protocol:
         return f"{self.name}-seed{self.seed}" if self.seed else self.name
 
 
+def parse(words: str) -> Protocol:
+    """A protocol in a word: "random", "random:1" (seed), "event:ferguson" (test event), "cross-fit:3", "file:a.csv".
+
+    Raises: ValueError: no such protocol, or what follows the colon is not what it takes.
+    """
+    name, _, detail = words.partition(":")
+    if not detail:
+        return Protocol(name)
+    if name in ("event", "file"):
+        return Protocol(name, event=detail) if name == "event" else Protocol(name, file=Path(detail))
+    if not detail.isdigit():
+        raise ValueError(f"protocol {words!r}: write a whole number after the colon")
+    return Protocol(name, fold=int(detail)) if name == "cross-fit" else Protocol(name, seed=int(detail))
+
+
 def usual(corpus: Corpus) -> Protocol:
     """The protocol a corpus is scored by unless another is asked for: its published test posts, else one large event
     held out (PHEME), else whole groups."""
@@ -97,7 +112,7 @@ def split(corpus: Corpus, protocol: Protocol) -> pd.DataFrame:
     if name == "file":
         return split_files.read_split(posts, Path(str(protocol.file)), corpus.name)
     if name == "cross-fit":
-        return _cross_fit(posts, protocol.fold)
+        return splits.twitter_dev(posts, protocol.fold)
     if name == "grouped":
         units = components([posts["image_group"], posts["text_group"], posts["event"]], len(posts))
         return _both_classes(_dealt(posts, units, protocol.seed), corpus.name)
@@ -121,8 +136,7 @@ def stored_split(corpus: Corpus, protocol: Protocol, profile: str) -> pd.DataFra
     Raises: PostsError: as `split`; or the file's posts are not the posts of `corpus`.
     """
     real = profile != "demo"
-    folder = config.output_root() / "results" / profile / "splits"
-    path = folder / f"{corpus.name}-{protocol.label}.csv{'.gz' if real else ''}"
+    path = split_path(corpus.name, protocol, profile)
     if path.is_file():
         posts = split_files.read_split(corpus.posts, path, corpus.name)
     else:
@@ -132,6 +146,12 @@ def stored_split(corpus: Corpus, protocol: Protocol, profile: str) -> pd.DataFra
         split_files.write_split(posts, path, corpus.name if real else "", facts)
     print(describe(posts, f"{corpus.name}, {protocol.label}"))
     return posts
+
+
+def split_path(corpus: str, protocol: Protocol, profile: str) -> Path:
+    """Where `stored_split` keeps a split."""
+    suffix = ".csv" if profile == "demo" else ".csv.gz"
+    return config.output_root() / "results" / profile / "splits" / f"{corpus}-{protocol.label}{suffix}"
 
 
 def describe(posts: pd.DataFrame, title: str) -> str:
@@ -177,14 +197,9 @@ def chronological(posts: pd.DataFrame) -> pd.DataFrame:
 def _official(corpus: Corpus, seed: int) -> pd.DataFrame:
     if not corpus.posts["split"].isin(["train"]).any() or not corpus.posts["split"].str.startswith("test").any():
         raise PostsError(f"{corpus.name} is published without train and test; use grouped, event or random")
-    return splits.add_dev(corpus.name, corpus.posts, seed)
-
-
-def _cross_fit(posts: pd.DataFrame, fold: int) -> pd.DataFrame:
-    folds = splits.twitter_folds(posts)
-    if not 0 <= fold <= folds.max():
-        raise PostsError(f"no cross-fit fold {fold}; there are 0..{folds.max()}")
-    return posts.assign(split=posts["split"].where(folds != fold, "dev"))
+    if (corpus.posts["split"] == "dev").any():
+        return corpus.posts
+    return splits.twitter_dev(corpus.posts) if corpus.name == "twitter" else splits.grouped_dev(corpus.posts, 0.1, seed)
 
 
 def _by_event(posts: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

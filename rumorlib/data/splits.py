@@ -11,10 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
-from rumorlib.data.keys import components, group_key, image_weights
+from rumorlib.data.keys import components, group_key, image_weights, normalise_text
 from rumorlib.data.posts import PostsError
 
 # PHEME: the five large events are test folds in turn; dev is the next one, the four small events only train.
@@ -26,24 +24,6 @@ PHEME_DEV = {
     "sydneysiege": "charliehebdo",
 }
 TWITTER_DEV_FOLD = 0  # the single dev, where one is asked for: fold 0 of twitter_folds with its defaults
-
-
-def add_dev(name: str, posts: pd.DataFrame, seed: int = 0, test_event: str = "charliehebdo") -> pd.DataFrame:
-    """The dev split the protocol gives to corpus `name`; a table that has dev rows is returned as it is.
-
-    A corpus without any split (a manifest) first gets a test split of 20 % of its groups.
-
-    Args: test_event: fold of PHEME. Returns: a copy of `posts` with `split` changed in training rows only (PHEME: all).
-    """
-    if (posts["split"] == "dev").any():
-        return posts
-    if name.startswith("pheme"):
-        return pheme_fold(posts, test_event)
-    if name == "twitter":
-        return twitter_dev(posts)
-    if (posts["split"] == "").all():
-        posts = grouped_dev(posts.assign(split="train"), 0.2, seed, "test")
-    return grouped_dev(posts, 0.1, seed)
 
 
 def grouped_dev(posts: pd.DataFrame, share: float = 0.1, seed: int = 0, name: str = "dev") -> pd.DataFrame:
@@ -74,18 +54,6 @@ def grouped_dev(posts: pd.DataFrame, share: float = 0.1, seed: int = 0, name: st
     return _with_split(posts, dev, name)
 
 
-def pheme_fold(posts: pd.DataFrame, event: str) -> pd.DataFrame:
-    """PHEME fold: test = `event`, dev = PHEME_DEV[event], train = all other events; then `separate`d by group.
-
-    Raises: PostsError: `event` is not one of the five large events, or the corpus lacks it or its dev event.
-    """
-    if event not in PHEME_DEV:
-        raise PostsError(f"{event!r} is no PHEME test fold; the folds are {', '.join(PHEME_DEV)}")
-    if absent := {event, PHEME_DEV[event]} - set(posts["event"]):
-        raise PostsError(f"no posts of event {', '.join(sorted(absent))}; give the PHEME corpus with all its events")
-    return event_fold(posts, event, PHEME_DEV[event])
-
-
 def event_fold(posts: pd.DataFrame, test: str, dev: str) -> pd.DataFrame:
     """Leave-one-event-out: event `test` is test, event `dev` is dev, all others train; then `separate`d by group."""
     named = {test: "test", dev: "dev"}
@@ -97,16 +65,18 @@ def twitter_folds(
 ) -> pd.Series:
     """Cross-fit fold of every training post (spec §15): whole events, except that Sandy is cut by group.
 
-    10 of 15 training events have one class and Sandy has 74 % of the posts, so Sandy's groups (pictures linked by
-    shared pictures or texts) even out the classes. What is balanced is the number of images per class, the weight the
-    posts are fitted with; no image, text or uncut event stands in two folds.
+    10 of 15 training events have one class and Sandy has 74 % of the posts, so Sandy's pictures (those that share a
+    text word for word stay together) even out the classes. What is balanced is the number of images per class, the
+    weight the posts are fitted with; no image or uncut event stands in two folds. Texts that are alike but not equal
+    may: they would tie all of Sandy together. `twitter_dev` takes them out of dev.
 
     Returns: int64, 0..n_folds-1 for training posts and -1 for others. Raises: PostsError: a fold has one class.
     """
     train = posts["split"] == "train"
     own = posts[train]
     events = own["event"].where(~own["event"].isin(cut_events), "")
-    unit = pd.Series(components([group_key(own), events], len(own)), index=own.index)
+    texts = own["text"].map(normalise_text)
+    unit = pd.Series(components([own["image_group"], texts, events], len(own)), index=own.index)
     load = pd.DataFrame({"unit": unit, "label": own["label"], "weight": image_weights(own)})
     table = load.pivot_table(index="unit", columns="label", values="weight", aggfunc="sum", fill_value=0.0)
     table = table.reindex(columns=[0, 1], fill_value=0.0)
@@ -127,12 +97,19 @@ def twitter_folds(
 
 
 def twitter_dev(posts: pd.DataFrame, fold: int = TWITTER_DEV_FOLD) -> pd.DataFrame:
-    """The single dev of the selection table: fold `fold` of `twitter_folds` with its defaults becomes dev.
+    """Fold `fold` of `twitter_folds` as dev; the default is the single dev of the selection table.
 
-    It shares no image and no text with train; Sandy stands on both sides, with different pictures.
+    It shares no image and no near-duplicate text with train: posts of the fold whose `text_group` train holds too are
+    "unassigned". Sandy stands on both sides, with different pictures.
+
+    Raises: PostsError: no such fold, or the folds cannot be made.
     """
     folds = twitter_folds(posts)
-    return _with_split(posts, posts.index[folds == fold], "dev")
+    if not 0 <= fold <= folds.max():
+        raise PostsError(f"no cross-fit fold {fold}; there are 0..{folds.max()}")
+    own = folds == fold
+    in_train = posts["text_group"].isin(set(posts.loc[(folds >= 0) & ~own, "text_group"]) - {""})
+    return _with_split(_with_split(posts, posts.index[own], "dev"), posts.index[own & in_train], "unassigned")
 
 
 def separate(posts: pd.DataFrame) -> pd.DataFrame:
@@ -166,34 +143,6 @@ def crossings(posts: pd.DataFrame) -> pd.DataFrame:
         n_posts = int(named[kind].isin(crossing).sum())
         rows.append((kind, len(n_splits), len(crossing), n_posts, leaked / max(test.sum(), 1)))
     return pd.DataFrame(rows, columns=["kind", "groups", "crossing", "posts", "share_of_test"])
-
-
-def near_duplicates(texts: Sequence[str], min_similarity: float = 0.3, n_chars: int = 5) -> list[str]:
-    """Names of near-duplicate text clusters: texts linked, in steps, by Jaccard >= min_similarity of character n-grams.
-
-    Exact, not sampled (9,527 Weibo posts: 2 s). At 0.3 on 5-grams no cluster crosses Weibo's official split.
-    A text shorter than n_chars is grouped with equal texts; an empty text is its own group, named "".
-    """
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    codes, distinct = pd.factorize(pd.Series(list(texts), dtype=object))
-    hashing = HashingVectorizer(
-        analyzer="char", ngram_range=(n_chars, n_chars), lowercase=False, binary=True, norm=None,
-        alternate_sign=False, n_features=2**22, dtype=np.float32,
-    )  # fmt: skip
-    grams = hashing.transform(distinct)
-    size = np.asarray(grams.sum(axis=1)).ravel()
-    left, right = [np.zeros(0, int)], [np.zeros(0, int)]
-    for start in range(0, len(distinct), 500):
-        shared = (grams[start : start + 500] @ grams.T).tocoo()
-        rows = shared.row + start
-        alike = shared.data >= min_similarity * (size[rows] + size[shared.col] - shared.data)
-        left.append(rows[alike])
-        right.append(shared.col[alike])
-    edges = (np.concatenate(left), np.concatenate(right))
-    graph = coo_matrix((np.ones(len(edges[0]), np.int8), edges), shape=(len(distinct), len(distinct)))
-    cluster = connected_components(graph, directed=False)[1]
-    return [f"text-{cluster[code]}" if text else "" for code, text in zip(codes, texts, strict=True)]
 
 
 def _with_split(posts: pd.DataFrame, rows: pd.Index, name: str) -> pd.DataFrame:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from rumorlib.data import event_ids, keys, missing, posts, splits
+from rumorlib.config import OnMissing
+from rumorlib.data import event_ids, missing, posts
 from rumorlib.data.images import FolderImages
-from rumorlib.data.missing import OnMissing
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.tables import read_lines
 
@@ -31,9 +31,9 @@ def recognise(folder: Path) -> bool:
 def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
     """Posts with the pictures of rumor_images/ and nonrumor_images/; without these folders, the texts alone.
 
-    image = the first listed picture that opens; image_group = the key of the first listed one; text_group =
-    near-duplicate texts; event = EANN's event id, where its pickles lie there (few posts have one). Further columns, no
-    model reads them: author, n_images, eann_split. Image count, publish time and its form give the label away; the
+    image = the first listed picture that opens; image_group = the key of the first listed one; event = EANN's
+    event id, where its pickles lie there (few posts have one). Further columns, no model reads them: author, n_images,
+    eann_split. Image count, publish time and its form give the label away; the
     other fields (name, verified or not, followers, device) are not read.
 
     Raises: PostsError: a file is missing or its lines are out of step.
@@ -72,9 +72,8 @@ def _table(folder: Path, images: FolderImages | None) -> tuple[pd.DataFrame, lis
             record | {"image": image, "image_group": image_keys[0] if image_keys else "", "n_images": len(image_keys)}
         )
     frame = pd.DataFrame(rows)
-    groups = splits.near_duplicates([keys.normalise_text(text) for text in frame["text"]])
     events, eann = event_ids.read_folder(folder)
-    frame = frame.assign(language="zh", event=[events.get(name, "") for name in frame["post_id"]], text_group=groups)
+    frame = frame.assign(language="zh", event=[events.get(name, "") for name in frame["post_id"]])
     if eann:
         frame["eann_split"] = [eann.get(name, "") for name in frame["post_id"]]
     return posts.check(frame, "Weibo", places=places), places

@@ -126,26 +126,25 @@ def _sharing_bands(
 # --- pictures -----------------------------------------------------------------------------------
 
 
-def thumbnails(images: Images, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Grey pictures small enough to hold all of a corpus.
+def thumbnails(images: Images, keys: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """Grey pictures small enough to hold all of a corpus, each read to its end.
 
     Args: images, keys: pictures and their keys.
-    Returns: (n, 64, 64) uint8, and (n,) bool: whether the picture could be read; a row of zeros where not.
+    Returns: (n, 64, 64) uint8, and n times why the picture cannot be read, "" where it can; a row of zeros where not.
     """
 
-    def thumbnail(key: str) -> np.ndarray | None:
+    def thumbnail(key: str) -> tuple[np.ndarray | int, str]:
         try:
-            return (images.pixels(key, SIDE_PX) @ np.array([0.299, 0.587, 0.114])).round().astype(np.uint8)
-        except ImageError:
-            return None
+            return (images.pixels(key, SIDE_PX) @ np.array([0.299, 0.587, 0.114])).round().astype(np.uint8), ""
+        except ImageError as error:
+            return 0, str(error)
 
+    grey, errors = np.zeros((len(keys), SIDE_PX, SIDE_PX), np.uint8), []
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        made = list(pool.map(thumbnail, keys))
-    readable = np.array([picture is not None for picture in made], bool)
-    grey = np.zeros((len(made), SIDE_PX, SIDE_PX), np.uint8)
-    for row in np.flatnonzero(readable):
-        grey[row] = made[row]
-    return grey, readable
+        for row, (picture, error) in enumerate(pool.map(thumbnail, keys)):
+            grey[row] = picture
+            errors.append(error)
+    return grey, errors
 
 
 def image_pairs(

@@ -1,0 +1,92 @@
+"""Near-duplicates stand in one group whatever the reader, and a picture that cannot be decoded is a missing one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from rumorlib.data import groups, posts, protocols, splits
+from rumorlib.data.images import FolderImages
+from rumorlib.data.posts import Corpus, PostsError
+
+STORY = "a man was seen near the old railway bridge this morning"
+
+
+def picture(path, seed, side=120):
+    """A smooth random picture, so that its smaller copy is alike and others are not."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    for name, seed, side in (("a.png", 0, 120), ("a_small.png", 0, 90), ("b.png", 1, 120), ("c.png", 2, 120)):
+        picture(tmp_path / name, seed, side)
+    (tmp_path / "a_copy.png").write_bytes((tmp_path / "a.png").read_bytes())
+    whole = (tmp_path / "c.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    rows = [
+        ("1", STORY, 1, "a.png"), ("2", f"{STORY}!!", 0, "b.png"), ("3", "something else altogether", 1, "a_copy.png"),
+        ("4", "no word of this is like the rest", 0, "a_small.png"), ("5", "", 1, "c.png"), ("6", "", 0, "cut.png"),
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["post_id", "text", "label", "image"]).assign(weight=1.0)
+    return Corpus("manifest", posts.check(frame, "made"), FolderImages(tmp_path), "")
+
+
+def partition(values):
+    return {frozenset(np.flatnonzero(np.asarray(values) == value)) for value in set(values) - {""}}
+
+
+def test_alike_texts_and_pictures_are_one_group(corpus):
+    linked = groups.link_duplicates(corpus)
+    assert partition(linked.posts["text_group"]) == {frozenset({0, 1}), frozenset({2}), frozenset({3})}
+    assert partition(linked.posts["image_group"]) == {frozenset({0, 2, 3}), frozenset({1}), frozenset({4})}
+    assert linked.posts["weight"].tolist() == pytest.approx([1 / 3, 1, 1 / 3, 1 / 3, 1])
+    assert (corpus.posts["image_group"] == corpus.posts["image"]).all()  # the argument is not changed
+
+
+def test_groups_a_reader_gave_are_kept_and_joined(corpus):
+    given = corpus.posts.assign(text_group=["x", "", "x", "", "y", "y"])
+    found = groups.link_duplicates(Corpus("manifest", given, None, "")).posts
+    assert partition(found["text_group"]) == {frozenset({0, 1, 2}), frozenset({3}), frozenset({4, 5})}
+
+
+def test_the_order_of_posts_does_not_matter(corpus):
+    turned = corpus.posts.iloc[::-1].reset_index(drop=True)
+    again = groups.link_duplicates(Corpus("manifest", turned, corpus.images, "")).posts.iloc[::-1]
+    first = groups.link_duplicates(corpus).posts
+    for kind in ("text_group", "image_group"):
+        assert partition(first[kind]) == partition(again[kind].tolist())
+
+
+@pytest.mark.parametrize(("rule", "n_posts"), [("drop", 5), ("blank", 6), ("keep", 6)])
+def test_an_undecodable_picture_is_a_missing_one(corpus, rule, n_posts):
+    found = groups.link_duplicates(corpus, rule)
+    assert len(found.posts) == n_posts
+    assert (found.posts["image"] == "").sum() == (rule == "blank")
+    reasons = found.dropped["reason"].tolist()
+    assert (len(reasons) == 1 and "cut.png cannot be decoded" in reasons[0]) if rule == "drop" else not reasons
+
+
+def test_error_names_the_post_and_the_picture(corpus):
+    with pytest.raises(PostsError, match=r"manifest, row 6: .*cut\.png cannot be decoded"):
+        groups.link_duplicates(corpus, "error")
+
+
+def test_a_twitter_dev_post_with_a_twin_in_train_leaves_dev():
+    random = np.random.default_rng(0)
+    words = ["".join(chr(97 + letter) for letter in random.integers(0, 26, 30)) for _ in range(200)]
+    words[150:180] = [f"{word} indeed" for word in words[:30]]  # alike, not equal; other pictures
+    rows = [(f"s{i}", word, i // 10 % 2, "train", "sandy", f"p{i // 5}") for i, word in enumerate(words)]
+    rows += [(f"t{i}", f"test {i}", i % 2, "test", "paris", "q") for i in range(4)]
+    frame = pd.DataFrame(rows, columns=["post_id", "text", "label", "split", "event", "image"])
+    corpus = groups.link_duplicates(Corpus("twitter", posts.check(frame, "made"), None, ""))
+    folds = splits.twitter_folds(corpus.posts)
+    left_out = 0
+    for fold in range(5):
+        dev = protocols.split(corpus, protocols.Protocol("cross-fit", fold=fold))
+        train, held = (set(dev.loc[dev["split"] == side, "text_group"]) for side in ("train", "dev"))
+        assert held and not train & held
+        assert set(dev.index[dev["split"].isin(["dev", "unassigned"])]) == set(dev.index[folds == fold])
+        left_out += (dev["split"] == "unassigned").sum()
+    assert left_out
