@@ -18,6 +18,7 @@ audit          what the shortcuts of a corpus score on its splits, and what cros
 inputs         a run's config -> tensors: texts encoded, distinct images encoded once
 exploration    the corpora in numbers, and their audit, for notebook 01
 evidence       what the pictures need: pointing, relevance and attention maps
+features       what each baseline reads of a corpus
 run            one run from data to predictions
 experiments    which runs make up each table
 runs           one run on disk: complete or not there

@@ -289,7 +289,8 @@ def as_dict(config: Any) -> dict[str, Any]:
 
 def _without_later(plain: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in plain.items() if name not in LATER or value != LATER[name]}
-    return kept | {"stage1": _without_later(kept["stage1"])} if kept["stage1"] else kept
+    stage1 = kept.get("stage1")
+    return kept | {"stage1": _without_later(stage1)} if isinstance(stage1, dict) else kept
 
 
 def config_hash(config: RunConfig) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from rumorlib import evaluation, evidence, inputs, training
+from rumorlib import evaluation, evidence, features, inputs, training
 from rumorlib.config import DMFLConfig, RunConfig, Settings
 from rumorlib.data import split_files
 from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts
@@ -175,54 +175,14 @@ def _dmfl_images(
 def _run_baseline(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
     corpus = inputs.corpus_of(config, settings)
     posts = corpus.posts
-    features = _baseline_features(config, settings, checkpoint, corpus)
+    read = features.of_corpus(config, settings, checkpoint, corpus)
     rows = {split: inputs.rows_of(posts, split).numpy() for split in posts["split"].unique() if split}
-    parts = {split: _feature_rows(features, index) for split, index in rows.items()}
+    parts = {split: features.of_rows(read, index) for split, index in rows.items()}
     probabilities = baselines.fit_predict(config.detector, parts["train"], parts, config.language)
     prob = np.full(len(posts), np.nan)
     for split, index in rows.items():
         prob[index] = probabilities[split]
     return _score(posts, prob, facts={})
-
-
-def _baseline_features(
-    config: RunConfig, settings: Settings, checkpoint: Path | None, corpus: Corpus
-) -> baselines.Features:
-    """Only what the row of the table needs: texts, frozen features, or stage-1 relevance."""
-    posts = corpus.posts
-    kind, weight = config.detector.kind, posts.get("weight")
-    text = image = relevance = None
-    if kind in ("text_lr", "text_image_lr", "relevance_lr"):
-        texts = inputs.encode_texts(posts["text"].tolist(), config.stage1, config.language, settings)
-        sclip = inputs.load_sclip(config.stage1, checkpoint, settings)
-        with torch.inference_mode():
-            joint = torch.cat([
-                sclip.encode_text(texts.rows(part), config.language) for part in torch.arange(len(posts)).split(512)
-            ])  # fmt: skip
-        text = joint.numpy() if texts.features is None else texts.features.float().numpy()
-    if kind in ("image_lr", "text_image_lr", "image_forest"):
-        if config.stage1.sclip.vision.kind == "feature_map":
-            maps, rows = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
-        else:
-            tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
-            maps = tokens.transpose(1, 2)[..., None]  # (I, d_v, N, 1): pooled over patches
-        image = baselines.pooled(maps)[rows.numpy()]
-    if kind == "relevance_lr":
-        tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
-        relevance = evidence.stage1_relevance(sclip, joint, tokens, rows)
-    return baselines.Features(posts["label"].to_numpy(), posts["text"].tolist(), text, image, relevance,
-                              None if weight is None else weight.to_numpy())  # fmt: skip
-
-
-def _feature_rows(features: baselines.Features, index: np.ndarray) -> baselines.Features:
-    def pick(values):
-        if values is None or isinstance(values, np.ndarray):
-            return values if values is None else values[index]
-        if isinstance(values[0], str):
-            return [values[i] for i in index]
-        return [value[index] for value in values]
-
-    return baselines.Features(*(pick(getattr(features, f.name)) for f in dataclasses.fields(features)))
 
 
 # --- shared by the trained detectors --------------------------------------------------------------

@@ -195,7 +195,8 @@ def changed_once(config: Any) -> Iterator[tuple[str, Any]]:
             for name, inner in changed_once(value):
                 yield f"{field.name}.{name}", dataclasses.replace(config, **{field.name: inner})
         else:
-            change = "paper" if field.name == "profile" else others[type(value)](value)
+            named = {"profile": "paper", "on_missing_image": "blank"}
+            change = named[field.name] if field.name in named else others[type(value)](value)
             yield field.name, dataclasses.replace(config, **{field.name: change})
 
 

@@ -19,7 +19,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("config",), ("profiles",), ("files", "parameters"), ("data",), ("check_data",), ("encoders",), ("models",),
     ("training",), ("evaluation",), ("statistics",), ("shortcuts",), ("audit",), ("inputs",),
-    ("exploration",), ("evidence",), ("run",), ("experiments",), ("runs",), ("tables",), ("results",), ("comparison",),
+    ("exploration",), ("evidence",), ("features",), ("run",), ("experiments",), ("runs",), ("tables",), ("results",),
+    ("comparison",),
     ("controls", "sweeps"), ("costs", "maps", "verdicts"), ("look",), ("pictures", "plots"), ("execute", "readme"),
     ("__main__",),
 )  # fmt: skip

@@ -1,0 +1,54 @@
+"""What the rows of the comparison tables that are not MICC or DMFL read of a corpus."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rumorlib import evidence, inputs
+from rumorlib.config import RunConfig, Settings
+from rumorlib.data.posts import Corpus
+from rumorlib.models import baselines
+
+
+def of_corpus(config: RunConfig, settings: Settings, checkpoint: Path | None, corpus: Corpus) -> baselines.Features:
+    """What the row of `config` reads, one entry per post: texts, frozen features or stage-1 relevance, no more."""
+    posts = corpus.posts
+    kind, weight = config.detector.kind, posts.get("weight")
+    text = image = relevance = None
+    if kind in ("text_lr", "text_image_lr", "relevance_lr"):
+        texts = inputs.encode_texts(posts["text"].tolist(), config.stage1, config.language, settings)
+        sclip = inputs.load_sclip(config.stage1, checkpoint, settings)
+        with torch.inference_mode():
+            joint = torch.cat([
+                sclip.encode_text(texts.rows(part), config.language) for part in torch.arange(len(posts)).split(512)
+            ])  # fmt: skip
+        text = joint.numpy() if texts.features is None else texts.features.float().numpy()
+    if kind in ("image_lr", "text_image_lr", "image_forest"):
+        if config.stage1.sclip.vision.kind == "feature_map":
+            maps, rows = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
+        else:
+            tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
+            maps = tokens.transpose(1, 2)[..., None]  # (I, d_v, N, 1): pooled over patches
+        image = baselines.pooled(maps)[rows.numpy()]
+    if kind == "relevance_lr":
+        tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
+        relevance = evidence.stage1_relevance(sclip, joint, tokens, rows)
+    return baselines.Features(posts["label"].to_numpy(), posts["text"].tolist(), text, image, relevance,
+                              None if weight is None else weight.to_numpy())  # fmt: skip
+
+
+def of_rows(features: baselines.Features, index: np.ndarray) -> baselines.Features:
+    """The features of the posts at `index`, (m,) row numbers."""
+
+    def pick(values):
+        if values is None or isinstance(values, np.ndarray):
+            return values if values is None else values[index]
+        if isinstance(values[0], str):
+            return [values[i] for i in index]
+        return [value[index] for value in values]
+
+    return baselines.Features(*(pick(getattr(features, f.name)) for f in dataclasses.fields(features)))
