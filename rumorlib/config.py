@@ -113,6 +113,7 @@ class SCLIPConfig:
     beta: float = 0.1  # C3: temperature of the log-sum-exp over patches
     temperature_init: float = 0.07  # CLIP; learnable, 1/temperature clamped to 100
     dropout: float = 0.1
+    feature_dropout: float = 0.0  # of frozen features where they enter a tower: few pairs, wide features (C2)
 
     def text(self, language: str) -> TextConfig:
         """The tower of `language`. Raises KeyError naming the languages there are."""
@@ -136,8 +137,10 @@ class MICCConfig:
     classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model
     width: int = 256  # hidden units of the FFN and of the classifier (C2)
     dropout: float = 0.2  # C2: 0.1-0.3
-    freeze: Literal["towers", "tokens", "backbone", "nothing"] = "tokens"  # C4: what stage 2 leaves as stage 1 made it:
-    # towers: both towers, each run once per input; the two MLPs after them train (laptop);
+    freeze: Literal["sclip", "towers", "tokens", "backbone", "nothing"] = "tokens"
+    # C4: what stage 2 leaves as stage 1 made it:
+    # sclip: all of SCLIP; texts and patches come as vectors of the joint space, made once per input (laptop);
+    # towers: both towers, each run once per input; the two MLPs after them train;
     # tokens: the image tower up to its patch tokens Z_s, run once per image and cached;
     # backbone: only the pretrained weights below; nothing: end to end, as the paper (profile paper)
 
@@ -148,9 +151,9 @@ class MICCConfig:
             raise ValueError(f"fusion_weight must lie in [0, 1], got {self.fusion_weight}")
 
     @property
-    def reads_tokens(self) -> bool:
-        """Whether posts bring patch tokens, made once by the frozen image tower, in the place of pixels or maps."""
-        return self.freeze in ("tokens", "towers")
+    def reads(self) -> str:
+        """What posts bring: "joint" vectors of frozen SCLIP, "tokens" of its frozen image tower, or "images"."""
+        return {"sclip": "joint", "towers": "tokens", "tokens": "tokens"}.get(self.freeze, "images")
 
 
 @dataclass(frozen=True)

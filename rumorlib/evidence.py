@@ -10,7 +10,6 @@ from torch import Tensor
 from rumorlib import evaluation
 from rumorlib.config import RunConfig
 from rumorlib.data.batches import Batch, PostTensors
-from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
@@ -37,14 +36,14 @@ def pointing(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: Run
 
 
 @torch.inference_mode()
-def stage1_relevance(sclip: SCLIP, text: Tensor, tokens: Tensor, rows: Tensor) -> list[np.ndarray]:
-    """Relevance matrix D_s of every post by stage 1 alone: per scale (n, N_s)."""
-    patches = torch.cat([sclip.project_patches(part.float()).half() for part in tokens.split(256)])
+def stage1_relevance(text: Tensor, patches: Tensor, rows: Tensor, n_patches: list[int]) -> list[np.ndarray]:
+    """Relevance matrix D_s of every post by stage 1 alone (M8): per scale (n, N_s), of (n, D) texts, (I, N, D) patches
+    of distinct images and each post's row among them."""
     parts = [
         torch.einsum("bnd,bd->bn", patches[rows[part]].float(), text[part])
         for part in torch.arange(len(rows)).split(512)
     ]
-    return [part.numpy() for part in torch.cat(parts).split(sclip.n_patches, dim=1)]
+    return [part.numpy() for part in torch.cat(parts).split(n_patches, dim=1)]
 
 
 @torch.inference_mode()

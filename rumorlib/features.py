@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from rumorlib import evidence, inputs
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data.posts import Corpus
+from rumorlib.encoders.vision import grid_sides
 from rumorlib.models import baselines
 
 
@@ -19,14 +20,10 @@ def of_corpus(config: RunConfig, settings: Settings, checkpoint: Path | None, co
     posts = corpus.posts
     kind, weight = config.detector.kind, posts.get("weight")
     text = image = relevance = None
-    if kind in ("text_lr", "text_image_lr", "relevance_lr"):
-        texts = inputs.encode_texts(posts["text"].tolist(), config.stage1, config.language, settings)
-        sclip = inputs.load_sclip(config.stage1, checkpoint, settings)
-        with torch.inference_mode():
-            joint = torch.cat([
-                sclip.encode_text(texts.rows(part), config.language) for part in torch.arange(len(posts)).split(512)
-            ])  # fmt: skip
-        text = joint.numpy() if texts.features is None else texts.features.float().numpy()
+    joint = partial(inputs.joint_texts, corpus, config.stage1, checkpoint, config.language, settings)
+    if kind in ("text_lr", "text_image_lr"):
+        frozen = inputs.encode_texts(posts["text"].tolist(), config.stage1, config.language, settings).features
+        text = (joint() if frozen is None else frozen.float()).numpy()
     if kind in ("image_lr", "text_image_lr", "image_forest"):
         if config.stage1.sclip.vision.kind == "feature_map":
             maps, rows = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
@@ -35,8 +32,9 @@ def of_corpus(config: RunConfig, settings: Settings, checkpoint: Path | None, co
             maps = tokens.transpose(1, 2)[..., None]  # (I, d_v, N, 1): pooled over patches
         image = baselines.pooled(maps)[rows.numpy()]
     if kind == "relevance_lr":
-        tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
-        relevance = evidence.stage1_relevance(sclip, joint, tokens, rows)
+        patches, rows = inputs.joint_patches(corpus, config.stage1, checkpoint, settings)
+        n_patches = [side * side for side in grid_sides(config.stage1.sclip.vision)]
+        relevance = evidence.stage1_relevance(joint(), patches, rows, n_patches)
     return baselines.Features(posts["label"].to_numpy(), posts["text"].tolist(), text, image, relevance,
                               None if weight is None else weight.to_numpy())  # fmt: skip
 

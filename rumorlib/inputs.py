@@ -85,8 +85,7 @@ def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: S
 @lru_cache(maxsize=2)
 @torch.inference_mode()
 def text_vectors(loaded: Corpus, stage1: RunConfig, checkpoint: Path, language: str, settings: Settings) -> Texts:
-    """A corpus's texts as the trained tower of `language` leaves them (M1), each distinct one once: for runs that
-    freeze it."""
+    """A corpus's texts as the trained tower of `language` leaves them (M1), each distinct one once."""
     texts = encode_texts(loaded.posts["text"].tolist(), stage1, language, settings)
     if texts.features is not None:
         return texts
@@ -94,6 +93,16 @@ def text_vectors(loaded: Corpus, stage1: RunConfig, checkpoint: Path, language: 
     distinct, row = torch.unique(texts.ids, dim=0, return_inverse=True)
     made = [tower(Texts(ids, ids != PAD)) for ids in distinct.split(512)]
     return Texts(None, None, torch.cat(made)[row].clone())  # clone: out of inference mode
+
+
+@lru_cache(maxsize=2)
+@torch.inference_mode()
+def joint_texts(loaded: Corpus, stage1: RunConfig, checkpoint: Path, language: str, settings: Settings) -> Tensor:
+    """T of every post in the joint space of the trained SCLIP (M2): (n, D), unit length."""
+    sclip = load_sclip(stage1, checkpoint, settings)
+    vectors = text_vectors(loaded, stage1, checkpoint, language, settings).features
+    made = [sclip.encode_text(Texts(None, None, part), language) for part in vectors.split(4096)]
+    return torch.cat(made).clone()
 
 
 def weights_folder(name: str | None, settings: Settings) -> Path:
@@ -197,6 +206,15 @@ def patch_tokens(loaded: Corpus, stage1: RunConfig, checkpoint: Path, settings: 
         blank = torch.zeros_like(encode_images(loaded.images, keys[:1], vision, settings))
         tokens = torch.cat([tokens, _tokens(tower, blank)])
     return tokens, rows
+
+
+@lru_cache(maxsize=1)
+@torch.inference_mode()
+def joint_patches(loaded: Corpus, stage1: RunConfig, checkpoint: Path, settings: Settings) -> tuple[Tensor, Tensor]:
+    """M of every distinct image in the joint space (M5), and the row of each post: (I, N, D) fp16 unit length, (n,)."""
+    tokens, rows = patch_tokens(loaded, stage1, checkpoint, settings)
+    sclip = load_sclip(stage1, checkpoint, settings)
+    return torch.cat([sclip.project_patches(part.float()).half() for part in tokens.split(256)]).clone(), rows
 
 
 @torch.inference_mode()

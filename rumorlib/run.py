@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rumorlib import evaluation, evidence, features, inputs, training
-from rumorlib.config import DMFLConfig, RunConfig, Settings
+from rumorlib.config import DMFLConfig, MICCConfig, RunConfig, Settings
 from rumorlib.data import split_files
 from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts
 from rumorlib.data.posts import Corpus
@@ -110,14 +110,7 @@ def retrieval(model: SCLIP, tensors: CaptionTensors, image_rows: Tensor, languag
 
 def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
     corpus = inputs.corpus_of(config, settings)
-    if config.detector.freeze == "towers":
-        texts = inputs.text_vectors(corpus, config.stage1, checkpoint, config.language, settings)
-    else:
-        texts = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
-    if config.detector.reads_tokens:
-        images, image_row = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
-    else:
-        images, image_row = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
+    texts, images, image_row = _micc_inputs(config, corpus, settings, checkpoint)
     tensors = inputs.post_tensors(corpus.posts, texts, images, image_row)
     training.seed_everything(config.seed)
     model = MICC(config.detector, inputs.load_sclip(config.stage1, checkpoint, settings), config.language)
@@ -130,6 +123,24 @@ def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcom
         extras["pointing"] = pd.concat([extras["pointing"], tuned], ignore_index=True)
         extras["relevance"] = evidence.relevance_of_posts(model, tensors, corpus.posts)
     return dataclasses.replace(outcome, extras=extras)
+
+
+def _micc_inputs(
+    config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path
+) -> tuple[Texts, Tensor, Tensor]:
+    """Texts, distinct images and the image row of each post, as far encoded as stage 2 leaves SCLIP frozen (C4)."""
+    detector: MICCConfig = config.detector
+    frozen = corpus, config.stage1, checkpoint
+    if detector.reads == "joint":
+        texts = Texts(None, None, inputs.joint_texts(*frozen, config.language, settings))
+        return texts, *inputs.joint_patches(*frozen, settings)
+    if detector.freeze == "towers":
+        texts = inputs.text_vectors(*frozen, config.language, settings)
+    else:
+        texts = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
+    if detector.reads == "tokens":
+        return texts, *inputs.patch_tokens(*frozen, settings)
+    return texts, *inputs.images_of(corpus, config.stage1.sclip.vision, settings)
 
 
 def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:

@@ -193,6 +193,20 @@ def test_frozen_towers_read_vectors_made_once_and_train_only_what_follows() -> N
     assert trained == {"text_heads", "image_head"}
 
 
+def test_frozen_sclip_reads_joint_vectors_and_trains_fusion_and_classifier_only() -> None:
+    whole = new_micc().eval()
+    model = MICC(dataclasses.replace(whole.config, freeze="sclip"), whole.sclip, "en").eval()
+    model.load_state_dict(whole.state_dict())
+    batch = new_batch()
+    with torch.no_grad():
+        patches = whole.sclip.encode_image(batch.images)
+        text = whole.sclip.encode_text(Texts(batch.text_ids, batch.text_mask), "en")
+        made_once = new_batch(images=patches)._replace(text_ids=None, text_mask=None, text_features=text)
+        torch.testing.assert_close(model(made_once).logit, whole(batch).logit)
+    trained = {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {"fuse", "classifier"}
+
+
 # --- the whole ------------------------------------------------------------------------------------------
 
 

@@ -76,11 +76,11 @@ class SCLIP(nn.Module):
             if text.kind == "transformer":
                 towers[language] = TransformerText(text, n_words[language], config.dropout)
             else:
-                towers[language] = FrozenText((d_text or {})[language])
+                towers[language] = FrozenText((d_text or {})[language], config.feature_dropout)
         self.text_towers = nn.ModuleDict(towers)
         d = config.d_joint
         self.text_heads = nn.ModuleDict({k: mlp(t.width, d, d, config.dropout) for k, t in towers.items()})  # MLP_t
-        self.image_tower = ImageTower(config.vision, d_map, config.dropout)
+        self.image_tower = ImageTower(config.vision, d_map, config.dropout, config.feature_dropout)
         self.image_head = mlp(config.vision.width, d, d, config.dropout)  # MLP_v
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature_init)))
 

@@ -69,10 +69,11 @@ class TransformerText(nn.Module):
 class FrozenText(nn.Module):
     """A pretrained sentence encoder whose features were computed once and cached (encoders/frozen.py)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.width = width
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, texts: Texts) -> Tensor:
         """(B, D) the cached features."""
-        return texts.features.float()
+        return self.dropout(texts.features.float())

@@ -92,7 +92,7 @@ class MICC(nn.Module):
         self.config, self.sclip, self.language = config, sclip, language
         for name, parameter in sclip.named_parameters():  # the other language and the loss's scale play no part here
             other = name.startswith(("text_towers.", "text_heads.")) and name.split(".")[1] != language
-            frozen = name.startswith("image_tower.") and config.reads_tokens
+            frozen = config.freeze == "sclip" or (name.startswith("image_tower.") and config.reads == "tokens")
             frozen |= name.startswith("text_towers.") and config.freeze == "towers"
             parameter.requires_grad_(not (other or frozen or name == "logit_scale"))
         d = sclip.config.d_joint
@@ -114,17 +114,22 @@ class MICC(nn.Module):
 
     def forward(self, batch: Batch) -> MICCOutput:
         """Logit of rumor, relevance and what was kept."""
-        texts = Texts(batch.text_ids, batch.text_mask, batch.text_features)
-        text = self.sclip.encode_text(texts, self.language)  # (B, D)
-        patches = self._patches(batch.images)  # (B, N, D)
+        text, patches = self._text(batch), self._patches(batch.images)  # (B, D), (B, N, D)
         relevance = torch.einsum("bnd,bd->bn", patches, text)  # (B, N), M8: D_s[b, n] = M_s[b, n] · T[b]
         kept, rho, indices = self._align(patches, relevance)
         image, weights = self._fuse(kept, rho)
         logit = self.classifier(self._classifier_input(text, image, relevance)).squeeze(-1)  # M10-M11
         return MICCOutput(logit.float(), relevance, indices, weights)
 
+    def _text(self, batch: Batch) -> Tensor:
+        if self.config.reads == "joint":
+            return batch.text_features.float()
+        return self.sclip.encode_text(Texts(batch.text_ids, batch.text_mask, batch.text_features), self.language)
+
     def _patches(self, images: Tensor) -> Tensor:
-        tokens = images.float() if self.config.reads_tokens else self.sclip.image_tower(images)
+        if self.config.reads == "joint":
+            return images.float()
+        tokens = images.float() if self.config.reads == "tokens" else self.sclip.image_tower(images)
         return self.sclip.project_patches(tokens)
 
     def _align(self, patches: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
