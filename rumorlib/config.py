@@ -133,6 +133,9 @@ class MICCConfig:
     top_k: int = 2  # paper Figure 6: patches kept per scale
     fusion_weight: float = 0.65  # paper: lambda 0.65-0.70, weight of the semantic side (C7)
     alignment: Literal["top_k", "all_patches", "global"] = "top_k"  # MICC-A/γ: all_patches; MICC-A/δ: global
+    selection: Literal["relevance", "random", "bottom", "saliency"] = (
+        "relevance"  # Top-K ranks by; else: controls
+    )
     fusion: Literal["scale_aware", "concat", "mean"] = "scale_aware"  # MICC-Ms/α: concat; MICC-Ms/β: mean
     classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model
     width: int = 256  # hidden units of the FFN and of the classifier (C2)

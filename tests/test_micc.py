@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from rumorlib.config import MICCConfig, SCLIPConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Batch, Texts
 from rumorlib.encoders.sclip import SCLIP
-from rumorlib.models.micc import MICC, ScaleAwareFusion, select_top_k
+from rumorlib.models.micc import MICC, ScaleAwareFusion, noise, select_top_k
 
 N_PATCHES = [16, 4]  # 32 px, receptive fields 8 and 16
 D = 16
@@ -84,6 +85,41 @@ def test_a_constant_added_to_every_relevance_changes_nothing(constant: float) ->
     shifted_image, shifted_weights = fuse(patches, relevance + constant)
     torch.testing.assert_close(shifted_image, image)
     torch.testing.assert_close(shifted_weights, weights)
+
+
+@pytest.mark.parametrize("selection", ["random", "bottom", "saliency"])
+def test_a_control_keeps_other_patches_and_their_own_relevance(selection: str) -> None:
+    """Controls change which patches are kept, and nothing else: no parameter, and rho stays the kept patches' own."""
+    model, control = new_micc().eval(), new_micc(selection=selection).eval()
+    control.load_state_dict(model.state_dict())
+    batch = new_batch()
+    with torch.no_grad():
+        ours, theirs = model(batch), control(batch)
+    torch.testing.assert_close(ours.relevance, theirs.relevance)
+    assert not torch.equal(ours.indices.sort().values, theirs.indices.sort().values)
+    if selection == "bottom":
+        start = 0
+        for part, n in zip(theirs.relevance.split(N_PATCHES, dim=1), N_PATCHES, strict=True):
+            kept = theirs.indices[(theirs.indices >= start) & (theirs.indices < start + n)].view(len(part), -1) - start
+            torch.testing.assert_close(part.gather(1, kept).sort().values, part.sort().values[:, : kept.shape[1]])
+            start += n
+
+
+@pytest.mark.parametrize("selection", ["random", "saliency"])
+def test_text_free_controls_do_not_read_the_text(selection: str) -> None:
+    model, batch = new_micc(selection=selection).eval(), new_batch()
+    other = batch._replace(text_ids=batch.text_ids.flip(0))
+    with torch.no_grad():
+        assert torch.equal(model(batch).indices, model(other).indices)
+
+
+def test_random_choice_is_uniform_and_keeps_to_the_post() -> None:
+    drawn = noise(torch.arange(20_000), 65)
+    assert drawn.min() >= 0 and drawn.max() < 1
+    counts = torch.bincount(drawn.argmax(1), minlength=65).double()
+    assert ((counts - 20_000 / 65) ** 2 / (20_000 / 65)).sum() < 110  # chi-square, 64 degrees of freedom: p = 3e-4
+    assert abs(np.corrcoef(drawn[:-1, 0], drawn[1:, 0])[0, 1]) < 0.03
+    assert torch.equal(noise(torch.tensor([7, 19_999]), 65), drawn[[7, 19_999]])
 
 
 def test_limits_of_lambda() -> None:

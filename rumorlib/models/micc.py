@@ -33,7 +33,37 @@ class MICCOutput(NamedTuple):
     weights: Tensor | None  # (B, M) fusion weights alpha, sum to 1
 
 
-def select_top_k(relevance: Tensor, patches: Tensor, n_patches: list[int], k: int) -> TopK:
+def ranking(selection: str, relevance: Tensor, patches: Tensor, n_patches: list[int], rows: Tensor) -> Tensor:
+    """What Top-K ranks by: relevance as the paper does, or a control that removes the text's say.
+
+    random: drawn once per post; bottom: least relevant first; saliency: cosine distance of a patch from the mean of
+    its scale, so that the image alone decides.
+
+    Args: relevance: (B, N). patches: (B, N, D) unit length. rows: (B,) long, which posts these are.
+    Returns: (B, N), larger = kept first.
+    """
+    if selection == "relevance":
+        return relevance
+    if selection == "bottom":
+        return -relevance
+    if selection == "saliency":
+        scales = patches.split(n_patches, dim=1)
+        return torch.cat([1 - F.cosine_similarity(part, part.mean(1, keepdim=True), dim=-1) for part in scales], dim=1)
+    return noise(rows, relevance.shape[1])
+
+
+def noise(rows: Tensor, n: int) -> Tensor:
+    """(B, n) numbers in [0, 1) that depend on the row alone, as a counter-based generator draws them (SplitMix64): a
+    post keeps its draw whatever batch it is in."""
+    x = (rows[:, None] * n + torch.arange(n, device=rows.device) + 1) * -7046029254386353131  # wraps, as intended
+    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
+        x = (x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))) * factor
+    return ((x >> 11) & ((1 << 53) - 1)).double() / 2**53
+
+
+def select_top_k(
+    relevance: Tensor, patches: Tensor, n_patches: list[int], k: int, rank_by: Tensor | None = None
+) -> TopK:
     """Keep the k most relevant patches of every scale (MICC §3.3, M9). Selection is hard: gradient flows through the
     kept values only.
 
@@ -42,13 +72,14 @@ def select_top_k(relevance: Tensor, patches: Tensor, n_patches: list[int], k: in
         patches: (B, N, D) unit length.
         n_patches: N_s of every scale; a scale with fewer than k patches keeps them all.
         k: patches per scale, at least 1.
+        rank_by: (B, N) of `ranking`, for the controls; None: relevance.
     Raises: ValueError: k < 1, or shapes disagree.
     """
     B, N, D = patches.shape
     if k < 1 or relevance.shape != (B, N) or sum(n_patches) != N:
         raise ValueError(f"k={k}, relevance {tuple(relevance.shape)}, patches {tuple(patches.shape)}, N_s {n_patches}")
     indices, start = [], 0
-    for part in relevance.split(n_patches, dim=1):
+    for part in (relevance if rank_by is None else rank_by).split(n_patches, dim=1):
         indices.append(part.topk(min(k, part.shape[1]), dim=1).indices + start)
         start += part.shape[1]
     kept = torch.cat(indices, dim=1)  # (B, M)
@@ -116,7 +147,7 @@ class MICC(nn.Module):
         """Logit of rumor, relevance and what was kept."""
         text, patches = self._text(batch), self._patches(batch.images)  # (B, D), (B, N, D)
         relevance = torch.einsum("bnd,bd->bn", patches, text)  # (B, N), M8: D_s[b, n] = M_s[b, n] · T[b]
-        kept, rho, indices = self._align(patches, relevance)
+        kept, rho, indices = self._align(patches, relevance, batch.row)
         image, weights = self._fuse(kept, rho)
         logit = self.classifier(self._classifier_input(text, image, relevance)).squeeze(-1)  # M10-M11
         return MICCOutput(logit.float(), relevance, indices, weights)
@@ -132,10 +163,11 @@ class MICC(nn.Module):
         tokens = images.float() if self.config.reads == "tokens" else self.sclip.image_tower(images)
         return self.sclip.project_patches(tokens)
 
-    def _align(self, patches: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _align(self, patches: Tensor, relevance: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Patches that go to fusion, their relevance, their indices (M9 and its ablations)."""
         if self.config.alignment == "top_k":
-            return select_top_k(relevance, patches, self.sclip.n_patches, self.config.top_k)
+            rank_by = ranking(self.config.selection, relevance, patches, self.sclip.n_patches, rows)
+            return select_top_k(relevance, patches, self.sclip.n_patches, self.config.top_k, rank_by)
         if self.config.alignment == "all_patches":  # MICC-A/γ: fine-grained, unaligned
             return patches, None, None
         pooled = [F.normalize(part.mean(1), dim=-1) for part in patches.split(self.sclip.n_patches, dim=1)]
