@@ -113,6 +113,7 @@ class SCLIPConfig:
     beta: float = 0.1  # C3: temperature of the log-sum-exp over patches
     temperature_init: float = 0.07  # CLIP; learnable, 1/temperature clamped to 100
     dropout: float = 0.1
+    head: Literal["mlp", "linear"] = "mlp"  # of M2 and M5; linear overfits less on frozen features (C2, laptop)
     feature_dropout: float = 0.0  # of frozen features where they enter a tower: few pairs, wide features (C2)
 
     def text(self, language: str) -> TextConfig:
@@ -133,9 +134,7 @@ class MICCConfig:
     top_k: int = 2  # paper Figure 6: patches kept per scale
     fusion_weight: float = 0.65  # paper: lambda 0.65-0.70, weight of the semantic side (C7)
     alignment: Literal["top_k", "all_patches", "global"] = "top_k"  # MICC-A/γ: all_patches; MICC-A/δ: global
-    selection: Literal["relevance", "random", "bottom", "saliency"] = (
-        "relevance"  # Top-K ranks by; else: controls
-    )
+    selection: Literal["relevance", "random", "bottom", "saliency"] = "relevance"  # Top-K ranks by; else: controls
     fusion: Literal["scale_aware", "concat", "mean"] = "scale_aware"  # MICC-Ms/α: concat; MICC-Ms/β: mean
     classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model
     width: int = 256  # hidden units of the FFN and of the classifier (C2)

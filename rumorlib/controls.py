@@ -111,28 +111,50 @@ def example_scenes(corpus: Corpus, colours: Mapping[str, str], split: str = "dev
 # --- references of the models -------------------------------------------------------------------
 
 
-def pointing_table(reports: Iterable[Report]) -> pd.DataFrame:
+def pointing_table(reports: Iterable[Report], by_factor: bool = False) -> pd.DataFrame:
     """Share of matching dev posts whose most relevant patch lies on the claimed object (spec §12), drawn scenes only.
 
-    Returns: dataset, model, scale, stage ("stage 1 only" or "fine-tuned"), n_reachable, chance, pointing (mean over
-        seeds), low, high (Wilson, 95 %; empty for the pooled row, where a post counts once per scale).
+    Args: by_factor: False: all posts, per scale; True: the pooled row per clutter and size of the claimed object.
+    Returns: dataset, model, stage ("stage 1 only" or "fine-tuned"), scale or factor and level, n_reachable, chance,
+        pointing, recall_chance, recall (at K; means over seeds), low, high (of pointing: Wilson, 95 %; empty for pooled
+        rows, where a post counts once per scale).
     """
     from statsmodels.stats.proportion import proportion_confint
 
+    frame = _extras(reports, "pointing")
+    kind = ["factor", "level"] if by_factor else ["scale"]
+    keys = ["dataset", "model", *kind, "stage"]
+    shown = ["n_reachable", "chance", "pointing", "recall_chance", "recall"]
+    if frame.empty:
+        return pd.DataFrame(columns=[*keys, *shown, "low", "high"])
+    whole = frame["factor"] == "all"
+    frame = frame[~whole & (frame["scale"] == "pooled")] if by_factor else frame[whole]
+    frame = frame.groupby(keys, sort=False)[shown].mean().reset_index()
+    low, high = proportion_confint(frame["pointing"] * frame["n_reachable"], frame["n_reachable"], method="wilson")
+    single = np.zeros(len(frame), bool) if by_factor else (frame["scale"] != "pooled").to_numpy()
+    return frame.assign(low=low.where(single), high=high.where(single))
+
+
+def abstention_table(reports: Iterable[Report]) -> pd.DataFrame:
+    """How well the level of relevance alone tells each conflict from a match (spec §12), drawn scenes only.
+
+    Returns: dataset, model, conflict, scale, stage, n, auc (mean over seeds; not trained on labels before stage 2).
+    """
+    frame = _extras(reports, "abstention")
+    keys = ["dataset", "model", "conflict", "scale", "stage"]
+    if frame.empty:
+        return pd.DataFrame(columns=[*keys, "n", "auc"])
+    return frame.groupby(keys, sort=False)[["n", "auc"]].mean().reset_index()
+
+
+def _extras(reports: Iterable[Report], name: str) -> pd.DataFrame:
+    """The extra frame of every report that has it, below each other."""
     frames = [
-        r.extra("pointing").assign(dataset=corpus_name(r.config), model=names(r.config))
+        r.extra(name).assign(dataset=corpus_name(r.config), model=names(r.config))
         for r in reports
-        if "extras/pointing.csv" in r.hashes
+        if f"extras/{name}.csv" in r.hashes
     ]
-    columns = ["dataset", "model", "scale", "stage", "n_reachable", "chance", "pointing", "low", "high"]
-    if not frames:
-        return pd.DataFrame(columns=columns)
-    keys = ["dataset", "model", "scale", "stage"]
-    frame = pd.concat(frames).astype({"scale": str}).groupby(keys, sort=False).mean(numeric_only=True).reset_index()
-    hits = frame["pointing"] * frame["n_reachable"]
-    low, high = proportion_confint(hits, frame["n_reachable"], method="wilson")
-    single = frame["scale"] != "pooled"
-    return frame.assign(low=low.where(single), high=high.where(single))[columns]
+    return pd.concat(frames, ignore_index=True).astype({"scale": str}) if frames else pd.DataFrame()
 
 
 def retrieval_frame(reports: Iterable[Report]) -> pd.DataFrame:

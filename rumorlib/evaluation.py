@@ -146,6 +146,7 @@ def pointing_accuracy(
     patch_boxes: Sequence[ArrayLike],
     support: ArrayLike,
     scales: Sequence[object] | None = None,
+    k: int = 1,
 ) -> pd.DataFrame:
     """Does the most relevant patch lie on the region that decides the label (pointing game, per scale)?
 
@@ -157,13 +158,15 @@ def pointing_accuracy(
         patch_boxes: per scale (N_s, 4) pixels [x0, y0, x1, y1].
         support: (n, 4) pixels [x0, y0, x1, y1]; nan rows have no region and never count.
         scales: names of the scales, e.g. receptive fields in px; default 0, 1, ...
+        k: of recall at k: whether any of the k most relevant patches lies on the region.
     Returns: one row per scale and a "pooled" row over all reachable (post, scale) pairs: scale (str), n_reachable,
-        pointing (share in [0, 1]), chance (mean share of patch centres inside over the same posts); nan where n is 0.
+        pointing (share in [0, 1]), chance (mean share of patch centres inside over the same posts), recall (at k),
+        recall_chance (of k patches drawn at random); nan where n is 0.
     Raises: ValueError: shapes disagree.
     """
     support = np.asarray(support, dtype=float)
     names = [str(name) for name in (range(len(relevance)) if scales is None else scales)]
-    hits, chances = [], []
+    found: list[np.ndarray] = []  # per scale (n_reachable, 4)
     for scores, boxes, _ in zip(relevance, patch_boxes, names, strict=True):
         scores, boxes = np.asarray(scores, dtype=float), np.asarray(boxes, dtype=float)
         if scores.shape != (len(support), len(boxes)) or boxes.shape[1:] != (4,) or support.shape[1:] != (4,):
@@ -172,15 +175,30 @@ def pointing_accuracy(
             )
         inside = _centres_inside(boxes, support)  # (n, N_s)
         reachable = inside.any(1)
-        top = (scores == scores.max(1, keepdims=True))[reachable]
-        hits.append((top & inside[reachable]).sum(1) / top.sum(1))
-        chances.append(inside[reachable].mean(1))
-    hits, chances = [*hits, np.concatenate(hits)], [*chances, np.concatenate(chances)]
+        scores, inside = scores[reachable], inside[reachable]
+        equal = np.zeros_like(scores)
+        columns = [expected_hits(values, inside, size) for size in (1, k) for values in (scores, equal)]
+        found.append(np.stack(columns, axis=1))
     rows = [
-        (name, len(hit), hit.mean() if len(hit) else np.nan, chance.mean() if len(hit) else np.nan)
-        for name, hit, chance in zip([*names, "pooled"], hits, chances, strict=True)
+        (name, len(part), *(part.mean(0) if len(part) else [np.nan] * 4))
+        for name, part in zip([*names, "pooled"], [*found, np.concatenate(found)], strict=True)
     ]
-    return pd.DataFrame(rows, columns=["scale", "n_reachable", "pointing", "chance"])
+    return pd.DataFrame(rows, columns=["scale", "n_reachable", "pointing", "chance", "recall", "recall_chance"])
+
+
+def expected_hits(scores: np.ndarray, inside: np.ndarray, k: int) -> np.ndarray:
+    """Probability that the k highest scores hold an inside patch, ties being broken at random: (n, N), (n, N) -> (n,).
+
+    Equal scores everywhere give the chance level, 1 - C(N - m, k) / C(N, k) for m patches inside.
+    """
+    from scipy.special import comb
+
+    k = min(k, scores.shape[1])
+    last = -np.sort(-scores, axis=1)[:, k - 1 : k]  # the k-th highest
+    above, tied = scores > last, scores == last
+    free, n_tied, n_good = k - above.sum(1), tied.sum(1), (tied & inside).sum(1)
+    missed = comb(n_tied - n_good, free) / comb(n_tied, free)
+    return np.where((above & inside).any(1), 1.0, 1 - missed)
 
 
 def _centres_inside(boxes: np.ndarray, support: np.ndarray) -> np.ndarray:

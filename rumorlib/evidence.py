@@ -15,24 +15,58 @@ from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
 
 N_POSTS = 4  # posts whose maps are stored for the pictures
+FACTORS = ("clutter", "evidence_px")  # of drawn scenes, by which pointing is broken down
 
 
 @torch.inference_mode()
 def pointing(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: RunConfig, stage: str) -> pd.DataFrame:
-    """Does the most relevant patch lie on the claimed object? Matching dev posts with one support box (spec §12)."""
-    model.eval()
+    """Does the most relevant patch lie on the claimed object, and do the top K reach it? Dev posts (spec §12).
+
+    Matching posts with one support box. Columns of `evaluation.pointing_accuracy`, stage, and factor, level: "all", or
+    the posts of one clutter (objects in the scene) or one evidence_px (side of the claimed object).
+    """
     chosen = posts["split"].eq("dev") & posts["label"].eq(0) & posts["support_x0"].ge(0)
+    relevance, part = _relevance(model, tensors, chosen), posts[chosen]
+    vision, frames = config.stage1.sclip.vision, []
+    boxes = [box.numpy() for box in patch_boxes(vision)]
+    support = part[["support_x0", "support_y0", "support_x1", "support_y1"]].to_numpy()
+    for factor in ("all", *FACTORS):
+        levels = part[factor] if factor != "all" else pd.Series("", index=part.index)
+        for level in sorted(levels.unique()):
+            rows = (levels == level).to_numpy()
+            scores = [scale[rows] for scale in relevance]
+            fields, k = list(vision.receptive_fields), config.detector.top_k
+            frame = evaluation.pointing_accuracy(scores, boxes, support[rows], fields, k)
+            frames.append(frame.assign(stage=stage, factor=factor, level=str(level)))
+    return pd.concat(frames, ignore_index=True)
+
+
+@torch.inference_mode()
+def abstention(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: RunConfig, stage: str) -> pd.DataFrame:
+    """Does low relevance say that nothing shown supports the claim? Dev posts (spec §12).
+
+    Score: minus the highest relevance of a scale, without any training on labels. Returns: stage, conflict, scale, n
+    (rumors of that conflict), auc of these rumors against all matching posts; 0.5 = the level says nothing.
+    """
+    chosen = posts["split"].eq("dev")
+    relevance, part = _relevance(model, tensors, chosen), posts[chosen]
+    rows = []
+    for conflict in sorted(part.loc[part["label"] == 1, "conflict"].unique()):
+        either = (part["label"].eq(0) | part["conflict"].eq(conflict)).to_numpy()
+        label = part.loc[either, "label"].to_numpy()
+        for field, scores in zip(config.stage1.sclip.vision.receptive_fields, relevance, strict=True):
+            doubt = 1 / (1 + np.exp(scores[either].max(1)))  # any falling function: AUC reads the order
+            auc = evaluation.classification_metrics(label, doubt)["auc"]
+            rows.append((stage, conflict, str(field), int(label.sum()), auc))
+    return pd.DataFrame(rows, columns=["stage", "conflict", "scale", "n", "auc"])
+
+
+def _relevance(model: MICC, tensors: PostTensors, chosen: pd.Series) -> list[np.ndarray]:
+    """Relevance of the chosen posts, per scale (n, N_s)."""
+    model.eval()
     rows = torch.from_numpy(np.flatnonzero(chosen.to_numpy()))
-    relevance = torch.cat([model(batch).relevance for batch in tensors.in_order(rows)])
-    vision = config.stage1.sclip.vision
-    support = posts.loc[chosen, ["support_x0", "support_y0", "support_x1", "support_y1"]].to_numpy()
-    frame = evaluation.pointing_accuracy(
-        [part.numpy() for part in relevance.split(model.sclip.n_patches, dim=1)],
-        [boxes.numpy() for boxes in patch_boxes(vision)],
-        support,
-        scales=list(vision.receptive_fields),
-    )
-    return frame.assign(stage=stage)
+    relevance = torch.cat([model(batch).relevance.float() for batch in tensors.in_order(rows)])
+    return [part.numpy() for part in relevance.split(model.sclip.n_patches, dim=1)]
 
 
 @torch.inference_mode()

@@ -187,4 +187,6 @@ def pointing(reports: Iterable[Report]) -> pd.DataFrame:
         if "extras/pointing.csv" in report.hashes
     ]
     names = ["dataset", "model", "receptive_fields", "stage", "scale", "n_reachable", "pointing", "chance"]
-    return pd.concat(frames, ignore_index=True)[names] if frames else pd.DataFrame(columns=names)
+    if not frames:
+        return pd.DataFrame(columns=names)
+    return pd.concat(frames, ignore_index=True).query("factor == 'all'")[names].reset_index(drop=True)

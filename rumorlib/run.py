@@ -114,15 +114,24 @@ def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcom
     tensors = inputs.post_tensors(corpus.posts, texts, images, image_row)
     training.seed_everything(config.seed)
     model = MICC(config.detector, inputs.load_sclip(config.stage1, checkpoint, settings), config.language)
-    extras: dict[str, pd.DataFrame] = {}
-    if "support_x0" in corpus.posts:
-        extras["pointing"] = evidence.pointing(model, tensors, corpus.posts, config, "stage 1 only")
+    scored = "support_x0" in corpus.posts  # drawn scenes know where the evidence is
+    before = _evidence(model, tensors, corpus.posts, config, "stage 1 only") if scored else {}
     outcome = _fit_detector(config, model, tensors, corpus.posts)
-    if "support_x0" in corpus.posts:
-        tuned = evidence.pointing(model, tensors, corpus.posts, config, "fine-tuned")
-        extras["pointing"] = pd.concat([extras["pointing"], tuned], ignore_index=True)
-        extras["relevance"] = evidence.relevance_of_posts(model, tensors, corpus.posts)
+    if not scored:
+        return outcome
+    after = _evidence(model, tensors, corpus.posts, config, "fine-tuned")
+    extras = {name: pd.concat([before[name], frame], ignore_index=True) for name, frame in after.items()}
+    extras["relevance"] = evidence.relevance_of_posts(model, tensors, corpus.posts)
     return dataclasses.replace(outcome, extras=extras)
+
+
+def _evidence(
+    model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: RunConfig, stage: str
+) -> dict[str, pd.DataFrame]:
+    return {
+        "pointing": evidence.pointing(model, tensors, posts, config, stage),
+        "abstention": evidence.abstention(model, tensors, posts, config, stage),
+    }
 
 
 def _micc_inputs(

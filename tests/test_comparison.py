@@ -38,9 +38,23 @@ def report(folder: Path, config: cfg.RunConfig, frame: pd.DataFrame, pointing: f
     made = {"predictions.csv" if config.profile == "demo" else "predictions.csv.gz": frame}
     made["history.csv"] = pd.DataFrame({"epoch": [1, 2], "train_loss": [1.0, 0.5], "dev_loss": [1.0, 0.8]})
     if pointing is not None:
-        rows = [(s, 100, pointing, 0.1, "fine-tuned") for s in ("16", "pooled")]
+        rows = [
+            (s, 100, pointing, 0.1, pointing, 0.2, "fine-tuned", *of)
+            for s in ("16", "pooled") for of in (("all", ""), ("clutter", "3"))
+        ]  # fmt: skip
         made["extras/pointing.csv"] = pd.DataFrame(
-            rows, columns=["scale", "n_reachable", "pointing", "chance", "stage"]
+            rows,
+            columns=[
+                "scale",
+                "n_reachable",
+                "pointing",
+                "chance",
+                "recall",
+                "recall_chance",
+                "stage",
+                "factor",
+                "level",
+            ],  # fmt: skip
         )
     for name, content in made.items():
         content.to_csv(place / name, index=False)

@@ -261,7 +261,8 @@ def test_pointing_by_hand():
     table = evaluation.pointing_accuracy(
         [relevance, np.ones((4, 1))], [BOXES, [[0, 0, 20, 20]]], support, scales=(10, 20)
     ).set_index("scale")
-    assert table.loc["10"].tolist() == pytest.approx([3, (1 + 0 + 0.5) / 3, (0.25 + 0.5 + 0.5) / 3])
+    chance = (0.25 + 0.5 + 0.5) / 3
+    assert table.loc["10"].tolist() == pytest.approx([3, (1 + 0 + 0.5) / 3, chance, (1 + 0 + 0.5) / 3, chance])
     assert table.loc["20", "n_reachable"] == 0 and np.isnan(table.loc["20", "pointing"])
     assert table.loc["pooled", "pointing"] == pytest.approx(0.5)
 
@@ -275,6 +276,24 @@ def test_constant_relevance_points_at_chance(seed):
     table = evaluation.pointing_accuracy([np.zeros((9, 4))], [BOXES], support)
     assert table["pointing"].equals(table["chance"])
     assert (table["n_reachable"] <= 8).all()
+
+
+def test_recall_at_k_by_hand():
+    scores = np.array([[0.9, 0.8, 0.1, 0.0], [0.5, 0.5, 0.5, 0.9], [0.0, 0.1, 0.2, 0.3]])
+    inside = np.array([[False, True, False, False], [True, False, False, False], [True, False, False, False]])
+    assert evaluation.expected_hits(scores, inside, 1).tolist() == [0, 0, 0]
+    assert evaluation.expected_hits(scores, inside, 2).tolist() == pytest.approx([1, 1 / 3, 0])  # three share a place
+    assert evaluation.expected_hits(scores, inside, 4).tolist() == [1, 1, 1]
+    assert evaluation.expected_hits(scores, inside, 9).tolist() == [1, 1, 1]
+
+
+@given(st.integers(1, 6), st.integers(0, 2**32 - 1))
+@settings(max_examples=30)
+def test_recall_at_k_is_the_mean_over_random_tie_breaks(k, seed):
+    random = np.random.default_rng(seed)
+    scores, inside = random.integers(0, 3, (1, 6)).astype(float), random.random((1, 6)) < 0.4
+    drawn = [inside[0][np.lexsort((random.permutation(6), -scores[0]))[:k]].any() for _ in range(400)]
+    assert evaluation.expected_hits(scores, inside, k)[0] == pytest.approx(np.mean(drawn), abs=0.13)
 
 
 def test_pointing_refuses_disagreeing_shapes():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -79,9 +80,10 @@ class SCLIP(nn.Module):
                 towers[language] = FrozenText((d_text or {})[language], config.feature_dropout)
         self.text_towers = nn.ModuleDict(towers)
         d = config.d_joint
-        self.text_heads = nn.ModuleDict({k: mlp(t.width, d, d, config.dropout) for k, t in towers.items()})  # MLP_t
+        head = partial(mlp, d_hidden=d, d_out=d, dropout=config.dropout, kind=config.head)
+        self.text_heads = nn.ModuleDict({language: head(tower.width) for language, tower in towers.items()})  # MLP_t
         self.image_tower = ImageTower(config.vision, d_map, config.dropout, config.feature_dropout)
-        self.image_head = mlp(config.vision.width, d, d, config.dropout)  # MLP_v
+        self.image_head = head(config.vision.width)  # MLP_v
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature_init)))
 
     @property

@@ -14,8 +14,10 @@ from rumorlib.data.batches import Texts
 # B texts, L tokens, D width
 
 
-def transformer(width: int, depth: int, n_heads: int, dropout: float) -> nn.TransformerEncoder:
-    """Pre-norm GELU Transformer encoder with a final norm, used by both towers from scratch."""
+def transformer(width: int, depth: int, n_heads: int, dropout: float) -> nn.Module:
+    """Pre-norm GELU Transformer encoder with a final norm, used by both towers from scratch; depth 0: none at all."""
+    if depth == 0:
+        return nn.Identity()
     layer = nn.TransformerEncoderLayer(
         width, n_heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
     )
@@ -38,8 +40,10 @@ class ShortSequenceEncoder(nn.TransformerEncoder):
             return super().forward(tokens, src_key_padding_mask=padding)
 
 
-def mlp(d_in: int, d_hidden: int, d_out: int, dropout: float = 0.0) -> nn.Sequential:
-    """Linear-GELU-Linear, the MLP of M2, M5, M11 and Eq 23."""
+def mlp(d_in: int, d_hidden: int, d_out: int, dropout: float = 0.0, kind: str = "mlp") -> nn.Module:
+    """Linear-GELU-Linear, the MLP of M2, M5, M11 and Eq 23; kind="linear": one Linear."""
+    if kind == "linear":
+        return nn.Linear(d_in, d_out)
     return nn.Sequential(nn.Linear(d_in, d_hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(d_hidden, d_out))
 
 
