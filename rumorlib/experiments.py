@@ -26,6 +26,8 @@ def sclip(settings: Settings, language: str, seed: int = 0, corpus_seed: int = 0
         vision=vision,
         d_joint=sizes.d_joint,
         dropout=sizes.sclip_dropout,
+        head=sizes.head,
+        feature_dropout=sizes.feature_dropout,
     )
     name = variant if len(languages) > 1 or variant != "default" else f"default-{languages[0]}"
     return RunConfig(
@@ -70,8 +72,12 @@ def micc_main(settings: Settings) -> list[RunConfig]:
     ]
 
 
+SELECTION_CONTROLS = ("random", "bottom", "saliency")
+
+
 def micc_ablations(settings: Settings) -> list[RunConfig]:
-    """MICC without alignment (A/γ, A/δ), without fusion (Ms/α, Ms/β), with one scale (SCLIP → CLIP-like) (M-E6)."""
+    """MICC without alignment (A/γ, A/δ), without fusion (Ms/α, Ms/β), with one scale (SCLIP → CLIP-like) (M-E6); and
+    with as many patches chosen otherwise: at random, the least relevant, the most salient."""
     single = fields(settings, 32)
     runs = []
     for dataset in swept(settings):
@@ -83,6 +89,7 @@ def micc_ablations(settings: Settings) -> list[RunConfig]:
                 micc(settings, dataset, seed, "A-delta", alignment="global"),
                 micc(settings, dataset, seed, "Ms-alpha", fusion="concat"),
                 micc(settings, dataset, seed, "Ms-beta", fusion="mean"),
+                *(micc(settings, dataset, seed, f"{how}-k", selection=how) for how in SELECTION_CONTROLS),
                 micc(settings, dataset, seed, one_scale.variant, stage1=one_scale),  # the run M-E3 shows too
             ]
     return runs

@@ -21,6 +21,7 @@ SPLITS = ("dev", "test")
 PAPER_CORPUS = {"en": "pheme", "zh": "weibo"}  # whose reported value stands beside a corpus of that language
 MICC_NAMES = {
     "default": "MICC", "A-gamma": "MICC-A/γ", "A-delta": "MICC-A/δ", "Ms-alpha": "MICC-Ms/α", "Ms-beta": "MICC-Ms/β",
+    "random-k": "MICC, Random-K", "bottom-k": "MICC, Bottom-K", "saliency-k": "MICC, saliency-K",
     "product": "MICC, product input", "relevance": "MICC, relevance input",
 }  # fmt: skip
 # --- scores of groups of runs ---------------------------------------------------------------------

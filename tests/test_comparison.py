@@ -54,7 +54,7 @@ def report(folder: Path, config: cfg.RunConfig, frame: pd.DataFrame, pointing: f
                 "stage",
                 "factor",
                 "level",
-            ],  # fmt: skip
+            ],
         )
     for name, content in made.items():
         content.to_csv(place / name, index=False)

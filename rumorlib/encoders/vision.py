@@ -53,7 +53,7 @@ class ImageTower(nn.Module):
                 raise ValueError("a feature_map tower needs d_map, the channels of the frozen map")
             self.patch = nn.Conv2d(d_map, width, 1)
             self.map_norm = nn.LayerNorm(d_map)
-            self.map_dropout = nn.Dropout(feature_dropout)
+            self.map_dropout = nn.Dropout2d(feature_dropout)  # whole channels: one draw serves all places
         self.position = nn.ParameterList(
             nn.Parameter(torch.randn(side * side, width) * POSITION_STD) for side in self.sides
         )
@@ -87,8 +87,8 @@ class ImageTower(nn.Module):
             pixels = images.float() / 127.5 - 1
             return [patch(unfold(pixels, side)) for patch, side in zip(self.patch, self.sides, strict=True)]
         # A 1x1 convolution and an average pool commute, so the Linear runs once for all scales.
-        normal = self.map_dropout(self.map_norm(images.float().permute(0, 2, 3, 1)))
-        embedded = self.patch(normal.permute(0, 3, 1, 2))  # (B, D, h, w)
+        normal = self.map_norm(images.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        embedded = self.patch(self.map_dropout(normal))  # (B, D, h, w)
         return [_resample(embedded, side).flatten(2).transpose(1, 2) for side in self.sides]
 
 
