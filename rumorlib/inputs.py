@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rumorlib import config as cfg
 from rumorlib import files
-from rumorlib.config import OnMissing, RunConfig, Settings, TextConfig, VisionConfig
+from rumorlib.config import OnMissing, RunConfig, Settings, TextConfig, VisionConfig, Word2VecConfig
 from rumorlib.data import corpora, protocols
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.data.images import Images
@@ -23,7 +23,8 @@ from rumorlib.data.posts import CaptionCorpus, Corpus
 from rumorlib.encoders import frozen
 from rumorlib.encoders.feature_store import Store
 from rumorlib.encoders.sclip import SCLIP
-from rumorlib.encoders.vocabulary import PAD, Vocabulary
+from rumorlib.encoders.vocabulary import PAD, Vocabulary, tokenize
+from rumorlib.encoders.word2vec import train_word2vec
 
 
 @lru_cache(maxsize=4)
@@ -69,6 +70,20 @@ def vocabulary(stage1: RunConfig, language: str, settings: Settings) -> Vocabula
         posts = corpus(f"demo-{language}", settings, stage1.corpus_seed).posts
         texts += posts.loc[posts["split"] == "train", "text"].tolist()
     return Vocabulary.build(texts, unit)
+
+
+@lru_cache(maxsize=2)
+def word_vectors(loaded: Corpus, words: Word2VecConfig, seed: int) -> tuple[Vocabulary, np.ndarray, float]:
+    """Words of the train posts, their word2vec vectors (V, d_word), and the share of train tokens that have one.
+
+    Trained once per corpus, setting and seed: DMFL's variants start from the same vectors.
+    """
+    train = loaded.posts.loc[loaded.posts["split"] == "train", "text"]
+    tokens = [tokenize(text, words.tokens) for text in train]
+    lexicon = Vocabulary.from_tokens(tokens, words.tokens, words.min_count)
+    vectors, facts = train_word2vec(tokens, words, seed, lexicon)
+    vectors.setflags(write=False)
+    return lexicon, vectors, facts["coverage"]
 
 
 def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: Settings) -> Texts:

@@ -55,8 +55,8 @@ SIZES: dict[str, Sizes] = {
         scale_unit=0.5,
     ),
     "laptop": Sizes(
-        # No Transformer over the cells of a frozen CNN, which see their surroundings already, and linear heads: with one
-        # layer and MLPs the 6,000 images were learned by heart (dev text->image R@1/10 .132/.490; so .148/.525)
+        # No Transformer over the cells of a frozen CNN, which see their surroundings already, and linear heads: with
+        # one layer and MLPs the 6,000 images were learned by heart (dev text->image R@1/10 .132/.490; so .148/.525)
         vision=VisionConfig(
             kind="feature_map", weights="mobilenet_v2_1.0_224", image_size_px=224, width=512, depth=0, n_heads=8
         ),

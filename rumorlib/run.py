@@ -20,8 +20,6 @@ from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
-from rumorlib.encoders.vocabulary import Vocabulary, tokenize
-from rumorlib.encoders.word2vec import train_word2vec
 from rumorlib.models import baselines
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
@@ -155,17 +153,14 @@ def _micc_inputs(
 def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
     detector: DMFLConfig = config.detector
     corpus = inputs.corpus_of(config, settings)
-    words = detector.word2vec
-    tokens = [tokenize(text, words.tokens) for text in corpus.posts["text"]]
-    train_tokens = [tokens[row] for row in inputs.rows_of(corpus.posts, "train").tolist()]
-    lexicon = Vocabulary.from_tokens(train_tokens, words.tokens, words.min_count)
-    vectors, facts = train_word2vec(train_tokens, words, config.seed, lexicon)
-    ids, mask = lexicon.encode(corpus.posts["text"].tolist(), words.max_length + 2, cls=True, sep=True)
+    lexicon, vectors, coverage = inputs.word_vectors(corpus, detector.word2vec, config.seed)
+    longest = detector.word2vec.max_length + 2
+    ids, mask = lexicon.encode(corpus.posts["text"].tolist(), longest, cls=True, sep=True)
     longest = int(mask.sum(1).max())
     images, image_row = _dmfl_images(config, corpus, settings, checkpoint)
     tensors = inputs.post_tensors(corpus.posts, Texts(ids[:, :longest], mask[:, :longest]), images, image_row)
     training.seed_everything(config.seed)
-    model = DMFL(detector, torch.as_tensor(vectors), images.shape[-1] if images.ndim == 3 else images.shape[1])
+    model = DMFL(detector, torch.tensor(vectors), images.shape[-1] if images.ndim == 3 else images.shape[1])
     maps: list[pd.DataFrame] = []
     shown = inputs.rows_of(corpus.posts, "dev")[: evidence.N_POSTS]
 
@@ -175,8 +170,8 @@ def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) ->
 
     outcome = _fit_detector(config, model, tensors, corpus.posts, record)
     extras = {"attention": pd.concat(maps, ignore_index=True)} if maps else {}
-    coverage = {"word2vec_coverage": facts["coverage"], "n_words": len(lexicon)}
-    return dataclasses.replace(outcome, extras=extras, facts=outcome.facts | coverage)
+    facts = {"word2vec_coverage": coverage, "n_words": len(lexicon)}
+    return dataclasses.replace(outcome, extras=extras, facts=outcome.facts | facts)
 
 
 def _dmfl_images(
