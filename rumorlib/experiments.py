@@ -92,13 +92,38 @@ def micc_ablations(settings: Settings) -> list[RunConfig]:
                 *(micc(settings, dataset, seed, f"{how}-k", selection=how) for how in SELECTION_CONTROLS),
                 micc(settings, dataset, seed, one_scale.variant, stage1=one_scale),  # the run M-E3 shows too
             ]
+            if settings.grid == "full":
+                untrained = sclip(settings, language, variant=_of_language(settings, language, "untrained"))
+                untrained = replace(untrained, train=replace(untrained.train, epochs=0))
+                runs += [
+                    micc(settings, dataset, seed, "no-stage-1", stage1=untrained),
+                    micc(settings, dataset, seed, "unfrozen", freeze="backbone"),
+                ]
+    return runs
+
+
+def sclip_variants(settings: Settings) -> list[RunConfig]:
+    """Stage 1 with the other similarities of choice C3, and on each scale alone, beside the default; English only.
+
+    The full grid; on the reduced one the single scale that M-E3 trains anyway.
+    """
+    language = "en"
+    single = [(32,), (64,)] if settings.grid == "full" else [(32,)]
+    runs = [sclip(settings, language)]
+    for chosen in (fields(settings, *one) for one in single):
+        runs.append(sclip(settings, language, variant=_named(settings, language, chosen), receptive_fields=chosen))
+    for how in ("mean", "topk") if settings.grid == "full" else ():
+        runs.append(sclip(settings, language, variant=_of_language(settings, language, how), similarity=how))
     return runs
 
 
 def micc_top_k(settings: Settings) -> list[RunConfig]:
     """K sweep (M-E4, Figure 6). K = 2 is the default run, under its own name."""
-    values = (1, 2, 4, 8) if settings.grid == "full" else (1, 2, 8)
+    values = (1, 2, 4, 8, ALL_PATCHES) if settings.grid == "full" else (1, 2, 8)
     return _sweep(settings, micc, "top_k", values)
+
+
+ALL_PATCHES = 64  # neither scale of the default has more, at any profile: no selection
 
 
 def micc_fusion_weight(settings: Settings) -> list[RunConfig]:
@@ -110,7 +135,8 @@ def micc_fusion_weight(settings: Settings) -> list[RunConfig]:
 
 def micc_receptive_fields(settings: Settings) -> list[RunConfig]:
     """Scales sweep (M-E3); each needs its own stage 1. Pixels are the paper's, scaled to the profile's images."""
-    full = ((32,), (64,), (32, 64), (24, 32, 64), (24, 32, 48, 64))
+    # (32, 32) and (64, 64): as many patches and parameters as two scales have, without a second scale
+    full = ((32,), (64,), (32, 32), (64, 64), (32, 64), (24, 32, 64), (24, 32, 48, 64))
     runs = []
     for dataset in swept(settings):
         language = LANGUAGE[dataset]
@@ -268,6 +294,10 @@ def swept(settings: Settings) -> tuple[str, ...]:
 
 def _named(settings: Settings, language: str, chosen: tuple[int, ...]) -> str:
     """Folder name of a set of receptive fields; runs of one language carry its name."""
-    name = "fields-" + "-".join(map(str, chosen))
+    return _of_language(settings, language, "fields-" + "-".join(map(str, chosen)))
+
+
+def _of_language(settings: Settings, language: str, name: str) -> str:
+    """Folder name of a stage-1 variant: where languages are pretrained one by one, each has its own."""
     _, languages = STAGE1[settings.profile][language]
     return name if len(languages) > 1 else f"{name}-{language}"

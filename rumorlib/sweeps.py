@@ -22,6 +22,7 @@ PAPER_CORPUS = {"en": "pheme", "zh": "weibo"}  # whose reported value stands bes
 MICC_NAMES = {
     "default": "MICC", "A-gamma": "MICC-A/γ", "A-delta": "MICC-A/δ", "Ms-alpha": "MICC-Ms/α", "Ms-beta": "MICC-Ms/β",
     "random-k": "MICC, Random-K", "bottom-k": "MICC, Bottom-K", "saliency-k": "MICC, saliency-K",
+    "no-stage-1": "MICC without stage 1", "unfrozen": "MICC, SCLIP trained on",
     "product": "MICC, product input", "relevance": "MICC, relevance input",
 }  # fmt: skip
 # --- scores of groups of runs ---------------------------------------------------------------------
@@ -207,7 +208,8 @@ def reported_best(artifact_id: str, datasets: Sequence[str]) -> dict[str, Any]:
 def paper_fields(config: RunConfig) -> str:
     """Receptive fields in the paper's units, e.g. "[32,64]" (drawn scenes are half as large)."""
     unit = experiments.SIZES[config.profile].scale_unit
-    return "[" + ",".join(str(round(field / unit)) for field in config.stage1.sclip.vision.receptive_fields) + "]"
+    vision = (config.sclip or config.stage1.sclip).vision
+    return "[" + ",".join(str(round(field / unit)) for field in vision.receptive_fields) + "]"
 
 
 SETTINGS: dict[str, Callable[[RunConfig], Any]] = {
@@ -263,3 +265,22 @@ def grid_note(frame: pd.DataFrame, setting: str, settings: Settings) -> str:
     points = ", ".join(map(str, dict.fromkeys(frame[setting])))
     shape = " Shape of the curve: not assessed on the reduced grid." if settings.grid == "reduced" else ""
     return f"Points of {setting} ({settings.grid} grid): {points}.{shape}"
+
+
+def stage1_table(reports: Iterable[Report]) -> pd.DataFrame:
+    """Retrieval of stage-1 variants side by side: what the scales and the similarity of choice C3 are worth (M-E1).
+
+    Returns: dataset, receptive_fields (the paper's pixels), similarity, language, split, t2i_R@1, _R@5, _R@10 and
+        i2t_... in [0, 1], best_epoch.
+    """
+    rows = []
+    for report in reports:
+        config = report.config
+        what = {"dataset": config.dataset, "receptive_fields": paper_fields(config)}
+        for split, languages in report.metrics.items():
+            for language, values in languages.items():
+                row = what | {"similarity": config.sclip.similarity, "language": language, "split": split}
+                for way in ("t2i", "i2t"):
+                    row |= {f"{way}_R@{k}": values[f"{way}_recall_at_{k}"] for k in (1, 5, 10)}
+                rows.append(row | {"best_epoch": report.facts["best_epoch"]})
+    return pd.DataFrame(rows)

@@ -12,6 +12,7 @@ import pytest
 
 from rumorlib import config as cfg
 from rumorlib import experiments, files
+from rumorlib.encoders.vision import grid_sides
 
 LISTS = {
     "micc_main": experiments.micc_main,
@@ -49,6 +50,8 @@ VARIANTS = {  # what each ablation may change, and must
     "Ms-beta": {"detector.fusion"},
     **{f"{how}-k": {"detector.selection"} for how in experiments.SELECTION_CONTROLS},
     "fields-": {"stage1.sclip.vision.receptive_fields"},
+    "no-stage-1": {"stage1.train.epochs"},
+    "unfrozen": {"detector.freeze"},
     "TB": {"detector.parts", "detector.alignment"},
     "TL": {"detector.parts"},
     "A": {"detector.alignment"},
@@ -82,9 +85,10 @@ def default_of(config: cfg.RunConfig, given: cfg.Settings) -> cfg.RunConfig:
 
 
 @pytest.mark.parametrize("profile", cfg.PROFILES)
+@pytest.mark.parametrize("grid", cfg.GRIDS)
 @pytest.mark.parametrize("name", ["micc_main", "micc_ablations", "dmfl_ablations"])
-def test_a_variant_differs_in_what_it_is_named_after(name: str, profile: str) -> None:
-    given = settings(profile)
+def test_a_variant_differs_in_what_it_is_named_after(name: str, grid: str, profile: str) -> None:
+    given = settings(profile, grid)
     for config in LISTS[name](given):
         if config.variant != "default":
             known = "fields-" if config.variant.startswith("fields-") else config.variant
@@ -116,15 +120,30 @@ def test_a_sweep_contains_the_default_run(name: str, grid: str) -> None:
     assert swept == set(experiments.swept(given)) and len(runs) > len(defaults)
 
 
+@pytest.mark.parametrize("profile", cfg.PROFILES)
+def test_all_patches_is_no_selection_at_any_scale(profile: str) -> None:
+    for config in experiments.micc_top_k(settings(profile, "full")):
+        assert max(grid_sides(config.stage1.sclip.vision)) ** 2 <= experiments.ALL_PATCHES, config.path
+
+
+def test_stage_1_variants_differ_in_one_thing() -> None:
+    for profile in cfg.PROFILES:
+        default, *others = experiments.sclip_variants(settings(profile, "full"))
+        assert default == experiments.sclip(settings(profile), "en") and len(others) == 4
+        for other in others:
+            changed = differences(default, other) - NAMES
+            assert len(changed) == 1 and changed <= {"sclip.similarity", "sclip.vision.receptive_fields"}
+
+
 def test_the_full_grid_holds_the_papers_points() -> None:
     given = settings("demo", "full", ["demo-en"])
     detectors = {name: [config.detector for config in LISTS[name](given)] for name in SWEEPS}
-    assert {d.top_k for d in detectors["micc_top_k"]} == {1, 2, 4, 8}
+    assert {d.top_k for d in detectors["micc_top_k"]} == {1, 2, 4, 8, experiments.ALL_PATCHES}
     assert {0.65, 0.7} <= {d.fusion_weight for d in detectors["micc_fusion_weight"]}
     assert {d.n_heads for d in detectors["dmfl_heads"]} == {2, 4, 6, 8, 10}
     assert {1.2, 1.8} <= {d.lambda_c for d in detectors["dmfl_lambda_c"]}
     assert 2.4 in {d.lambda_a for d in detectors["dmfl_lambda_a"]}
-    assert len({c.stage1.sclip.vision.receptive_fields for c in LISTS["micc_receptive_fields"](given)}) == 5
+    assert len({c.stage1.sclip.vision.receptive_fields for c in LISTS["micc_receptive_fields"](given)}) == 7
 
 
 # --- profiles ---------------------------------------------------------------------------------------
