@@ -73,6 +73,7 @@ def micc_main(settings: Settings) -> list[RunConfig]:
 
 
 SELECTION_CONTROLS = ("random", "bottom", "saliency")
+ALL_PATCHES = 64  # neither scale of the default has more, at any profile: no selection
 
 
 def micc_ablations(settings: Settings) -> list[RunConfig]:
@@ -121,9 +122,6 @@ def micc_top_k(settings: Settings) -> list[RunConfig]:
     """K sweep (M-E4, Figure 6). K = 2 is the default run, under its own name."""
     values = (1, 2, 4, 8, ALL_PATCHES) if settings.grid == "full" else (1, 2, 8)
     return _sweep(settings, micc, "top_k", values)
-
-
-ALL_PATCHES = 64  # neither scale of the default has more, at any profile: no selection
 
 
 def micc_fusion_weight(settings: Settings) -> list[RunConfig]:
@@ -241,14 +239,9 @@ BASELINES = ("majority", "tfidf_lr", "surface_lr", "text_lr", "image_lr", "text_
 def baseline(settings: Settings, dataset: str, kind: str) -> RunConfig:
     """One deterministic row; rows on frozen features read the towers of the dataset's stage 1."""
     return RunConfig(
-        model="baseline",
-        dataset=dataset,
-        variant=kind,
-        profile=settings.profile,
-        language=LANGUAGE[dataset],
-        stage1=sclip(settings, LANGUAGE[dataset]),
-        detector=BaselineConfig(kind=kind),
-    )
+        model="baseline", dataset=dataset, variant=kind, profile=settings.profile, language=LANGUAGE[dataset],
+        stage1=sclip(settings, LANGUAGE[dataset]), detector=BaselineConfig(kind=kind),
+    )  # fmt: skip
 
 
 def baselines(settings: Settings) -> list[RunConfig]:
@@ -265,7 +258,7 @@ def single_modality_fits(settings: Settings) -> list[RunConfig]:
 
 
 def second_corpus(settings: Settings) -> list[RunConfig]:
-    """The MICC main rows on drawn scenes of another corpus seed, with their own stage 1; grid "full" of demo only."""
+    """MICC's main rows on drawn scenes of another corpus seed, with their own stage 1; grid "full" of demo only."""
     if settings.profile != "demo" or settings.grid != "full":
         return []
     rows = (("default", "concat"), ("product", "product"), ("relevance", "relevance"))
