@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import evaluation, files, results
+from rumorlib import evaluation, experiments, files, results
 
 COLUMNS = [
     "id",
@@ -163,6 +164,35 @@ def test_reported_numbers_say_where_they_come_from(path: Path) -> None:
         value = float(row["value"])
         assert row["unit"] != "fraction" or 0 <= value <= 1, row
         assert len(row["derivation"].split()) <= 20, "a short paraphrase, no sentence of a paper"
+
+
+def planned(profile: str) -> dict[str, dict]:
+    """Config of every run that a table or figure of a profile asks for, by its folder."""
+    every: dict[str, dict] = {}
+    for grid in cfg.GRIDS:
+        given = cfg.resolve(profile, train="none", grid=grid)
+        lists = [
+            experiments.micc_main, experiments.micc_ablations, experiments.micc_top_k, experiments.micc_fusion_weight,
+            experiments.micc_receptive_fields, experiments.micc_grid, experiments.dmfl_main, experiments.dmfl_heads,
+            experiments.dmfl_ablations, experiments.dmfl_heatmaps, experiments.baselines, experiments.sclip_variants,
+            experiments.stage1_runs, partial(experiments.dmfl_loss_weights, which="lambda_c"),
+            partial(experiments.dmfl_loss_weights, which="lambda_a"),
+        ]  # fmt: skip
+        for config in (config for make in lists for config in make(given)):
+            every[config.path.as_posix()] = cfg.as_dict(config)
+            if config.stage1:
+                every[config.stage1.path.as_posix()] = cfg.as_dict(config.stage1)
+    return every
+
+
+@pytest.mark.parametrize("profile", ["laptop", "paper"])
+def test_every_committed_run_is_one_the_experiments_still_plan(profile: str) -> None:
+    """A run whose config was changed since would be refused as stale by the first who loads it."""
+    folder = cfg.PROJECT_ROOT / "results" / profile / "runs"
+    plans = planned(profile)
+    for done in sorted(folder.rglob("DONE")):
+        name = done.parent.relative_to(folder).as_posix()
+        assert json.loads((done.parent / "config.json").read_text(encoding="utf-8")) == plans.get(name), name
 
 
 def test_committed_files_are_small() -> None:
