@@ -1,0 +1,73 @@
+"""Verdicts on ablations and sweeps say what the intervals say, and no more."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rumorlib import verdicts
+
+
+def ablations(**drops):
+    """An ablation table of one corpus: variant -> (drop, low, high) in points."""
+    rows = [{"dataset": "demo-en", "variant": "default", "model": "MICC", "drop": np.nan, "drop_low": np.nan,
+             "drop_high": np.nan, "reported_low": np.nan, "reported_high": np.nan}]  # fmt: skip
+    for variant, (drop, low, high) in drops.items():
+        stated = (8.0, 20.0) if variant.startswith("A") else (np.nan, np.nan)
+        names = ("drop", "drop_low", "drop_high", "reported_low", "reported_high")
+        about = {"dataset": "demo-en", "variant": variant.replace("_", "-"), "model": f"MICC {variant}"}
+        rows.append(about | dict(zip(names, (drop, low, high, *stated))))
+    return pd.DataFrame(rows)
+
+
+def verdict(frame, claim):
+    found = frame[frame["claim"].str.contains(claim, regex=False)]
+    assert len(found) == 1, claim
+    return found["verdict"].iloc[0]
+
+
+def test_a_part_is_needed_where_its_drop_excludes_zero():
+    judged = verdicts.ablation_claims(ablations(A_gamma=(9, 7, 11), Ms_alpha=(1, -1, 3), Ms_beta=(-4, -6, -2)))
+    assert verdict(judged, "MICC A_gamma is worse") == "reproduced"
+    assert verdict(judged, "MICC Ms_alpha is worse") == "inconclusive"
+    assert verdict(judged, "MICC Ms_beta is worse") == "not reproduced"
+    line = judged[judged["claim"].str.startswith("MICC A_gamma is worse")].iloc[0]
+    assert line["reported"] == 14 and "8 to 20" in line["why"] and not judged["claim"].str.startswith("MICC is").any()
+
+
+def test_an_order_needs_intervals_that_are_apart():
+    judged = verdicts.ablation_claims(
+        ablations(A_delta=(12, 11, 13), A_gamma=(9, 7, 10), Ms_alpha=(8, 6, 9), fields_16=(15, 14, 16))
+    )
+    assert verdict(judged, "MICC A_delta loses more than MICC A_gamma") == "reproduced"
+    assert verdict(judged, "MICC A_gamma loses more than MICC Ms_alpha") == "inconclusive"
+    assert verdict(judged, "MICC Ms_alpha loses more than MICC fields_16") == "not reproduced"
+
+
+def test_controls_are_called_controls():
+    judged = verdicts.ablation_claims(ablations(random_k=(5, 4, 6), A_gamma=(9, 7, 11)))
+    assert judged.set_index("claim").loc["MICC random_k is worse than the full model", "source"] == "ours, control"
+    assert judged["source"].tolist().count("ablations") == 1
+
+
+def sweep(intervals, best_on_dev):
+    rows = [
+        {"dataset": "demo-en", "split": split, "metric": "accuracy", "top_k": k, "estimate": (low + high) / 2,
+         "low": low, "high": high, "best_on_dev": k == best_on_dev}
+        for k, (low, high) in intervals.items() for split in ("dev", "test")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "expected"),
+    [
+        ({1: (0.5, 0.6), 2: (0.7, 0.8), 8: (0.65, 0.75)}, "reproduced"),
+        ({1: (0.65, 0.75), 2: (0.7, 0.8), 8: (0.65, 0.75)}, "inconclusive"),
+        ({1: (0.5, 0.6), 2: (0.7, 0.8), 8: (0.85, 0.9)}, "not reproduced"),
+        ({1: (0.5, 0.6), 8: (0.85, 0.9)}, "untestable here"),
+    ],
+)
+def test_the_papers_value_is_judged_by_intervals_on_test(intervals, expected):
+    judged = verdicts.sweep_claims(sweep(intervals, 8), "top_k", {"demo-en": 2})
+    assert judged["verdict"].tolist() == [expected]
+    assert expected == "untestable here" or "dev would choose top_k = 8" in judged["why"][0]
