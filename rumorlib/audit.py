@@ -192,7 +192,7 @@ def _scores(evidence: Evidence, folds: list, protocol: str, unit: str, n_resampl
 
 
 def _image_weight(evidence: Evidence, rows: np.ndarray) -> np.ndarray:
-    codes = evidence.codes["image_group"][rows]
+    codes = evidence.codes["image"][rows]
     named = pd.DataFrame({"image_group": np.where(codes >= 0, codes.astype(str), "")})
     return keys.image_weights(named).to_numpy()
 

@@ -288,9 +288,9 @@ def test_real_twitter_in_time_has_counts_but_no_model(real):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("twitter", {"image_group": 327, "text_group": 626, "event": 38}),
-        ("weibo-text", {"image_group": 1, "text_group": 414, "event": 0}),
-        ("pheme-text", {"image_group": 0, "text_group": 68, "event": 9}),
+        ("twitter", {"image_group": 293, "text_group": 751, "event": 38}),
+        ("weibo-text", {"image_group": 1, "text_group": 345, "event": 0}),
+        ("pheme-text", {"image_group": 0, "text_group": 238, "event": 9}),
     ],
 )
 def test_real_crossings_of_a_random_split(real, name, expected):
