@@ -49,8 +49,11 @@ def names(config: RunConfig) -> str:
 
 
 def corpus_name(config: RunConfig) -> str:
-    """Printed name of a run's corpus: drawn scenes of another seed say so."""
-    return f"{config.dataset} (corpus {config.corpus_seed})" if config.corpus_seed else config.dataset
+    """Printed name of a run's corpus: another corpus seed, split or rule for missing pictures is said."""
+    marks = [f"corpus {config.corpus_seed}"] * bool(config.corpus_seed) + [config.protocol]
+    marks += [f"{config.on_missing_image} missing"] * (config.on_missing_image != "drop")
+    said = ", ".join(filter(None, marks))
+    return f"{config.dataset} ({said})" if said else config.dataset
 
 
 def pooled(reports: Iterable[Report]) -> list[tuple[RunConfig, pd.DataFrame]]:

@@ -79,6 +79,10 @@ class TextConfig:
     n_heads: int = 4
     pool: Literal["cls", "mean"] = "mean"
 
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise ValueError(f"a text tower needs at least one layer, got depth {self.depth}")
+
 
 @dataclass(frozen=True)
 class VisionConfig:
@@ -139,12 +143,11 @@ class MICCConfig:
     classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model
     width: int = 256  # hidden units of the FFN and of the classifier (C2)
     dropout: float = 0.2  # C2: 0.1-0.3
-    freeze: Literal["sclip", "towers", "tokens", "backbone", "nothing"] = "tokens"
+    freeze: Literal["sclip", "tokens", "nothing"] = "tokens"
     # C4: what stage 2 leaves as stage 1 made it:
     # sclip: all of SCLIP; texts and patches come as vectors of the joint space, made once per input (laptop);
-    # towers: both towers, each run once per input; the two MLPs after them train;
     # tokens: the image tower up to its patch tokens Z_s, run once per image and cached;
-    # backbone: only the pretrained weights below; nothing: end to end, as the paper (profile paper)
+    # nothing: end to end from the pretrained backbones' cached features up (profile paper)
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -155,7 +158,7 @@ class MICCConfig:
     @property
     def reads(self) -> str:
         """What posts bring: "joint" vectors of frozen SCLIP, "tokens" of its frozen image tower, or "images"."""
-        return {"sclip": "joint", "towers": "tokens", "tokens": "tokens"}.get(self.freeze, "images")
+        return {"sclip": "joint", "tokens": "tokens"}.get(self.freeze, "images")
 
 
 @dataclass(frozen=True)

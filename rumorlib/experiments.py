@@ -96,19 +96,17 @@ def micc_ablations(settings: Settings) -> list[RunConfig]:
             if settings.grid == "full":
                 untrained = sclip(settings, language, variant=_of_language(settings, language, "untrained"))
                 untrained = replace(untrained, train=replace(untrained.train, epochs=0))
-                runs += [
-                    micc(settings, dataset, seed, "no-stage-1", stage1=untrained),
-                    micc(settings, dataset, seed, "unfrozen", freeze="backbone"),
-                ]
+                runs.append(micc(settings, dataset, seed, "no-stage-1", stage1=untrained))
+                if SIZES[settings.profile].micc.freeze != "nothing":
+                    runs.append(micc(settings, dataset, seed, "unfrozen", freeze="nothing"))
     return runs
 
 
 def sclip_variants(settings: Settings) -> list[RunConfig]:
-    """Stage 1 with the other similarities of choice C3, and on each scale alone, beside the default; English only.
-
-    The full grid; on the reduced one the single scale that M-E3 trains anyway.
+    """Stage 1 with the other similarities of choice C3, and on each scale alone, beside the default, in the language of
+    the first dataset. The full grid; on the reduced one the single scale that M-E3 trains anyway.
     """
-    language = "en"
+    language = LANGUAGE[settings.datasets[0]]
     single = [(32,), (64,)] if settings.grid == "full" else [(32,)]
     runs = [sclip(settings, language)]
     for chosen in (fields(settings, *one) for one in single):
@@ -133,7 +131,7 @@ def micc_fusion_weight(settings: Settings) -> list[RunConfig]:
 
 def micc_receptive_fields(settings: Settings) -> list[RunConfig]:
     """Scales sweep (M-E3); each needs its own stage 1. Pixels are the paper's, scaled to the profile's images."""
-    # (32, 32) and (64, 64): as many patches and parameters as two scales have, without a second scale
+    # (32, 32) and (64, 64): two copies of one scale, twice its patches and embeddings without a second scale
     full = ((32,), (64,), (32, 32), (64, 64), (32, 64), (24, 32, 64), (24, 32, 48, 64))
     runs = []
     for dataset in swept(settings):

@@ -42,8 +42,10 @@ def corpus(
     if not protocol and (loaded.posts["split"] == "dev").any():
         return loaded
     chosen = protocols.parse(protocol) if protocol else protocols.usual(loaded)
-    path = protocols.split_path(dataset, chosen, settings.profile)
-    return replace(loaded, posts=protocols.stored_split(loaded, chosen, settings.profile), split_file=path.name)
+    marks = [f"corpus{corpus_seed}"] * bool(corpus_seed) + [on_missing_image] * (on_missing_image != "drop")
+    mark = "-".join(marks)
+    posts = protocols.stored_split(loaded, chosen, settings.profile, mark)
+    return replace(loaded, posts=posts, split_file=protocols.split_path(dataset, chosen, settings.profile, mark).name)
 
 
 def corpus_of(config: RunConfig, settings: Settings) -> Corpus:
@@ -98,7 +100,7 @@ def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: S
 
 
 @lru_cache(maxsize=2)
-@torch.inference_mode()
+@torch.no_grad()
 def text_vectors(loaded: Corpus, stage1: RunConfig, checkpoint: Path, language: str, settings: Settings) -> Texts:
     """A corpus's texts as the trained tower of `language` leaves them (M1), each distinct one once."""
     texts = encode_texts(loaded.posts["text"].tolist(), stage1, language, settings)
@@ -107,17 +109,17 @@ def text_vectors(loaded: Corpus, stage1: RunConfig, checkpoint: Path, language: 
     tower = load_sclip(stage1, checkpoint, settings).text_towers[language]
     distinct, row = torch.unique(texts.ids, dim=0, return_inverse=True)
     made = [tower(Texts(ids, ids != PAD)) for ids in distinct.split(512)]
-    return Texts(None, None, torch.cat(made)[row].clone())  # clone: out of inference mode
+    return Texts(None, None, torch.cat(made)[row])
 
 
 @lru_cache(maxsize=2)
-@torch.inference_mode()
+@torch.no_grad()
 def joint_texts(loaded: Corpus, stage1: RunConfig, checkpoint: Path, language: str, settings: Settings) -> Tensor:
     """T of every post in the joint space of the trained SCLIP (M2): (n, D), unit length."""
     sclip = load_sclip(stage1, checkpoint, settings)
     vectors = text_vectors(loaded, stage1, checkpoint, language, settings).features
     made = [sclip.encode_text(Texts(None, None, part), language) for part in vectors.split(4096)]
-    return torch.cat(made).clone()
+    return torch.cat(made)
 
 
 def weights_folder(name: str | None, settings: Settings) -> Path:
@@ -224,12 +226,12 @@ def patch_tokens(loaded: Corpus, stage1: RunConfig, checkpoint: Path, settings: 
 
 
 @lru_cache(maxsize=1)
-@torch.inference_mode()
+@torch.no_grad()
 def joint_patches(loaded: Corpus, stage1: RunConfig, checkpoint: Path, settings: Settings) -> tuple[Tensor, Tensor]:
     """M of every distinct image in the joint space (M5), and the row of each post: (I, N, D) fp16 unit length, (n,)."""
     tokens, rows = patch_tokens(loaded, stage1, checkpoint, settings)
     sclip = load_sclip(stage1, checkpoint, settings)
-    return torch.cat([sclip.project_patches(part.float()).half() for part in tokens.split(256)]).clone(), rows
+    return torch.cat([sclip.project_patches(part.float()).half() for part in tokens.split(256)]), rows
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ import csv
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +143,7 @@ def _load(folder: Path, config: cfg.RunConfig) -> Report | None:
     report = runs.read_report(folder, config)
     if report is None:
         return None
-    runs.check_split(report["facts"], cfg.output_root() / "results" / config.profile / "splits", folder)
+    runs.check_split(config, report["facts"], cfg.output_root() / "results" / config.profile / "splits", folder)
     circumstances = {key: report[key] for key in ("time_s", "peak_memory_mib", "device") if key in report}
     return Report(config, report["metrics"], folder, report["facts"] | circumstances, report["files"])
 
@@ -166,27 +166,6 @@ def _how_to_run(folder: Path, config: cfg.RunConfig) -> str:
     data = "" if config.profile == "demo" else " --data <folder of the corpora>"
     command = f"python -m rumorlib run --profile {config.profile} --train missing{data}"
     return f"no finished run in {folder} and train='none' forbids making one; make it with\n    {command}"
-
-
-def metrics_frame(reports: Iterable[Report]) -> pd.DataFrame:
-    """Every number of every run, long: model, dataset, variant, seed, metric ("test.accuracy", ...), value."""
-    import pandas as pd
-
-    rows = [
-        (r.config.model, r.config.dataset, r.config.variant, r.config.seed, metric, value)
-        for r in reports
-        for metric, value in files.flatten(r.metrics).items()
-        if value is None or isinstance(value, (int, float))
-    ]
-    frame = pd.DataFrame(rows, columns=["model", "dataset", "variant", "seed", "metric", "value"])
-    return frame.astype({"value": float})
-
-
-def summary(reports: Iterable[Report]) -> pd.DataFrame:
-    """`metrics_frame` over seeds: mean, std (ddof = 1; NaN for one seed) and n_seeds, in order of appearance."""
-    keys = ["model", "dataset", "variant", "metric"]
-    groups = metrics_frame(reports).groupby(keys, sort=False)["value"]
-    return groups.agg(mean="mean", std="std", n_seeds="size").reset_index()
 
 
 # --- tables and figures -------------------------------------------------------------------------

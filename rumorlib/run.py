@@ -141,10 +141,7 @@ def _micc_inputs(
     if detector.reads == "joint":
         texts = Texts(None, None, inputs.joint_texts(*frozen, config.language, settings))
         return texts, *inputs.joint_patches(*frozen, settings)
-    if detector.freeze == "towers":
-        texts = inputs.text_vectors(*frozen, config.language, settings)
-    else:
-        texts = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
+    texts = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
     if detector.reads == "tokens":
         return texts, *inputs.patch_tokens(*frozen, settings)
     return texts, *inputs.images_of(corpus, config.stage1.sclip.vision, settings)

@@ -201,11 +201,19 @@ def read_report(folder: Path, config: cfg.RunConfig) -> dict[str, Any] | None:
     return report
 
 
-def check_split(facts: Mapping[str, Any], splits: Path, folder: Path) -> None:
+def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], splits: Path, folder: Path) -> None:
     """A run is of the split that stands in `splits` now, not of one that was replaced since.
 
-    Raises: StaleRun: the split file a run read has another hash today. A file that is gone is written anew when needed.
+    Raises: StaleRun: the split file a run read has another hash today, or the user's own file (protocol file:<path>)
+        has another content. A file that is gone is written anew when needed.
     """
+    if config.protocol.startswith("file:") and Path(config.protocol[5:]).is_file():
+        from rumorlib.data import protocols
+
+        if protocols.parse(config.protocol).label not in facts.get("split_file", ""):
+            raise StaleRun(
+                f"{folder} was run on what {config.protocol[5:]} held before; use train='all' to run it anew"
+            )
     name = facts.get("split_file", "").removesuffix(".gz").removesuffix(".csv")
     about = splits / f"{name}.json"
     if name and about.is_file() and json.loads(about.read_text(encoding="utf-8"))["split_hash"] != facts["split_hash"]:

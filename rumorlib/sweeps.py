@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import evaluation, experiments, files, results, statistics
+from rumorlib.comparison import corpus_name
 from rumorlib.config import RunConfig, Settings, as_dict
 from rumorlib.results import Report
 
@@ -58,7 +59,7 @@ def by_variant(reports: Iterable[Report]) -> dict[tuple[str, str], list[Report]]
     groups: dict[tuple[str, str], dict[int, Report]] = {}
     for report in reports:
         config = report.config
-        groups.setdefault((config.dataset, config.variant), {})[config.seed] = report
+        groups.setdefault((corpus_name(config), config.variant), {})[config.seed] = report
     datasets = list(dict.fromkeys(dataset for dataset, _ in groups))
     return {key: list(groups[key].values()) for key in sorted(groups, key=lambda key: datasets.index(key[0]))}
 

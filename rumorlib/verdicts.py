@@ -122,7 +122,7 @@ def ablation_claims(table: pd.DataFrame) -> pd.DataFrame:
     Args: table: of `sweeps.ablation_table`, test posts.
     Returns: COLUMNS; ours, low, high: drop of accuracy in points, paired over the same posts; reported: the paper's
         (the middle of its range), nan where it gives none or the row is a control of ours. reproduced: the interval
-        lies above 0 (order: the two intervals are apart, the right way round).
+        lies above 0 (order: the two intervals are apart, the right way round). Controls of ours are worse or better.
     """
     rows = []
     for corpus, part in table.groupby("dataset", sort=False):
@@ -139,8 +139,9 @@ def ablation_claims(table: pd.DataFrame) -> pd.DataFrame:
 def _drop(corpus: str, line: dict[str, Any]) -> dict[str, Any]:
     names = ("reported_low", "reported_high") if "reported_low" in line else ("reported_as_printed", "reported_swapped")
     stated = np.array([line[name] for name in names], float)
-    verdict = "reproduced" if line["drop_low"] > 0 else "not reproduced" if line["drop_high"] < 0 else "inconclusive"
     own = line["variant"].endswith("-k") or line["variant"] in ("no-stage-1", "unfrozen")
+    yes, no = ("worse", "better") if own else ("reproduced", "not reproduced")
+    verdict = yes if line["drop_low"] > 0 else no if line["drop_high"] < 0 else "inconclusive"
     said = "the paper gives no size" if np.isnan(stated).all() else f"paper: {stated.min():.3g} to {stated.max():.3g}"
     return {
         "claim": f"{line['model']} is worse than the full model", "source": "ours, control" if own else "ablations",

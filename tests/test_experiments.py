@@ -129,7 +129,8 @@ def test_all_patches_is_no_selection_at_any_scale(profile: str) -> None:
 def test_stage_1_variants_differ_in_one_thing() -> None:
     for profile in cfg.PROFILES:
         default, *others = experiments.sclip_variants(settings(profile, "full"))
-        assert default == experiments.sclip(settings(profile), "en") and len(others) == 4
+        language = experiments.LANGUAGE[cfg.DATASETS[profile][0]]
+        assert default == experiments.sclip(settings(profile), language) and len(others) == 4
         for other in others:
             changed = differences(default, other) - NAMES
             assert len(changed) == 1 and changed <= {"sclip.similarity", "sclip.vision.receptive_fields"}

@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 
 from rumorlib import config, experiments, inputs
 from rumorlib.data import posts
+from rumorlib.data.batches import Texts
 from rumorlib.data.images import ArrayImages
 from rumorlib.encoders.sclip import SCLIP
+from rumorlib.encoders.vocabulary import Vocabulary
 
 SETTINGS = config.resolve("demo")
 STAGE1 = experiments.sclip(SETTINGS, "en")
@@ -66,3 +68,21 @@ def test_stored_tokens_are_read_not_computed_and_other_weights_have_their_own(
     save_file({name: value + 0.01 for name, value in model.state_dict().items()}, other)
     changed, _ = inputs.patch_tokens(corpus, STAGE1, other, SETTINGS)
     assert calls == [1, 2, 1] and not torch.equal(first, changed)
+
+
+def test_joint_vectors_are_what_sclip_makes_of_each_post(
+    tower: tuple[SCLIP, Path, posts.Corpus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, checkpoint, corpus = tower
+    words = Vocabulary.build(["a"], "word")
+    monkeypatch.setattr(inputs, "vocabulary", lambda *_: words)
+    patches, rows = inputs.joint_patches(corpus, STAGE1, checkpoint, SETTINGS)
+    images, _ = inputs.images_of(corpus, STAGE1.sclip.vision, SETTINGS)
+    text = inputs.joint_texts(corpus, STAGE1, checkpoint, "en", SETTINGS)
+    ids, mask = words.encode(["a"], 32, cls=True)
+    with torch.no_grad():
+        expected = model.encode_image(images)  # the blank row too
+        assert torch.allclose(patches.float(), expected, atol=3e-3) and rows.tolist() == [0, 1, 2, 0]
+        one = model.encode_text(Texts(ids, mask), "en")
+    assert torch.allclose(text, one.expand(4, -1), atol=1e-5)
+    assert not text.is_inference() and not patches.is_inference()

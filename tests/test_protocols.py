@@ -230,6 +230,11 @@ def test_a_stored_split_is_read_again_and_never_for_other_posts(output, capsys, 
     again = protocols.stored_split(corpus(shuffled), Protocol("random"), profile)
     assert split_files.split_hash(again) == split_files.split_hash(found)
     assert (folder / name).read_bytes() == first
+    with pytest.raises(PostsError, match="other groups of near-duplicates"):
+        protocols.stored_split(corpus(frame.assign(text_group="all one")), Protocol("random"), profile)
+    other = protocols.stored_split(corpus(frame), Protocol("random"), profile, "corpus1")
+    assert split_files.split_hash(other) == split_files.split_hash(found)
+    assert (folder / name.replace("random", "corpus1-random")).is_file()
     with pytest.raises(PostsError, match="1 posts differ"):
         protocols.stored_split(corpus(frame.iloc[1:]), Protocol("random"), profile)
 

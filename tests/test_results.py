@@ -256,16 +256,6 @@ def test_real_posts_are_opaque_and_rounded_and_words_stay_private(trainer: Train
 # --- frames, tables, figures --------------------------------------------------------------------
 
 
-def test_metrics_are_tidy(trainer: Trainer) -> None:
-    reports = [results.run_or_load(dataclasses.replace(STAGE1, seed=s), DEMO, train=trainer) for s in (0, 1)]
-    frame = results.metrics_frame(reports)
-    assert list(frame.columns) == ["model", "dataset", "variant", "seed", "metric", "value"]
-    assert set(frame["metric"]) == {"test.accuracy", "test.f1_rumor", "test.auc"} and len(frame) == 6
-    line = results.summary(reports).set_index("metric").loc["test.accuracy"]
-    assert (line["mean"], line["std"], line["n_seeds"]) == (0.75, 0.0, 2)
-    assert results.metrics_frame([]).empty
-
-
 def test_a_table_is_byte_identical_when_built_again(trainer: Trainer, output: Path) -> None:
     frame = pd.DataFrame({"model": ["MICC"], "accuracy": [0.12345678], "n": [3]})
     contents = []

@@ -46,7 +46,7 @@ def test_an_order_needs_intervals_that_are_apart():
 def test_controls_are_called_controls():
     judged = verdicts.ablation_claims(ablations(random_k=(5, 4, 6), A_gamma=(9, 7, 11)))
     assert judged.set_index("claim").loc["MICC random_k is worse than the full model", "source"] == "ours, control"
-    assert judged["source"].tolist().count("ablations") == 1
+    assert judged["source"].tolist().count("ablations") == 1 and judged["verdict"].tolist() == ["worse", "reproduced"]
 
 
 def sweep(intervals, best_on_dev):

@@ -48,7 +48,7 @@ def link_duplicates(corpus: Corpus, on_missing_image: OnMissing = "drop") -> Cor
 
 def _decoded(corpus: Corpus, on_missing_image: OnMissing) -> tuple[Corpus, list[str], np.ndarray, list[str]]:
     """The corpus with its unreadable pictures settled, and keys, thumbnails and content hashes of the readable ones."""
-    if corpus.images is None or on_missing_image == "keep":  # work on texts; reading a picture fails later
+    if corpus.images is None:
         return corpus, [], np.zeros((0, 0, 0), np.uint8), []
     names = [key for key in dict.fromkeys(corpus.posts["image"]) if key and corpus.images.has(key)]
     grey, errors = thumbnails(corpus.images, names)

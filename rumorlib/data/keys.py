@@ -60,6 +60,19 @@ def group_key(posts: pd.DataFrame) -> pd.Series:
     return pd.Series([opaque[group] for group in found], index=posts.index, name="group_key")
 
 
+def groups_hash(posts: pd.DataFrame) -> str:
+    """sha256 (hex) of who is a near-duplicate of whom, by text and by picture; group names do not matter."""
+    digest = hashlib.sha256()
+    for kind in ("image_group", "text_group"):
+        found = components([posts[kind]], len(posts))
+        smallest = smallest_ids(posts, found)
+        lines = sorted(
+            f"{post_id}\t{smallest[group]}\n" for post_id, group in zip(posts["post_id"], found, strict=True)
+        )
+        digest.update(f"{kind}\n{''.join(lines)}".encode())
+    return digest.hexdigest()
+
+
 def image_weights(posts: pd.DataFrame, group: str = "image_group") -> pd.Series:
     """1 / posts of the same picture, so that each picture counts once (spec §15); 1 for posts without a group name."""
     named = posts[group].where(posts[group] != "")

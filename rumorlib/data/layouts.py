@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rumorlib.config import OnMissing
-from rumorlib.data import captions, ced, coco_cn, flickr, manifest, mediaeval, pheme, weibo
+from rumorlib.data import captions, ced, coco_cn, flickr, groups, manifest, mediaeval, pheme, weibo
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError, check_splits
 
 DEPTH = 2  # folders below the given one that are looked into
@@ -97,6 +97,7 @@ def open_folder(
     found, place = find(folder, *([layout] if layout else []))
     corpus = found.read(place, on_missing_image)
     if isinstance(corpus, Corpus):
+        corpus = groups.link_duplicates(corpus, on_missing_image)
         check_splits(corpus, str(place))
     return corpus
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import config
-from rumorlib.data import split_files, splits
+from rumorlib.data import keys, split_files, splits
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.keys import components, smallest_ids
 from rumorlib.data.posts import Corpus, PostsError
@@ -128,30 +128,35 @@ def split(corpus: Corpus, protocol: Protocol) -> pd.DataFrame:
     return result
 
 
-def stored_split(corpus: Corpus, protocol: Protocol, profile: str) -> pd.DataFrame:
+def stored_split(corpus: Corpus, protocol: Protocol, profile: str, mark: str = "") -> pd.DataFrame:
     """`split`, from results/<profile>/splits/<corpus>-<protocol>.csv[.gz] where that exists, else written there.
 
     Files of real corpora name posts by `keys.row_key` only. The counts and crossings are printed.
 
-    Raises: PostsError: as `split`; or the file's posts are not the posts of `corpus`.
+    Args: mark: part of the file's name that tells forms of one corpus apart (another corpus seed, kept posts).
+    Raises: PostsError: as `split`; or the file's posts are not the posts of `corpus`, or it was made when other posts
+        were near-duplicates.
     """
     real = profile != "demo"
-    path = split_path(corpus.name, protocol, profile)
+    path, grouped = split_path(corpus.name, protocol, profile, mark), keys.groups_hash(corpus.posts)
     if path.is_file():
         posts = split_files.read_split(corpus.posts, path, corpus.name)
+        if split_files.fact(path, "groups_hash") != grouped:
+            raise PostsError(f"{path} was made with other groups of near-duplicates; remove it to write it anew")
     else:
         posts = split(corpus, protocol)
-        facts = {"corpus": corpus.name, "protocol": protocol.label, "seed": protocol.seed,
+        facts = {"corpus": corpus.name, "protocol": protocol.label, "seed": protocol.seed, "groups_hash": grouped,
                  "crossings": splits.crossings(posts).to_dict("records")}  # fmt: skip
         split_files.write_split(posts, path, corpus.name if real else "", facts)
     print(describe(posts, f"{corpus.name}, {protocol.label}"))
     return posts
 
 
-def split_path(corpus: str, protocol: Protocol, profile: str) -> Path:
+def split_path(corpus: str, protocol: Protocol, profile: str, mark: str = "") -> Path:
     """Where `stored_split` keeps a split."""
     suffix = ".csv" if profile == "demo" else ".csv.gz"
-    return config.output_root() / "results" / profile / "splits" / f"{corpus}-{protocol.label}{suffix}"
+    name = "-".join(filter(None, [corpus, mark, protocol.label]))
+    return config.output_root() / "results" / profile / "splits" / f"{name}{suffix}"
 
 
 def describe(posts: pd.DataFrame, title: str) -> str:

@@ -94,6 +94,12 @@ def facts_path(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(".gz").removesuffix(".csv") + ".json")
 
 
+def fact(path: Path, name: str) -> Any:
+    """One entry of the .json beside a split file; None without it."""
+    about = facts_path(path)
+    return json.loads(about.read_text(encoding="utf-8")).get(name) if about.is_file() else None
+
+
 def _check_hash(posts: pd.DataFrame, path: Path) -> None:
     try:
         stored = json.loads(facts_path(path).read_text(encoding="utf-8"))["split_hash"]

@@ -15,7 +15,7 @@ from rumorlib.data.batches import Texts
 
 
 def transformer(width: int, depth: int, n_heads: int, dropout: float) -> nn.Module:
-    """Pre-norm GELU Transformer encoder with a final norm, used by both towers from scratch; depth 0: none at all."""
+    """Pre-norm GELU Transformer encoder with a final norm, used by both towers from scratch; depth 0: none."""
     if depth == 0:
         return nn.Identity()
     layer = nn.TransformerEncoderLayer(

@@ -36,8 +36,8 @@ class MICCOutput(NamedTuple):
 def ranking(selection: str, relevance: Tensor, patches: Tensor, n_patches: list[int], rows: Tensor) -> Tensor:
     """What Top-K ranks by: relevance as the paper does, or a control that removes the text's say.
 
-    random: drawn once per post; bottom: least relevant first; saliency: cosine distance of a patch from the mean of
-    its scale, so that the image alone decides.
+    random: drawn once per post, the same for every seed; bottom: least relevant first; saliency: cosine distance of a
+    patch from the mean of its scale, so that the image alone decides.
 
     Args: relevance: (B, N). patches: (B, N, D) unit length. rows: (B,) long, which posts these are.
     Returns: (B, N), larger = kept first.
@@ -123,8 +123,7 @@ class MICC(nn.Module):
         self.config, self.sclip, self.language = config, sclip, language
         for name, parameter in sclip.named_parameters():  # the other language and the loss's scale play no part here
             other = name.startswith(("text_towers.", "text_heads.")) and name.split(".")[1] != language
-            frozen = config.freeze == "sclip" or (name.startswith("image_tower.") and config.reads == "tokens")
-            frozen |= name.startswith("text_towers.") and config.freeze == "towers"
+            frozen = config.freeze == "sclip" or (name.startswith("image_tower.") and config.freeze == "tokens")
             parameter.requires_grad_(not (other or frozen or name == "logit_scale"))
         d = sclip.config.d_joint
         S, n_patches = len(sclip.n_patches), sclip.n_patches
