@@ -56,9 +56,24 @@ def corpus_name(config: RunConfig) -> str:
     return f"{config.dataset} ({said})" if said else config.dataset
 
 
+def need_same_posts(reports: Iterable[Report]) -> None:
+    """Runs stand in one table only if they answered the same posts.
+
+    Raises: ValueError: two runs on corpora of one name were made on different posts (`keys.posts_hash`).
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for report in reports:
+        made = report.facts.get("posts_hash")
+        name, first = seen.setdefault(corpus_name(report.config), (report.name, made)) if made else ("", None)
+        if made != first:
+            raise ValueError(f"{report.name} was run on other posts than {name}; delete one of them and run it again")
+
+
 def pooled(reports: Iterable[Report]) -> list[tuple[RunConfig, pd.DataFrame]]:
     """Predictions of the seeds of one model on one corpus in one frame (column `seed`), in order of appearance."""
     groups: dict[tuple[str, str, str], list[Report]] = {}
+    reports = list(reports)
+    need_same_posts(reports)
     for report in reports:
         key = corpus_name(report.config), report.config.model, report.config.variant
         groups.setdefault(key, []).append(report)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rumorlib import evaluation, evidence, features, inputs, training
 from rumorlib.config import DMFLConfig, MICCConfig, RunConfig, Settings
-from rumorlib.data import split_files
+from rumorlib.data import keys, split_files
 from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.sclip import SCLIP
@@ -56,10 +56,9 @@ def run(config: RunConfig, settings: Settings, stage1_checkpoint: Path | None = 
     outcome = kinds[config.model](config, settings, stage1_checkpoint)
     if config.model == "sclip":
         return outcome
-    split_file = inputs.corpus_of(config, settings).split_file
-    return dataclasses.replace(
-        outcome, facts=outcome.facts | {"split_file": split_file} if split_file else outcome.facts
-    )
+    corpus = inputs.corpus_of(config, settings)
+    facts = outcome.facts | {"split_file": corpus.split_file, "posts_hash": keys.posts_hash(corpus.posts)}
+    return dataclasses.replace(outcome, facts=facts)
 
 
 # --- stage 1 ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import evaluation, experiments, files, results, statistics
-from rumorlib.comparison import corpus_name
+from rumorlib.comparison import corpus_name, need_same_posts
 from rumorlib.config import RunConfig, Settings, as_dict
 from rumorlib.results import Report
 
@@ -57,6 +57,8 @@ def predictions(reports: Iterable[Report], split: str) -> pd.DataFrame:
 def by_variant(reports: Iterable[Report]) -> dict[tuple[str, str], list[Report]]:
     """(dataset, variant) -> its seeds, corpus after corpus in order of appearance; a run given twice counts once."""
     groups: dict[tuple[str, str], dict[int, Report]] = {}
+    reports = list(reports)
+    need_same_posts(reports)
     for report in reports:
         config = report.config
         groups.setdefault((corpus_name(config), config.variant), {})[config.seed] = report

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import comparison, controls, experiments, results, verdicts
+from rumorlib import comparison, controls, experiments, results, sweeps, verdicts
 from rumorlib import config as cfg
 from rumorlib.data.posts import Corpus
 
@@ -222,3 +222,14 @@ def test_every_stated_name_is_printed_once() -> None:
     assert len(set(printed)) == len(printed)
     second = experiments.micc(DEMO, "demo-en", corpus_seed=1)
     assert comparison.corpus_name(second) == "demo-en (corpus 1)" and comparison.names(second) == "MICC (literal)"
+
+
+def test_runs_on_other_posts_do_not_stand_in_one_table(main: list[results.Report]) -> None:
+    """A corpus made anew under an old name once put two corpora into one ablation table."""
+    first, second, *_ = main
+    here, there = (dataclasses.replace(r, facts=r.facts | {"posts_hash": h}) for r, h in ((first, "a"), (second, "b")))
+    comparison.need_same_posts([here, second])  # earlier runs do not say
+    with pytest.raises(ValueError, match="was run on other posts than"):
+        comparison.main_table([here, there])
+    with pytest.raises(ValueError, match="was run on other posts than"):
+        sweeps.by_variant([here, there])

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import logging
 import os
 
 import numpy as np
@@ -179,21 +178,18 @@ def test_pair_files_hold_no_text_and_are_reproducible(tmp_path):
         photo.read_pairs(tmp_path / "photo_pairs.csv.gz")
 
 
-def test_load_reads_the_pair_file_or_warns(tmp_path, monkeypatch, caplog):
+def test_load_reads_the_pair_file_and_makes_no_other(tmp_path, monkeypatch):
+    """Pairs made by another recipe would be another corpus under the same name: an error, whatever was said."""
     monkeypatch.setenv("RUMORLIB_OUTPUT", str(tmp_path))
     monkeypatch.setattr(config, "PROJECT_ROOT", tmp_path)
     corpus = caption_corpus()
     monkeypatch.setattr(corpora, "load_captions", lambda name, settings: corpus)
     chosen = config.Settings("laptop", (), (0,))
-    with caplog.at_level(logging.WARNING):
-        fallback = photo.load("en", "laptop", lambda language: corpus)
-    assert "does not exist: pairs are made from TF-IDF vectors" in caplog.text
-    assert set(fallback.posts["distance"]) == set(photo.DISTANCES)
-    caplog.clear()
+    with pytest.raises(PostsError, match=r"photo_pairs\.csv\.gz does not exist.*restore it"):
+        corpora.load("photo-en", chosen)
     pairs = photo.pair_recipe(corpus.captions, word_vectors(corpus.captions))
     photo.write_pairs(pairs, photo.pairs_path("laptop"))
-    posts = corpora.load("photo-en", chosen).posts
-    assert len(posts) == 4 * len(pairs) and not caplog.records
+    assert len(corpora.load("photo-en", chosen).posts) == 4 * len(pairs)
 
 
 @pytest.mark.real_data
@@ -203,11 +199,7 @@ def test_real_photo_tier():
         pytest.skip("RUMORLIB_DATA is not set")
     chosen = config.Settings("laptop", (), (0,))
     captions = [corpora.load_captions(f"flickr8k-{language}", chosen) for language in ("en", "zh")]
-    path = photo.pairs_path("laptop")
-    english, chinese = (corpus.captions for corpus in captions)
-    pairs = photo.read_pairs(path) if path.is_file() else photo.pair_recipe(
-        english, photo.tfidf_vectors(english["text"]), [chinese]
-    )  # fmt: skip
+    pairs = photo.read_pairs(photo.pairs_path("laptop"))
     assert len(pairs) == 12000
     tiers = [photo.build(corpus, pairs, language) for corpus, language in zip(captions, ("en", "zh"), strict=True)]
     for tier in tiers:

@@ -60,6 +60,13 @@ def group_key(posts: pd.DataFrame) -> pd.Series:
     return pd.Series([opaque[group] for group in found], index=posts.index, name="group_key")
 
 
+def posts_hash(posts: pd.DataFrame) -> str:
+    """sha256 (hex) of which words stand beside which picture, under which id and label: equal for equal posts."""
+    told = posts[["post_id", "label", "image", "text"]].itertuples(index=False)
+    lines = sorted("\x1f".join(map(str, row)) for row in told)
+    return hashlib.sha256("\x1e".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def groups_hash(posts: pd.DataFrame) -> str:
     """sha256 (hex) of who is a near-duplicate of whom, by text and by picture; group names do not matter."""
     digest = hashlib.sha256()

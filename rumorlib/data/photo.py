@@ -34,21 +34,17 @@ _log = logging.getLogger(__name__)
 def load(language: str, profile: str, read: Callable[[str], CaptionCorpus]) -> Corpus:
     """The posts of `photo-<language>`; the same pairs of images in every language.
 
-    Pairs are read from results/<profile>/splits/photo_pairs.csv.gz; without it they are made from TF-IDF vectors of
-    the English captions, with a warning: numbers then compare with no committed ones.
+    Pairs are read from results/<profile>/splits/photo_pairs.csv.gz. `pair_recipe` makes pairs of other captions, for
+    `write_pairs`.
 
     Args: read: the captions of a language.
-    Raises: PostsError: no captions, or pairs of another corpus.
+    Raises: PostsError: no captions, no pair file, or pairs of another corpus.
     """
     captions = read(language)
     path = pairs_path(profile)
-    if path.is_file():
-        pairs = read_pairs(path)
-    else:
-        _log.warning("%s does not exist: pairs are made from TF-IDF vectors, not from the committed recipe", path)
-        english = read("en").captions
-        pairs = pair_recipe(english, tfidf_vectors(english["text"]))
-    return build(captions, pairs, language)
+    if not path.is_file():  # pairs made by another recipe would be another corpus under the same name
+        raise PostsError(f"{path} does not exist; it decides which posts there are: restore it (git checkout)")
+    return build(captions, read_pairs(path), language)
 
 
 def build(corpus: CaptionCorpus, pairs: pd.DataFrame, language: str) -> Corpus:
@@ -236,19 +232,6 @@ def _rank(unit: np.ndarray, row: int, partner: int) -> tuple[int, float]:
     similarity = unit @ unit[row]
     similarity[row] = -np.inf
     return int((similarity > similarity[partner]).sum()) + 1, float(similarity[partner])
-
-
-def tfidf_vectors(texts: Sequence[str], n_dims: int = 128, seed: int = 0) -> np.ndarray:
-    """(n, n_dims) float32 latent semantic vectors; the stand-in where no sentence encoder made the pairs."""
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    sparse = TfidfVectorizer(sublinear_tf=True, min_df=2, dtype=np.float32).fit_transform(texts)
-    n_dims = min(n_dims, min(sparse.shape) - 1)
-    return TruncatedSVD(n_dims, n_iter=2, random_state=seed).fit_transform(sparse).astype(np.float32)
-
-
-# --- the pair file --------------------------------------------------------------------------
 
 
 def pairs_path(profile: str) -> Path:
