@@ -33,6 +33,12 @@ OnMissing = Literal["keep", "drop", "blank", "error"]
 ON_MISSING: tuple[str, ...] = get_args(OnMissing)
 
 
+def later(default: Any) -> Any:
+    """A field that came after the first stored runs, which were made as its default says: left out of the stored
+    config at that default, so that those runs stay valid."""
+    return field(default=default, metadata={"later": True})
+
+
 # --- where things lie -----------------------------------------------------------------------
 
 
@@ -262,10 +268,8 @@ class RunConfig:
     stage1: RunConfig | None = None  # the SCLIP run whose weights this run starts from
     detector: MICCConfig | DMFLConfig | BaselineConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
-    protocol: str = (
-        ""  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual for the corpus
-    )
-    on_missing_image: OnMissing = "drop"  # C26
+    protocol: str = later("")  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual
+    on_missing_image: OnMissing = later("drop")  # C26
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
@@ -285,20 +289,13 @@ class RunConfig:
         return Path(self.model) / dataset / self.variant / f"seed{self.seed}"
 
 
-# Fields that came after the first stored runs, which were made as their defaults say: left out there.
-LATER = {"protocol": "", "on_missing_image": "drop"}
-
-
-def as_dict(config: Any) -> dict[str, Any]:
-    """Plain JSON types of a config (tuples become lists), without fields of LATER at their defaults."""
-    plain = json.loads(json.dumps(dataclasses.asdict(config)))
-    return _without_later(plain) if isinstance(config, RunConfig) else plain
-
-
-def _without_later(plain: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in plain.items() if name not in LATER or value != LATER[name]}
-    stage1 = kept.get("stage1")
-    return kept | {"stage1": _without_later(stage1)} if isinstance(stage1, dict) else kept
+def as_dict(config: Any) -> Any:
+    """Plain JSON types of a config (tuples become lists), without `later` fields at their defaults."""
+    if dataclasses.is_dataclass(config):
+        kept = [f for f in dataclasses.fields(config)
+                if not (f.metadata.get("later") and getattr(config, f.name) == f.default)]  # fmt: skip
+        return {f.name: as_dict(getattr(config, f.name)) for f in kept}
+    return [as_dict(value) for value in config] if isinstance(config, (tuple, list)) else config
 
 
 def config_hash(config: RunConfig) -> str:
