@@ -29,7 +29,7 @@ PACKAGES = ("data", "encoders", "models")
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 40  # lines; functions without their docstring
 UNPICKLER = "data/event_ids.py"  # the one module that reads pickles, through an Unpickler that builds numbers only
 ONE_PLACE = {"config.py"}  # every setting of every run stands in one file, however long
-OPTIONAL = ("gensim", "seaborn", "jupyterlab", "ipykernel", "IPython", "papermill", "nbformat", "nbval", "nbclient")
+OPTIONAL = ("captum", "gensim", "seaborn", "jupyterlab", "ipykernel", "IPython", "papermill", "nbformat", "nbval", "nbclient")
 
 
 def layer(path: Path) -> str:
