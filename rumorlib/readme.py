@@ -23,10 +23,10 @@ from rumorlib import experiments, files
 from rumorlib.data import claims, corpora, drawn
 
 DOCUMENTS = ("README.md", "results/README.md", "rumorlib/data/DATASHEET.md")
+HEADLINE = ("c_fig1", "c_fig3", "m_fig_relevance", "p_fig1")  # figures a first reader should see
 PROFILES = ("paper", "laptop", "demo")  # the order of results: the more real, the earlier
 BLOCK = re.compile(r"(?P<open><!-- generated: (?P<name>\w+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL)
 _SPEC = re.compile(r"\s*\(spec §[^)]*\)|; spec §[\d., §]+(?=\))")  # our working notes are not in the repository
-SHOWN = ("dataset", "model", "primary_value", "accuracy", "f1_rumor", "f1_macro", "f1_weighted", "auc", "n_seeds")
 
 
 def render(text: str, root: Path = cfg.PROJECT_ROOT) -> str:
@@ -46,23 +46,45 @@ def render(text: str, root: Path = cfg.PROJECT_ROOT) -> str:
 
 
 def results_block(root: Path) -> str:
-    """The two comparison tables per profile, test posts only, and what the papers report."""
+    """The comparison of each profile, test posts only, one column per corpus; and what the papers report."""
     parts = []
-    for profile, artifact, rows in _made(root, "m_e2", "d_e1"):
-        link = _link(root, artifact, [profile], f"{profile} profile, {artifact}")
-        parts += [f"**{link}**: {_index(root)[artifact]['caption']}. Test posts.", comparison_table(rows)]
+    for profile in PROFILES:
+        for artifact in ("d_e1", "m_e2"):  # d_e1 has m_e2's rows and DMFL's
+            path = root / "results" / profile / "tables" / f"{artifact}.csv"
+            if path.is_file():
+                link = _link(root, artifact, [profile], f"{profile} profile")
+                parts += [f"**{link}**, test posts:", comparison_table(_read(path))]
+                break
     reported = [row for name in ("m_e2", "d_e1") for row in _read(root / "results" / "reported" / f"{name}.csv")]
     columns = ("paper", "dataset", "row", "metric", "value", "reading", "source", "derivation")
     quoted = table(columns, [[row[name] for name in columns] for row in reported if row["unit"] == "fraction"])
     parts = parts or ["No table has been made yet: run `make demo`."]
-    return "\n\n".join([*parts, "**Reported by the papers**, on other corpora and splits:", quoted])
+    return "\n\n".join([*parts, _folded("Reported by the papers, on other corpora and splits", quoted)])
 
 
 def comparison_table(rows: Sequence[dict[str, str]]) -> str:
-    """Test rows of a comparison table with their intervals in brackets; dev rows are left out."""
+    """A line per model, a column per corpus: primary metric with its interval, AUC, and seeds where there are several.
+
+    Args: rows: of a comparison table; dev rows are left out.
+    """
     test = [row for row in rows if row.get("split", "test") == "test"]
-    columns = [name for name in SHOWN if any(row.get(name) for row in test)]
-    return table(columns, [[_with_interval(row, name) for name in columns] for row in test])
+    datasets = list(dict.fromkeys(row["dataset"] for row in test))
+    found = {(row["model"], row["dataset"]): row for row in test}
+    metric = {row["dataset"]: row["primary"].replace("_", " ") for row in test}
+    header = ["model", *(f"{name}: {metric[name]} · AUC" for name in datasets)]
+    lines = []
+    for model in dict.fromkeys(row["model"] for row in test):
+        cells = [found.get((model, dataset)) for dataset in datasets]
+        n_seeds = max(int(float(row["n_seeds"])) for row in cells if row)
+        lines.append([f"{model} ({n_seeds} seeds)" if n_seeds > 1 else model,
+                      *(f"{_with_interval(row, 'primary_value')} · {_fraction(row['auc'])}" if row else "-"
+                        for row in cells)])  # fmt: skip
+    return table(header, lines)
+
+
+def _folded(title: str, content: str) -> str:
+    """Content that opens on a click."""
+    return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>"
 
 
 def _with_interval(row: dict[str, str], name: str) -> str:
@@ -77,12 +99,24 @@ def _fraction(text: str) -> str:
 
 
 def claims_block(root: Path) -> str:
-    """Claim by claim: reported, ours, gap, verdict."""
-    parts = []
-    for profile, artifact, rows in _made(root, "m_claims", "d_claims"):
-        cells = [[_fraction(cell) for cell in row.values()] for row in rows]
-        parts += [f"**{artifact}, {profile} profile**", table(list(rows[0]), cells)]
-    return "\n\n".join(parts) or "No claim has been judged yet."
+    """Verdicts of every table of claims: how many of each kind, and claim by claim those that could be tested."""
+    tables = [name for name in _index(root) if name.endswith("claims")]
+    made = list(_made(root, *tables))
+    if not made:
+        return "No claim has been judged yet."
+    kinds = list(dict.fromkeys(row["verdict"] for _, _, rows in made for row in rows))
+    counts = [
+        [_link(root, artifact, [profile], artifact), profile,
+         *(str(sum(row["verdict"] == kind for row in rows)) for kind in kinds)]
+        for profile, artifact, rows in made
+    ]  # fmt: skip
+    shown = ("claim", "corpus", "quantity", "ours", "low", "high", "p_holm", "verdict", "why")
+    lines = [
+        [_fraction(row[name]) for name in shown] for profile, _, rows in made for row in rows
+        if row["verdict"] != "untestable here" and profile != "demo"
+    ]  # fmt: skip
+    parts = [table(("claims", "profile", *kinds), counts)]
+    return "\n\n".join([*parts, *([_folded("Claim by claim, on real posts", table(shown, lines))] if lines else [])])
 
 
 def _made(root: Path, *artifacts: str) -> Iterator[tuple[str, str, list[dict[str, str]]]]:
@@ -95,13 +129,17 @@ def _made(root: Path, *artifacts: str) -> Iterator[tuple[str, str, list[dict[str
 
 
 def figures_block(root: Path) -> str:
-    """Every picture there is, under its caption; the most real profile that has it."""
-    parts = []
+    """Every picture there is, under its caption, of the most real profile that has it; those of HEADLINE unfolded."""
+    parts: dict[bool, list[str]] = {True: [], False: []}
     for artifact, row in _index(root).items():
         pictures = [(p, f"figures/{p}/{artifact}.png") for p in PROFILES]
         for profile, picture in [pair for pair in pictures if (root / pair[1]).is_file()][:1]:
-            parts.append(f"**{artifact}** ({profile}): {row['caption']}.\n\n![{artifact}]({picture})")
-    return "\n\n".join(parts) or "No figure has been made yet: run `make demo`."
+            shown = f"**{artifact}** ({profile}): {row['caption']}.\n\n![{artifact}]({picture})"
+            parts[artifact in HEADLINE].append(shown)
+    if not any(parts.values()):
+        return "No figure has been made yet: run `make demo`."
+    rest = [_folded(f"{len(parts[False])} more figures", "\n\n".join(parts[False]))] if parts[False] else []
+    return "\n\n".join([*parts[True], *rest])
 
 
 def index_block(root: Path) -> str:
@@ -112,7 +150,9 @@ def index_block(root: Path) -> str:
          *(_link(root, name, [p], row[f"status_{p}"].replace("_", " ")) for p in profiles)]
         for name, row in _index(root).items()
     ]  # fmt: skip
-    return table(("id", "paper", "label there", "what", "notebook", *profiles), lines)
+    return _folded(
+        f"{len(lines)} tables and figures", table(("id", "paper", "label there", "what", "notebook", *profiles), lines)
+    )
 
 
 def _link(root: Path, artifact: str, profiles: Sequence[str], words: str) -> str:
@@ -141,7 +181,8 @@ def choices_block(root: Path) -> str:
         found = ", ".join(_link(root, artifact, PROFILES, artifact) for artifact in row["measured_in"].split())
         fields = ", ".join(f"`{name}`" for name in row["where"].split()) or "fixed"
         lines.append([row["id"], row["question"], row["choice"], fields, row["evidence"], found or "-"])
-    return table(("id", "question", "what we do", "config field", "evidence", "effect measured in"), lines)
+    columns = ("id", "question", "what we do", "config field", "evidence", "effect measured in")
+    return _folded(f"{len(lines)} choices", table(columns, lines))
 
 
 def corpora_block(root: Path) -> str:
@@ -179,7 +220,7 @@ def files_block(root: Path) -> str:
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         lines.append([f"`notebooks/{path.name}`", "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")])
-    return table(("file", "what it holds"), lines)
+    return _folded(f"{len(lines)} files, a line each", table(("file", "what it holds"), lines))
 
 
 def drawn_block(root: Path) -> str:

@@ -159,12 +159,14 @@ def test_the_datasheet_names_every_column_of_the_drawn_posts() -> None:
     assert set(table["split"]) <= named and set(table["conflict"]) <= named
 
 
-def test_a_comparison_table_shows_test_rows_with_intervals() -> None:
-    row = {"dataset": "d", "model": "m|n", "split": "test", "accuracy": "0.91234", "acc_low": "0.9", "acc_high": "0.95",
-           "auc": "", "n_seeds": "3", "variant": "default"}  # fmt: skip
-    shown = readme.comparison_table([row | {"split": "dev", "model": "other"}, row])
-    assert shown.splitlines()[0] == "| dataset | model | accuracy | n_seeds |"
-    assert shown.splitlines()[2:] == ["| d | m\\|n | 0.912 [0.900, 0.950] | 3 |"]
+def test_a_comparison_table_shows_test_rows_a_line_per_model_a_column_per_corpus() -> None:
+    row = {"dataset": "d", "model": "m|n", "split": "test", "primary": "balanced_accuracy", "primary_value": "0.91234",
+           "primary_low": "0.9", "primary_high": "0.95", "auc": "0.5", "n_seeds": "3"}  # fmt: skip
+    other = row | {"dataset": "e", "model": "o", "n_seeds": "1"}
+    shown = readme.comparison_table([row | {"split": "dev", "model": "unseen"}, row, other]).splitlines()
+    assert shown[0] == "| model | d: balanced accuracy · AUC | e: balanced accuracy · AUC |"
+    assert shown[2:] == ["| m\\|n (3 seeds) | 0.912 [0.900, 0.950] · 0.500 | - |",
+                         "| o | - | 0.912 [0.900, 0.950] · 0.500 |"]  # fmt: skip
 
 
 def test_cells_cannot_become_html_or_columns() -> None:
