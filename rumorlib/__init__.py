@@ -16,6 +16,7 @@ statistics     intervals and tests over clusters and seeds
 shortcuts      what a rule without a model scores
 audit          what the shortcuts of a corpus score on its splits, and what crosses them
 inputs         a run's config -> tensors: texts encoded, distinct images encoded once
+alignment      MICC's alignment of whole corpora, once, where stage 2 leaves SCLIP frozen
 exploration    the corpora in numbers, and their audit, for notebook 01
 evidence       what the pictures need: pointing, relevance and attention maps
 features       what each baseline reads of a corpus

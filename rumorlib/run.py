@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from rumorlib import evaluation, evidence, features, inputs, training
+from rumorlib import alignment, evaluation, evidence, features, inputs, training
 from rumorlib.config import DMFLConfig, MICCConfig, RunConfig, Settings
 from rumorlib.data import keys, split_files
-from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts
+from rumorlib.data.batches import Aligned, Batch, CaptionTensors, PostTensors, Texts
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
@@ -133,13 +133,13 @@ def _evidence(
 
 def _micc_inputs(
     config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path
-) -> tuple[Texts, Tensor, Tensor]:
+) -> tuple[Texts, Tensor | Aligned, Tensor]:
     """Texts, distinct images and the image row of each post, as far encoded as stage 2 leaves SCLIP frozen (C4)."""
     detector: MICCConfig = config.detector
     frozen = corpus, config.stage1, checkpoint
     if detector.reads == "joint":
         texts = Texts(None, None, inputs.joint_texts(*frozen, config.language, settings))
-        return texts, *inputs.joint_patches(*frozen, settings)
+        return texts, *alignment.of_posts(*frozen, config.language, settings, detector)
     texts = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
     if detector.reads == "tokens":
         return texts, *inputs.patch_tokens(*frozen, settings)

@@ -10,12 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rumorlib import config, experiments, inputs
+from rumorlib import alignment, config, experiments, inputs
+from rumorlib.config import MICCConfig
 from rumorlib.data import posts
-from rumorlib.data.batches import Texts
+from rumorlib.data.batches import Aligned, Batch, Texts
 from rumorlib.data.images import ArrayImages
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import Vocabulary
+from rumorlib.models.micc import MICC
 
 SETTINGS = config.resolve("demo")
 STAGE1 = experiments.sclip(SETTINGS, "en")
@@ -86,3 +88,25 @@ def test_joint_vectors_are_what_sclip_makes_of_each_post(
         one = model.encode_text(Texts(ids, mask), "en")
     assert torch.allclose(text, one.expand(4, -1), atol=1e-5)
     assert not text.is_inference() and not patches.is_inference()
+
+
+@pytest.mark.parametrize("changes", [{}, {"selection": "random"}, {"alignment": "global"}])
+def test_alignment_of_a_corpus_is_the_alignment_of_its_posts(
+    tower: tuple[SCLIP, Path, posts.Corpus], monkeypatch: pytest.MonkeyPatch, changes: dict
+) -> None:
+    """The same logits whether posts bring all their patches or only those kept; too many to hold come whole."""
+    sclip, checkpoint, corpus = tower
+    monkeypatch.setattr(inputs, "vocabulary", lambda *_: Vocabulary.build(["a"], "word"))
+    how = MICCConfig(freeze="sclip", width=8, classifier_input="relevance", **changes)
+    given = corpus, STAGE1, checkpoint
+    patches, image_row = inputs.joint_patches(*given, SETTINGS)
+    text = inputs.joint_texts(*given, "en", SETTINGS)
+    aligned, rows = alignment.of_posts(*given, "en", SETTINGS, how)
+    assert isinstance(aligned, Aligned) and rows.tolist() == [0, 1, 2, 3] and len(aligned.patches) == 4
+    model, none = MICC(how, sclip, "en").eval(), torch.zeros(4)
+    with torch.no_grad():
+        expected = model(Batch(None, None, text, patches[image_row], none, none, rows))
+        found = model(Batch(None, None, text, aligned, none, none, rows))
+    torch.testing.assert_close(found.logit, expected.logit, atol=1e-5, rtol=0)
+    monkeypatch.setattr(alignment, "LARGEST_BYTES", 10)
+    assert torch.equal(alignment.of_posts(*given, "en", SETTINGS, how)[0], patches)

@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Left to right; a module may import from its own group only inside a package (data/, encoders/, models/).
 LAYERS = (
     ("config",), ("profiles",), ("files", "parameters"), ("data",), ("check_data",), ("encoders",), ("models",),
-    ("training",), ("evaluation",), ("statistics",), ("shortcuts",), ("audit",), ("inputs",),
+    ("training",), ("evaluation",), ("statistics",), ("shortcuts",), ("audit",), ("inputs",), ("alignment",),
     ("exploration",), ("evidence",), ("features",), ("run",), ("experiments",), ("runs",), ("tables",), ("results",),
     ("comparison",),
     ("controls", "sweeps"), ("costs", "maps", "verdicts"), ("look",), ("pictures", "plots"), ("execute", "readme"),

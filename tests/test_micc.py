@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rumorlib.config import MICCConfig, SCLIPConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Batch, Texts
 from rumorlib.encoders.sclip import SCLIP
-from rumorlib.models.micc import MICC, ScaleAwareFusion, noise, select_top_k
+from rumorlib.models.micc import MICC, ScaleAwareFusion, align, noise, select_top_k
 
 N_PATCHES = [16, 4]  # 32 px, receptive fields 8 and 16
 D = 16
@@ -54,7 +54,7 @@ def test_top_k_keeps_the_most_relevant_of_each_scale(k: int, seed: int) -> None:
     for n in N_PATCHES:
         size = min(k, n)
         expected = relevance[:, start : start + n].sort(descending=True).values[:, :size]
-        torch.testing.assert_close(kept.relevance[:, column : column + size], expected)
+        torch.testing.assert_close(kept.rho[:, column : column + size], expected)
         assert (kept.indices[:, column : column + size] // 1 >= start).all()
         start, column = start + n, column + size
     torch.testing.assert_close(kept.patches, patches[torch.arange(3)[:, None], kept.indices])
@@ -227,6 +227,27 @@ def test_frozen_sclip_reads_joint_vectors_and_trains_fusion_and_classifier_only(
         torch.testing.assert_close(model(made_once).logit, whole(batch).logit)
     trained = {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
     assert trained == {"fuse", "classifier"}
+
+
+@pytest.mark.parametrize("classifier_input", ["concat", "product", "relevance"])
+@pytest.mark.parametrize("changes", [{}, {"alignment": "global"}, {"alignment": "all_patches"}, {"fusion": "mean"},
+                                     *({"selection": how} for how in ("random", "bottom", "saliency"))])  # fmt: skip
+def test_posts_aligned_beforehand_give_the_same_result(changes: dict, classifier_input: str) -> None:
+    whole = new_micc(classifier_input=classifier_input, **changes).eval()
+    model = MICC(dataclasses.replace(whole.config, freeze="sclip"), whole.sclip, "en").eval()
+    model.load_state_dict(whole.state_dict())
+    batch = new_batch()
+    with torch.no_grad():
+        text = whole.sclip.encode_text(Texts(batch.text_ids, batch.text_mask), "en")
+        patches = whole.sclip.encode_image(batch.images)
+        everyone = align(model.config, N_PATCHES, text, patches, batch.row)
+        rows = torch.tensor([5, 0, 3])  # a batch of some of them
+        texts = batch._replace(text_ids=None, text_mask=None, text_features=text)
+        some = Batch(*(None if part is None else part[rows] for part in texts))
+        cached, present = model(some._replace(images=everyone.rows(rows))), model(some._replace(images=patches[rows]))
+    torch.testing.assert_close(cached.logit, present.logit, atol=1e-5, rtol=0)
+    torch.testing.assert_close(cached.relevance, present.relevance, atol=1e-5, rtol=0)
+    torch.testing.assert_close(cached.logit, whole(batch).logit[rows], atol=1e-5, rtol=0)
 
 
 # --- the whole ------------------------------------------------------------------------------------------

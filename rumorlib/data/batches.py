@@ -25,13 +25,27 @@ class Texts(NamedTuple):
         return len(self.features if self.ids is None else self.ids)
 
 
+class Aligned(NamedTuple):
+    """Posts whose text has met its image: text-patch relevance, and the patches that go on to fusion (M8, M9)."""
+
+    relevance: Tensor  # (B, N) of all patches, in [-1, 1]
+    patches: Tensor  # (B, M, D) those that go on, scale after scale, most relevant first within a scale
+    rho: Tensor | None  # (B, M) their relevance; None without alignment
+    indices: Tensor | None  # (B, M) into the N patches; None where nothing was selected
+
+    def rows(self, rows: Tensor) -> Aligned:
+        """The posts at `rows`."""
+        return Aligned(*(None if part is None else part[rows] for part in self))
+
+
 class Batch(NamedTuple):
     """Posts for a detector."""
 
     text_ids: Tensor | None  # (B, L)
     text_mask: Tensor | None  # (B, L)
     text_features: Tensor | None  # (B, d_text)
-    images: Tensor  # (B, 3, H, W) uint8 pixels · (B, C, h, w) frozen map · (B, N, D) cached patch tokens
+    images: Tensor | Aligned
+    # (B, 3, H, W) uint8 pixels · (B, C, h, w) frozen map · (B, N, D) patches made once · patches already aligned
     label: Tensor  # (B,) float
     weight: Tensor  # (B,) float
     row: Tensor  # (B,) long, index into the posts table
@@ -47,21 +61,20 @@ class CaptionBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class PostTensors:
-    """A posts table ready for training. Distinct images are held once; posts refer to them by `image_row`."""
+    """A posts table ready for training. Distinct images are held once; posts refer to them by `image_row`. Aligned
+    patches are a post's own: they have a row per post."""
 
     texts: Texts
-    images: Tensor  # (I, …)
+    images: Tensor | Aligned  # (I, …)
     image_row: Tensor  # (n,) long into images
     label: Tensor  # (n,) float
     weight: Tensor  # (n,) float
 
     def batch(self, rows: Tensor) -> Batch:
         """The posts at `rows`, in that order."""
-        text = self.texts.rows(rows)
-        return Batch(
-            text.ids, text.mask, text.features,
-            self.images[self.image_row[rows]], self.label[rows], self.weight[rows], rows,
-        )  # fmt: skip
+        text, at = self.texts.rows(rows), self.image_row[rows]
+        images = self.images.rows(at) if isinstance(self.images, Aligned) else self.images[at]
+        return Batch(*text, images, self.label[rows], self.weight[rows], rows)
 
     def shuffled(self, rows: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """One epoch over `rows` in a seeded order; the last batch may be smaller."""

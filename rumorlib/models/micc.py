@@ -9,19 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rumorlib.config import MICCConfig
-from rumorlib.data.batches import Batch, Texts
+from rumorlib.data.batches import Aligned, Batch, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.text import mlp
 
 # B posts, S scales, N_s patches of scale s, N = sum of N_s, K kept per scale, M kept in all, D joint width
-
-
-class TopK(NamedTuple):
-    """The patches each post keeps."""
-
-    patches: Tensor  # (B, M, D), scale after scale, most relevant first within a scale
-    relevance: Tensor  # (B, M)
-    indices: Tensor  # (B, M) into the N patches
 
 
 class MICCOutput(NamedTuple):
@@ -63,7 +55,7 @@ def noise(rows: Tensor, n: int) -> Tensor:
 
 def select_top_k(
     relevance: Tensor, patches: Tensor, n_patches: list[int], k: int, rank_by: Tensor | None = None
-) -> TopK:
+) -> Aligned:
     """Keep the k most relevant patches of every scale (MICC §3.3, M9). Selection is hard: gradient flows through the
     kept values only.
 
@@ -83,7 +75,29 @@ def select_top_k(
         indices.append(part.topk(min(k, part.shape[1]), dim=1).indices + start)
         start += part.shape[1]
     kept = torch.cat(indices, dim=1)  # (B, M)
-    return TopK(patches.gather(1, kept[..., None].expand(-1, -1, D)), relevance.gather(1, kept), kept)
+    return Aligned(relevance, patches.gather(1, kept[..., None].expand(-1, -1, D)), relevance.gather(1, kept), kept)
+
+
+def align(config: MICCConfig, n_patches: list[int], text: Tensor, patches: Tensor, rows: Tensor) -> Aligned:
+    """Relevance of every patch, and the patches that go on to fusion (M8, M9 and their ablations).
+
+    Args: text: (B, D). patches: (B, N, D). Both unit length. rows: (B,) long, which posts these are.
+    """
+    relevance = torch.einsum("bnd,bd->bn", patches, text)  # (B, N), M8: D_s[b, n] = M_s[b, n] · T[b]
+    if config.alignment == "top_k":
+        rank_by = ranking(config.selection, relevance, patches, n_patches, rows)
+        return select_top_k(relevance, patches, n_patches, config.top_k, rank_by)
+    if config.alignment == "all_patches":  # MICC-A/γ: fine-grained, unaligned
+        return Aligned(relevance, patches, None, None)
+    pooled = [F.normalize(part.mean(1), dim=-1) for part in patches.split(n_patches, dim=1)]
+    return Aligned(relevance, torch.stack(pooled, dim=1), None, None)  # MICC-A/δ: one global vector per scale
+
+
+def n_kept(config: MICCConfig, n_patches: list[int]) -> int:
+    """M, how many vectors go on to fusion."""
+    if config.alignment == "global":
+        return len(n_patches)
+    return sum(n_patches if config.alignment == "all_patches" else (min(config.top_k, n) for n in n_patches))
 
 
 class ScaleAwareFusion(nn.Module):
@@ -127,14 +141,9 @@ class MICC(nn.Module):
             parameter.requires_grad_(not (other or frozen or name == "logit_scale"))
         d = sclip.config.d_joint
         S, n_patches = len(sclip.n_patches), sclip.n_patches
-        n_kept = {
-            "top_k": sum(min(config.top_k, n) for n in n_patches),
-            "all_patches": sum(n_patches),
-            "global": S,
-        }[config.alignment]
         if config.fusion == "scale_aware":
             self.fuse = ScaleAwareFusion(d, config.width, config.fusion_weight)
-        d_image = n_kept * d if config.fusion == "concat" else d
+        d_image = n_kept(config, n_patches) * d if config.fusion == "concat" else d
         extra = {"concat": 0, "product": 2 * d, "relevance": 2 * S}[config.classifier_input]
         if config.classifier_input == "product" and config.fusion == "concat":
             raise ValueError("classifier_input='product' needs one image vector; fusion='concat' gives several")
@@ -144,12 +153,13 @@ class MICC(nn.Module):
 
     def forward(self, batch: Batch) -> MICCOutput:
         """Logit of rumor, relevance and what was kept."""
-        text, patches = self._text(batch), self._patches(batch.images)  # (B, D), (B, N, D)
-        relevance = torch.einsum("bnd,bd->bn", patches, text)  # (B, N), M8: D_s[b, n] = M_s[b, n] · T[b]
-        kept, rho, indices = self._align(patches, relevance, batch.row)
-        image, weights = self._fuse(kept, rho)
-        logit = self.classifier(self._classifier_input(text, image, relevance)).squeeze(-1)  # M10-M11
-        return MICCOutput(logit.float(), relevance, indices, weights)
+        text = self._text(batch)  # (B, D)
+        aligned = batch.images  # where nothing before fusion is trained, M8 and M9 were done once, by the same `align`
+        if not isinstance(aligned, Aligned):
+            aligned = align(self.config, self.sclip.n_patches, text, self._patches(aligned), batch.row)
+        image, weights = self._fuse(aligned.patches.float(), aligned.rho)
+        logit = self.classifier(self._classifier_input(text, image, aligned.relevance)).squeeze(-1)  # M10-M11
+        return MICCOutput(logit.float(), aligned.relevance, aligned.indices, weights)
 
     def _text(self, batch: Batch) -> Tensor:
         if self.config.reads == "joint":
@@ -161,16 +171,6 @@ class MICC(nn.Module):
             return images.float()
         tokens = images.float() if self.config.reads == "tokens" else self.sclip.image_tower(images)
         return self.sclip.project_patches(tokens)
-
-    def _align(self, patches: Tensor, relevance: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Patches that go to fusion, their relevance, their indices (M9 and its ablations)."""
-        if self.config.alignment == "top_k":
-            rank_by = ranking(self.config.selection, relevance, patches, self.sclip.n_patches, rows)
-            return select_top_k(relevance, patches, self.sclip.n_patches, self.config.top_k, rank_by)
-        if self.config.alignment == "all_patches":  # MICC-A/γ: fine-grained, unaligned
-            return patches, None, None
-        pooled = [F.normalize(part.mean(1), dim=-1) for part in patches.split(self.sclip.n_patches, dim=1)]
-        return torch.stack(pooled, dim=1), None, None  # MICC-A/δ: one global vector per scale
 
     def _fuse(self, kept: Tensor, rho: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """One image vector, and the weights that made it (Eqs 23-25 and its ablations)."""
