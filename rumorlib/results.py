@@ -100,14 +100,15 @@ def run_or_load(
     Args:
         config: the run; its `stage1` is run or loaded first when this one has to be trained.
         settings: profile, train mode ("missing", "all": again once per process, "none") and data folder.
-        checkpoint: the weights are needed too; a run whose weights are missing or damaged is trained again.
+        checkpoint: the weights are needed too (git ignores them; tables need none); a run whose weights are missing,
+            damaged or older than their keeping is trained again.
         train: what really trains; `run.run` unless given.
     Raises: runs.StaleRun, runs.MissingRun, runs.CorruptRun. ValueError: config and settings disagree on the profile.
     """
     if config.profile != settings.profile:
         raise ValueError(f"a run of profile {config.profile!r} was asked for under profile {settings.profile!r}")
     folder = run_folder(config)
-    this_run = folder, cfg.config_hash(config)
+    this_run, report = (folder, cfg.config_hash(config)), None
     if settings.train != "all" or this_run in _TRAINED:
         report = _load(folder, config)
         if report and (not checkpoint or _has_checkpoint(report, settings)):
@@ -116,9 +117,11 @@ def run_or_load(
         raise runs.MissingRun(_how_to_run(folder, config))
     _train(folder, config, settings, train)
     _TRAINED.add(this_run)
-    report = _load(folder, config)
-    assert report, folder
-    return report
+    trained = _load(folder, config)
+    assert trained, folder
+    if report and report.fingerprint != trained.fingerprint:  # another machine or number of threads rounds otherwise
+        print(f"{report.name}: trained again, not the same to the last digit; make its tables again too", flush=True)
+    return trained
 
 
 def _train(folder: Path, config: cfg.RunConfig, settings: cfg.Settings, train: Train | None) -> None:
@@ -150,7 +153,7 @@ def _load(folder: Path, config: cfg.RunConfig) -> Report | None:
 
 def _has_checkpoint(report: Report, settings: cfg.Settings) -> bool:
     """Whether the weights are there and whole. With train="none" a damaged file is an error, not a reason to train."""
-    if runs.CHECKPOINT not in report.hashes:
+    if report.config.model == "baseline":
         raise FileNotFoundError(f"{report.name} saves no weights")
     try:
         report.checkpoint()

@@ -37,7 +37,7 @@ class Outcome:
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     predictions: pd.DataFrame = field(default_factory=pd.DataFrame)  # every split but train
     extras: dict[str, pd.DataFrame] = field(default_factory=dict)
-    state: dict[str, Tensor] | None = None  # weights, for runs that others start from
+    state: dict[str, Tensor] | None = None  # weights of what was trained; None for rows without a network
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -105,20 +105,26 @@ def retrieval(model: SCLIP, tensors: CaptionTensors, image_rows: Tensor, languag
 # --- detectors ------------------------------------------------------------------------------------
 
 
-def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
+def micc_on_posts(config: RunConfig, settings: Settings, checkpoint: Path) -> tuple[MICC, PostTensors, pd.DataFrame]:
+    """MICC as stage 2 starts, on the SCLIP of `checkpoint`, and its corpus: as tensors it reads, and as a table."""
     corpus = inputs.corpus_of(config, settings)
     texts, images, image_row = _micc_inputs(config, corpus, settings, checkpoint)
     tensors = inputs.post_tensors(corpus.posts, texts, images, image_row)
     training.seed_everything(config.seed)
     model = MICC(config.detector, inputs.load_sclip(config.stage1, checkpoint, settings), config.language)
-    scored = "support_x0" in corpus.posts  # drawn scenes know where the evidence is
-    before = _evidence(model, tensors, corpus.posts, config, "stage 1 only") if scored else {}
-    outcome = _fit_detector(config, model, tensors, corpus.posts)
+    return model, tensors, corpus.posts
+
+
+def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
+    model, tensors, posts = micc_on_posts(config, settings, checkpoint)
+    scored = "support_x0" in posts  # drawn scenes know where the evidence is
+    before = _evidence(model, tensors, posts, config, "stage 1 only") if scored else {}
+    outcome = _fit_detector(config, model, tensors, posts)
     if not scored:
         return outcome
-    after = _evidence(model, tensors, corpus.posts, config, "fine-tuned")
+    after = _evidence(model, tensors, posts, config, "fine-tuned")
     extras = {name: pd.concat([before[name], frame], ignore_index=True) for name, frame in after.items()}
-    extras["relevance"] = evidence.relevance_of_posts(model, tensors, corpus.posts)
+    extras["relevance"] = evidence.relevance_of_posts(model, tensors, posts)
     return dataclasses.replace(outcome, extras=extras)
 
 
@@ -224,7 +230,7 @@ def _fit_detector(
         "best_epoch": fit.best_epoch,
     }
     outcome = _score(posts, predict(model, tensors), facts)
-    return dataclasses.replace(outcome, history=fit.history)
+    return dataclasses.replace(outcome, history=fit.history, state=model.state_dict())
 
 
 @torch.inference_mode()

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 import rumorlib  # noqa: F401  before torch: it decides how torch's threads wait
+from rumorlib import inputs
+from rumorlib.config import Settings, resolve
+from rumorlib.data import drawn
+from rumorlib.data.claims import DrawnConfig
 
 # A slow machine is not a wrong answer: examples have no time limit of their own, tests have pytest-timeout's.
 hypothesis.settings.register_profile("any machine", deadline=None)
@@ -40,3 +45,16 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "output"
     monkeypatch.setenv("RUMORLIB_OUTPUT", str(folder))
     yield folder
+
+
+@pytest.fixture
+def few_drawn(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Demo settings in which the drawn corpora hold some hundred scenes: whole runs take seconds."""
+    sizes = {"n_test": 60, "n_unseen": 10, "n_pairs": 5, "n_undetectable": 10, "n_fingerprint": 10}
+    few = DrawnConfig(n_caption_scenes=100, n_train=200, n_dev=60, **sizes)
+    monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(inputs, "corpus", cache(lambda name, *_: drawn.load(name[-2:], config=few)))
+    monkeypatch.setattr(inputs, "captions", cache(lambda _, language, *rest: drawn.load_captions(language, config=few)))
+    inputs.vocabulary.cache_clear()
+    yield resolve("demo", ["demo-en"])
+    inputs.vocabulary.cache_clear()

@@ -20,7 +20,7 @@ LAYERS = (
     ("config",), ("profiles",), ("files", "parameters"), ("data",), ("check_data",), ("encoders",), ("models",),
     ("training",), ("evaluation",), ("statistics",), ("shortcuts",), ("audit",), ("inputs",), ("alignment",),
     ("exploration",), ("evidence",), ("features",), ("run",), ("experiments",), ("runs",), ("tables",), ("results",),
-    ("comparison",),
+    ("trained",), ("comparison",),
     ("controls", "sweeps"), ("costs", "maps", "verdicts"), ("look",), ("pictures", "plots"), ("execute", "readme"),
     ("__main__",),
 )  # fmt: skip
@@ -29,7 +29,18 @@ PACKAGES = ("data", "encoders", "models")
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 40  # lines; functions without their docstring
 UNPICKLER = "data/event_ids.py"  # the one module that reads pickles, through an Unpickler that builds numbers only
 ONE_PLACE = {"config.py"}  # every setting of every run stands in one file, however long
-OPTIONAL = ("captum", "gensim", "seaborn", "jupyterlab", "ipykernel", "IPython", "papermill", "nbformat", "nbval", "nbclient")
+OPTIONAL = (
+    "captum",
+    "gensim",
+    "seaborn",
+    "jupyterlab",
+    "ipykernel",
+    "IPython",
+    "papermill",
+    "nbformat",
+    "nbval",
+    "nbclient",
+)
 
 
 def layer(path: Path) -> str:

@@ -150,10 +150,37 @@ def test_lost_weights_are_trained_again_only_when_needed_and_allowed(trainer: Tr
     assert [model for model, _ in trainer.calls] == ["sclip", "sclip", "sclip", "micc"]
 
 
-def test_a_run_without_weights_says_so(trainer: Trainer) -> None:
+def test_a_baseline_has_no_weights_and_says_so(trainer: Trainer) -> None:
+    baseline = cfg.RunConfig("baseline", "demo-en", detector=cfg.BaselineConfig("majority"))
     with pytest.raises(FileNotFoundError, match="saves no weights"):
-        results.run_or_load(CONFIG, DEMO, train=trainer)
-        results.run_or_load(CONFIG, DEMO, checkpoint=True, train=trainer)
+        results.run_or_load(baseline, DEMO, train=trainer)
+        results.run_or_load(baseline, DEMO, checkpoint=True, train=trainer)
+
+
+def test_a_detector_without_weights_is_trained_again_only_when_they_are_asked_for(
+    trainer: Trainer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As runs made before detectors kept weights, or whose weights git did not carry: tables need none."""
+    kept = {"c": pytest.importorskip("torch").ones(2)}
+
+    def with_weights(config: cfg.RunConfig, *rest: object) -> SimpleNamespace:
+        made = trainer(config, *rest)
+        made.state = made.state or kept
+        return made
+
+    before = results.run_or_load(CONFIG, DEMO, train=trainer)
+    assert runs.CHECKPOINT not in before.hashes
+    assert results.run_or_load(CONFIG, again("none"), train=trainer) == before
+    with pytest.raises(runs.MissingRun, match="--train missing"):
+        results.run_or_load(CONFIG, again("none"), checkpoint=True, train=trainer)
+    assert len(trainer.calls) == 2
+    after = results.run_or_load(CONFIG, DEMO, checkpoint=True, train=with_weights)
+    assert [model for model, _ in trainer.calls] == ["sclip", "micc", "micc"] and after.checkpoint().is_file()
+    assert after.fingerprint == before.fingerprint  # weights are no result: tables made before stay as they are
+    assert "last digit" not in capsys.readouterr().out
+    after.checkpoint().unlink()
+    results.run_or_load(CONFIG, DEMO, checkpoint=True, train=lambda config, *_: outcome(config, accuracy=0.76))
+    assert "last digit" in capsys.readouterr().out
 
 
 def test_profiles_do_not_mix(trainer: Trainer) -> None:

@@ -1,0 +1,25 @@
+"""Detectors as their runs left them: weights from the run's folder, trained again where this machine lacks them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from rumorlib import results, run
+from rumorlib.config import RunConfig, Settings
+from rumorlib.data.batches import PostTensors
+from rumorlib.models.micc import MICC
+
+
+def micc(config: RunConfig, settings: Settings) -> tuple[MICC, PostTensors, pd.DataFrame]:
+    """The trained MICC of a run, in evaluation mode, and its corpus: as tensors it reads, and as a posts table.
+
+    Raises: as `results.run_or_load`; with train="none" runs.MissingRun where the weights of the run or of its stage 1
+        are not on this machine.
+    """
+    from safetensors.torch import load_file
+
+    report = results.run_or_load(config, settings, checkpoint=True)
+    stage1 = results.run_or_load(config.stage1, settings, checkpoint=True)
+    model, tensors, posts = run.micc_on_posts(config, settings, stage1.checkpoint())
+    model.load_state_dict(load_file(report.checkpoint()))
+    return model.eval(), tensors, posts
