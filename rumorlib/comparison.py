@@ -44,8 +44,10 @@ POINT_METRICS = (
 
 
 def names(config: RunConfig) -> str:
-    """Printed name of a run's model; an unlisted variant is its model and its own name."""
-    return NAMES.get((config.model, config.variant), f"{config.model.upper()} {config.variant}")
+    """Printed name of a run's model; an unlisted variant is its model and its own name, a
+    detector of one file its class."""
+    unlisted = config.variant if config.model == "detector" else f"{config.model.upper()} {config.variant}"
+    return NAMES.get((config.model, config.variant), unlisted)
 
 
 def corpus_name(config: RunConfig) -> str:

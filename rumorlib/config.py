@@ -226,6 +226,19 @@ class BaselineConfig:
             raise ValueError(f"inverse_regularisation must be positive, got {self.inverse_regularisation}")
 
 
+@dataclass(frozen=True)
+class DetectorConfig:
+    """A detector of one file (models/named.py): its class, and the words its constructor takes."""
+
+    path: str  # "<module>:<Class>", a module that Python finds
+    options: tuple[tuple[str, Any], ...] = ()  # settings of the class: part of the run's identity
+    word2vec: Word2VecConfig = Word2VecConfig()  # words and their vectors, as DMFL's
+
+    def __post_init__(self) -> None:
+        if not all(self.path.partition(":")):
+            raise ValueError(f"a detector is named <module>:<Class>, got {self.path!r}")
+
+
 # --- training -------------------------------------------------------------------------------
 
 
@@ -257,7 +270,7 @@ class TrainConfig:
 class RunConfig:
     """Everything that decides a result; its canonical JSON is hashed, its names are its folder."""
 
-    model: Literal["sclip", "micc", "dmfl", "baseline"]
+    model: Literal["sclip", "micc", "dmfl", "baseline", "detector"]
     dataset: str  # name of a corpus, see data/corpora.py: LOADERS
     variant: str = "default"
     seed: int = 0
@@ -266,7 +279,7 @@ class RunConfig:
     corpus_seed: int = 0  # drawn scenes only
     sclip: SCLIPConfig | None = None
     stage1: RunConfig | None = None  # the SCLIP run whose weights this run starts from
-    detector: MICCConfig | DMFLConfig | BaselineConfig | None = None
+    detector: MICCConfig | DMFLConfig | BaselineConfig | DetectorConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
     protocol: str = later("")  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual
     on_missing_image: OnMissing = later("drop")  # C26

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from rumorlib import alignment, evaluation, evidence, features, inputs, training
-from rumorlib.config import DMFLConfig, MICCConfig, RunConfig, Settings
+from rumorlib.config import DetectorConfig, DMFLConfig, MICCConfig, RunConfig, Settings
 from rumorlib.data import keys, split_files
 from rumorlib.data.batches import Aligned, Batch, CaptionTensors, PostTensors, Texts
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
-from rumorlib.models import baselines
+from rumorlib.models import baselines, named
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
 
@@ -51,7 +51,7 @@ def run(config: RunConfig, settings: Settings, stage1_checkpoint: Path | None = 
     """
     training.seed_everything(config.seed)
     kinds: dict[str, Callable[..., Outcome]] = {
-        "sclip": _run_sclip, "micc": _run_micc, "dmfl": _run_dmfl, "baseline": _run_baseline
+        "sclip": _run_sclip, "micc": _run_micc, "dmfl": _run_dmfl, "baseline": _run_baseline, "detector": _run_detector,
     }  # fmt: skip
     outcome = kinds[config.model](config, settings, stage1_checkpoint)
     if config.model == "sclip":
@@ -187,6 +187,20 @@ def _dmfl_images(
     finest = max(side * side for side in grid_sides(vision))
     start = int(np.cumsum([0, *(side * side for side in grid_sides(vision))])[np.argmax(grid_sides(vision))])
     return tokens[:, start : start + finest], rows
+
+
+def _run_detector(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
+    """A detector of one file, on the words, sentence vectors and image rows that MICC and DMFL read."""
+    detector: DetectorConfig = config.detector
+    corpus = inputs.corpus_of(config, settings)
+    lexicon, vectors, _ = inputs.word_vectors(corpus, detector.word2vec, config.seed)
+    ids, mask = lexicon.encode(corpus.posts["text"].tolist(), detector.word2vec.max_length + 2, cls=True, sep=True)
+    sentences = inputs.text_vectors(corpus, config.stage1, checkpoint, config.language, settings).features.float()
+    images, image_row = _dmfl_images(config, corpus, settings, checkpoint)
+    tensors = inputs.post_tensors(corpus.posts, Texts(ids, mask, sentences), images, image_row)
+    training.seed_everything(config.seed)
+    model = named.build(detector, named.Given(torch.tensor(vectors), sentences.shape[1], tuple(images.shape[1:])))
+    return _fit_detector(config, model, tensors, corpus.posts)
 
 
 def _run_baseline(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:

@@ -19,7 +19,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("config",), ("profiles",), ("files", "parameters"), ("data",), ("check_data",), ("encoders",), ("models",),
     ("training",), ("evaluation",), ("statistics",), ("shortcuts",), ("audit",), ("inputs",), ("alignment",),
-    ("exploration",), ("evidence",), ("features",), ("run",), ("experiments",), ("runs",), ("tables",), ("results",),
+    ("exploration",), ("evidence",), ("features",), ("run",), ("experiments",),
+    ("added",),
+    ("runs",), ("tables",), ("results",),
     ("trained",), ("comparison",),
     ("controls", "sweeps"), ("costs", "maps", "verdicts"), ("look",), ("pictures", "plots"), ("execute", "readme"),
     ("__main__",),

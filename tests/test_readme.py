@@ -8,6 +8,8 @@ import dataclasses
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import readme
+from rumorlib import inputs, profiles, readme
 from rumorlib.__main__ import VERBS
 from rumorlib.data import claims, drawn, posts
 from rumorlib.data.batches import Batch
+from rumorlib.models import named
 
 ROOT = cfg.PROJECT_ROOT
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in readme.DOCUMENTS}
@@ -28,7 +31,7 @@ SUFFIXES = {".py", ".md", ".csv", ".gz", ".json", ".yml", ".toml", ".lock", ".ip
 # Files of a run or of the user's data folder: named in the text, absent from the project.
 ELSEWHERE = {
     "captions_en.csv", "captions_zh.csv", "posts.csv", "manifest.csv", "manifest.json", "manifest.jsonl", "config.json",
-    "report.json", "history.csv", "predictions.csv", ".gz",
+    "report.json", "history.csv", "predictions.csv", ".gz", "text_mean.py",
     "content.csv", "weibo_content.csv", "dataset_flickr30k.json", "flickr_annotations_30k.csv", "results.csv",
 }  # fmt: skip
 MADE_LATER = ("results/demo/", "figures/demo")  # by `make demo`
@@ -109,16 +112,62 @@ def test_python_blocks_run(code: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def example_class() -> str:
+    return next(code for code in fences(TEXTS["README.md"], "python") if "nn.Module" in code)
+
+
 def test_the_example_detector_keeps_the_contract() -> None:
-    code = next(code for code in fences(TEXTS["README.md"], "python") if "nn.Module" in code)
     names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(code, "README.md", "exec", dont_inherit=True), names)
+    exec(compile(example_class(), "README.md", "exec", dont_inherit=True), names)
     ids = torch.tensor([[2, 5, 3], [2, 4, 0]])
     batch = Batch(ids, ids != 0, None, torch.zeros(2, 1, 1), torch.tensor([1.0, 0.0]), torch.ones(2), torch.arange(2))
-    model = names["TextMean"](8)
+    model = names["TextMean"](named.Given(torch.randn(8, 5), 4, (1, 1)))
     model.training_loss(batch)["loss"].backward()
     prob = model.prob_rumor(batch)
     assert prob.shape == (2,) and ((prob > 0) & (prob < 1)).all()
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, output: Path) -> Iterator[None]:
+    """The demo profile on a few drawn scenes, with short training."""
+    small = {"n_train": 120, "n_dev": 40, "n_test": 40, "n_unseen": 20, "n_pairs": 4, "n_undetectable": 20,
+             "n_fingerprint": 20, "n_caption_scenes": 40}  # fmt: skip
+    monkeypatch.setattr(drawn, "DrawnConfig", partial(claims.DrawnConfig, **small))
+    sizes = profiles.SIZES["demo"]
+    stage1, words = dataclasses.replace(sizes.stage1, epochs=1), dataclasses.replace(sizes.dmfl.word2vec, epochs=1)
+    short = dataclasses.replace(sizes, stage1=stage1, dmfl=dataclasses.replace(sizes.dmfl, word2vec=words))
+    monkeypatch.setitem(profiles.SIZES, "demo", short)
+    kept = (inputs.corpus, inputs.captions, inputs.vocabulary)
+    for function in kept:
+        function.cache_clear()
+    yield
+    for function in kept:
+        function.cache_clear()
+
+
+def test_the_readmes_detector_is_one_file_and_one_line(
+    tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text_mean.py").write_text(example_class(), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
+    names: dict[str, Any] = {}
+    (line,) = fences(TEXTS["README.md"], "py")
+    exec(compile(line, "README.md", "exec", dont_inherit=True), names)
+    table, folder = names["table"], names["run"].path
+    assert table["model"].tolist() == ["TextMean-dropout=0.3"] * 2 and table["split"].tolist() == ["dev", "test"]
+    assert table["n"].tolist() == [40, 40] and table["accuracy"].between(0, 1).all()
+    assert (cfg.output_root() / "results" / "demo" / "runs" / folder / "DONE").is_file()
+
+
+def test_a_detector_that_cannot_be_built_is_explained() -> None:
+    given = named.Given(torch.zeros(4, 2), 3, (1, 1))
+    with pytest.raises(ValueError, match="named <module>:<Class>"):
+        cfg.DetectorConfig("no_colon")
+    with pytest.raises(ValueError, match="cannot be imported"):
+        named.build(cfg.DetectorConfig("rumorlib.models.named:Absent"), given)
+    with pytest.raises(ValueError, match="training_loss and prob_rumor is needed"):
+        named.build(cfg.DetectorConfig("torch.nn:Identity"), given)
 
 
 def test_choices_name_real_fields_and_artifacts() -> None:

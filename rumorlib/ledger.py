@@ -1,0 +1,77 @@
+"""The test ledger: one line for every time test posts were scored, appended and never rewritten (spec §15).
+
+results/<profile>/test_ledger.csv: run, config_hash, split_hash, when (UTC), commit. A run reads its test posts once, when
+it is made; tables read stored predictions and add nothing. A run that is made again adds a line, so a number that was
+looked at before its settings were final can be seen to have been.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rumorlib import config as cfg
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("run", "config_hash", "split_hash", "when", "commit")
+
+
+def path_of(profile: str) -> Path:
+    """The ledger of a profile."""
+    return cfg.output_root() / "results" / profile / "test_ledger.csv"
+
+
+def enter(config: cfg.RunConfig, report: Mapping[str, Any]) -> bool:
+    """Append the line of a run that has just been written; False, and nothing written, if it scored no test posts.
+
+    Args: report: its report.json. A line is one write, so processes that run side by side do not mix theirs.
+    """
+    if not any(split.startswith("test") for split in report["metrics"]) or config.model == "sclip":
+        return False
+    git = report.get("git", {})
+    commit = f"{git.get('commit') or 'none'}{' and changes' if git.get('dirty') else ''}"
+    values = (config.path.as_posix(), report["config_hash"], report["facts"].get("split_hash", ""),
+              report["finished_utc"], commit)  # fmt: skip
+    path = path_of(config.profile)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS] * new + [values])
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(handle, text.getvalue().encode())
+    finally:
+        os.close(handle)
+    return True
+
+
+def read(profile: str) -> list[dict[str, str]]:
+    """Its lines, oldest first; none if no run of the profile has scored test posts."""
+    path = path_of(profile)
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def readings(profile: str) -> pd.DataFrame:
+    """How often each corpus's test posts were scored.
+
+    Returns: model, dataset, runs (distinct), readings (lines), configs (distinct hashes), first, last (UTC).
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(read(profile), columns=COLUMNS)
+    names = frame["run"].str.split("/", expand=True).reindex(columns=range(2))
+    frame = frame.assign(model=names[0], dataset=names[1])
+    grouped = frame.groupby(["model", "dataset"], sort=False)
+    return grouped.agg(
+        runs=("run", "nunique"), readings=("run", "size"), configs=("config_hash", "nunique"),
+        first=("when", "min"), last=("when", "max"),
+    ).reset_index()  # fmt: skip
