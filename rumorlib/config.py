@@ -204,6 +204,15 @@ class DMFLConfig:
     dropout: float = 0.6  # before the classifier and nowhere else (MFAN)
     parts: Literal["full", "logic_only", "semantic_only", "text_cnn", "text_transformer", "image"] = "full"
     # full; TB: logic_only; TL: semantic_only; TCNN: text_cnn; TTRAS: text_transformer; I: image
+    image: VisionConfig | None = later(
+        None
+    )  # frozen encoder whose map gives R_v; None: patch tokens of stage 1's tower
+    image_components: int | None = later(None)  # C27: principal components of that map's channels; None: all channels
+
+    @property
+    def reads_image(self) -> bool:
+        """Whether the pictures of posts are looked at."""
+        return self.parts not in ("text_cnn", "text_transformer")
 
 
 # C of the rows on frozen features: one a-priori value, strong because they have hundreds of dimensions and Twitter's

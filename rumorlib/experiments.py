@@ -166,16 +166,18 @@ def micc_grid(settings: Settings) -> list[RunConfig]:
 
 def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "default", corpus_seed: int = 0,
          train: dict[str, Any] | None = None, **changes: Any) -> RunConfig:  # fmt: skip
-    """One DMFL run; `changes` are fields of DMFLConfig, `train` of TrainConfig."""
+    """One DMFL run; `changes` are fields of DMFLConfig, `train` of TrainConfig. Stage 1 is run for it only where its
+    image rows come from stage 1's tower."""
     sizes = SIZES[settings.profile]
     language = LANGUAGE[dataset]
     words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
     default = replace(sizes.dmfl, word2vec=words)
     if dataset == "weibo":
         default = replace(default, lambda_c=1.2)  # paper §6.3: 1.2 on Weibo, 1.8 elsewhere
+    stage1 = None if default.image else sclip(settings, language, corpus_seed=corpus_seed)
     return RunConfig(
         model="dmfl", dataset=dataset, variant=variant, seed=seed, profile=settings.profile, language=language,
-        corpus_seed=corpus_seed, stage1=sclip(settings, language, corpus_seed=corpus_seed),
+        corpus_seed=corpus_seed, stage1=stage1,
         detector=replace(default, **changes), train=replace(sizes.dmfl_train, **(train or {})),
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.data.images import Images
 from rumorlib.data.posts import CaptionCorpus, Corpus
 from rumorlib.encoders import frozen
+from rumorlib.encoders.components import principal_rows
 from rumorlib.encoders.feature_store import Store
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import PAD, Vocabulary, tokenize
@@ -153,6 +154,21 @@ def images_of(loaded: Corpus, vision: VisionConfig, settings: Settings) -> tuple
     if (rows == len(keys)).any():
         encoded = torch.cat([encoded, torch.zeros_like(encoded[:1])])
     return encoded, rows
+
+
+@lru_cache(maxsize=2)
+def image_rows(
+    loaded: Corpus, vision: VisionConfig, n_components: int | None, settings: Settings
+) -> tuple[Tensor, Tensor]:
+    """Frozen maps for DMFL: as `images_of`, or each cell in `n_components` numbers (C27), (I, N, k) fp16, and (n,)."""
+    maps, rows = images_of(loaded, vision, settings)
+    if n_components is None:
+        return maps, rows
+    fit_on = rows[rows_of(loaded.posts, "train")].unique()
+    reduced, kept = principal_rows(maps, fit_on[maps[fit_on].flatten(1).any(dim=1)], n_components)
+    print(f"{loaded.name}: {n_components} components keep {kept:.3f} of the variance of the image rows", flush=True)
+    images_of.cache_clear()  # gigabytes, and read once
+    return reduced, rows
 
 
 def _image_rows(loaded: Corpus) -> tuple[list[str], Tensor]:

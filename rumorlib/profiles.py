@@ -72,8 +72,16 @@ SIZES: dict[str, Sizes] = {
         micc_train=TrainConfig(epochs=6, batch_size=256, lr=1e-3, patience=2),
         head="linear",
         feature_dropout=0.2,
-        # half the paper's width: a full photo run is 36,000 posts on two cores, and the sweeps need dozens of runs
-        dmfl=DMFLConfig(d_model=150, logic_width=96, logic_depth=2, logic_heads=4),
+        # a third of the paper's width, and a fifth of the frozen map's channels (C27): a full photo run is 36,000 posts
+        # on two cores, and the sweeps need dozens of runs
+        dmfl=DMFLConfig(
+            d_model=96,
+            logic_width=96,
+            logic_depth=2,
+            logic_heads=4,
+            image=VisionConfig(kind="feature_map", weights="mobilenet_v2_1.0_224", image_size_px=224),
+            image_components=256,
+        ),
         dmfl_train=TrainConfig(epochs=2, batch_size=128, lr=1e-3, patience=2),
     ),
     "paper": Sizes(
@@ -89,7 +97,8 @@ SIZES: dict[str, Sizes] = {
         stage1=TrainConfig(epochs=30, batch_size=256, lr=1e-4, patience=5),
         micc=MICCConfig(freeze="nothing"),
         micc_train=TrainConfig(epochs=20, batch_size=64, lr=1e-4, tower_lr_scale=0.2, patience=5),
-        dmfl=DMFLConfig(),
+        # ViT-B/16, the paper's image encoder; its last LayerNorm is Eq 10
+        dmfl=DMFLConfig(image=VisionConfig(kind="feature_map", weights="vit-base-patch16-224", image_size_px=224)),
         dmfl_train=TrainConfig(epochs=20, batch_size=64, lr=2e-3, optimizer="adam", weight_decay=0.0, patience=5),
     ),
 }

@@ -179,10 +179,13 @@ def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) ->
 def _dmfl_images(
     config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None
 ) -> tuple[Tensor, Tensor]:
-    """DMFL's image rows (Eqs 7-10): the finest scale of the stage-1 tower on drawn scenes, else the frozen map."""
+    """DMFL's image rows (Eqs 7-10): of the frozen map, or the finest scale of the stage-1 tower; empty if not read."""
+    detector: DMFLConfig = config.detector
+    if not detector.reads_image:
+        return torch.zeros(1, 1, 1), torch.zeros(len(corpus.posts), dtype=torch.long)
+    if detector.image:
+        return inputs.image_rows(corpus, detector.image, detector.image_components, settings)
     vision = config.stage1.sclip.vision
-    if vision.kind == "feature_map":
-        return inputs.images_of(corpus, vision, settings)
     tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
     finest = max(side * side for side in grid_sides(vision))
     start = int(np.cumsum([0, *(side * side for side in grid_sides(vision))])[np.argmax(grid_sides(vision))])

@@ -160,6 +160,7 @@ SIZES = {  # sizes, data, encoders and length of training; nothing else may depe
     "detector.d_model", "detector.d_head", "detector.dropout",
     "detector.logic_width", "detector.logic_depth", "detector.logic_heads",
     "detector.word2vec.d_word", "detector.word2vec.epochs", "detector.word2vec.max_length",
+    "detector.image", "detector.image_components",
 }  # fmt: skip
 ENGLISH = {"demo": "demo-en", "laptop": "photo-en", "paper": "pheme"}
 
@@ -169,6 +170,9 @@ ENGLISH = {"demo": "demo-en", "laptop": "photo-en", "paper": "pheme"}
 def test_profiles_share_the_algorithm(profile: str, make: Any) -> None:
     here, paper = (make(settings(p), ENGLISH[p]) for p in (profile, "paper"))
     changed = {name.removeprefix("stage1.") for name in differences(here, paper)} - NAMES
+    if make is experiments.dmfl:  # its image rows: of stage 1's tower, or of a frozen encoder and without stage 1
+        changed = {"detector.image" if f"stage1.{name}" in leaves(here) | leaves(paper) or name == "stage1"
+                   or name.startswith("detector.image.") else name for name in changed}  # fmt: skip
     assert changed <= SIZES, f"the profile also decides {sorted(changed - SIZES)}"
 
 

@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rumorlib.encoders.text import plain_attention_on_cpu
-
 
 class Attended(NamedTuple):
     """What one attention gives; scores and weights only when asked for."""
@@ -40,7 +38,7 @@ class MultiHeadAttention(nn.Module):
     """softmax(Q_h K_h^T / sqrt(E)) V_h, heads side by side, then W^O (DMFL §4.4, Eqs 11-12).
 
     Choice C12: each head is `d_head` wide whatever H is, and W^O maps H * d_head to d_out. No biases: the equations
-    have none, and a bias on the keys changes no softmax.
+    have none, and a bias on the keys changes no softmax. (BERT's weights come with biases.)
 
     Args:
         d_query: width of the query rows.
@@ -48,15 +46,16 @@ class MultiHeadAttention(nn.Module):
         d_out: width of the result.
         n_heads: H.
         d_head: E.
+        bias: biases in all four maps.
     """
 
-    def __init__(self, d_query: int, d_key: int, d_out: int, n_heads: int, d_head: int) -> None:
+    def __init__(self, d_query: int, d_key: int, d_out: int, n_heads: int, d_head: int, bias: bool = False) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.query = nn.Linear(d_query, n_heads * d_head, bias=False)
-        self.key = nn.Linear(d_key, n_heads * d_head, bias=False)
-        self.value = nn.Linear(d_key, n_heads * d_head, bias=False)
-        self.out = nn.Linear(n_heads * d_head, d_out, bias=False)
+        self.query = nn.Linear(d_query, n_heads * d_head, bias=bias)
+        self.key = nn.Linear(d_key, n_heads * d_head, bias=bias)
+        self.value = nn.Linear(d_key, n_heads * d_head, bias=bias)
+        self.out = nn.Linear(n_heads * d_head, d_out, bias=bias)
         for linear in (self.query, self.key, self.value, self.out):
             nn.init.xavier_uniform_(linear.weight)
 
@@ -79,14 +78,17 @@ class MultiHeadAttention(nn.Module):
             has_key = key_mask.any(dim=1)[:, None, None, None]  # (B, 1, 1, 1)
             mask = key_mask[:, None, None, :] | ~has_key  # (B, 1, 1, K) never all False
         scores = weights = None
-        if need_weights:
+        # Plain products where asked for, and on a CPU in bf16, where torch's attention takes twice as long on a few
+        # dozen rows: the fused kernel's backward pass as well as the other's safe softmax.
+        if need_weights or (torch.is_autocast_enabled("cpu") and not q.is_cuda):
             scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # (B, H, Q, K)
             weights = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(dim=-1)
             weights = weights if has_key is None else weights * has_key
-            heads = weights @ v  # (B, H, Q, E)
+            heads = weights.to(v.dtype) @ v  # (B, H, Q, E)
+            if not need_weights:
+                scores = weights = None
         else:
-            with plain_attention_on_cpu(q):
-                heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
             heads = heads if has_key is None else heads * has_key
         rows = self.out(heads.transpose(1, 2).flatten(2))  # (B, Q, d_out)
         return Attended(rows, scores, weights)
