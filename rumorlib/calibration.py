@@ -20,9 +20,9 @@ N_SIMULATED = 500
 def brier_parts(label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None = None) -> dict[str, float]:
     """Brier's score = reliability - resolution + uncertainty (Murphy 1973), without bins.
 
-    The recalibrated probabilities are the isotonic regression of the labels on `prob` (Dimitriadis et al., PNAS 2021), so
-    the identity is exact: reliability is what recalibration would gain, resolution what the recalibrated model knows
-    beyond the share of rumors, uncertainty that share's own score.
+    The recalibrated probabilities are the isotonic regression of the labels on `prob` (Dimitriadis et al., PNAS 2021),
+    so the identity is exact: reliability is what recalibration would gain, resolution what the recalibrated model
+    knows beyond the share of rumors, uncertainty that share's own score.
 
     Args:
         label: (n,) 1 = rumor. prob: (n,) in [0, 1]. weight: (n,) of each post; None: 1.
@@ -69,7 +69,10 @@ def summary(predictions: pd.DataFrame, clusters: str | None) -> dict[str, float]
     codes = group_codes(predictions[clusters]) if clusters else np.arange(len(label))
     perfect = perfect_labels(prob, codes)
     parts = [brier_parts(row.astype(int), prob)["reliability"] for row in perfect[:200]]
-    floors = {"reliability_floor": np.quantile(parts, 0.95), "ece_floor": np.quantile(_gaps(perfect, prob, N_BINS), 0.95)}
+    floors = {
+        "reliability_floor": np.quantile(parts, 0.95),
+        "ece_floor": np.quantile(_gaps(perfect, prob, N_BINS), 0.95),
+    }
     found = brier_parts(label, prob) | {"ece": expected_calibration_error(label, prob)}
     return found | {name: float(value) for name, value in floors.items()}
 

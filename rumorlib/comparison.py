@@ -123,15 +123,15 @@ def _main_row(config: RunConfig, part: pd.DataFrame, split: str) -> dict[str, An
 def primary_interval(dataset: str, part: pd.DataFrame) -> statistics.Interval:
     """Accuracy; where many posts share a picture balanced accuracy with each picture counting once (spec §15)."""
     metric, weight = _primary(dataset)
-    return statistics.cluster_bootstrap(_weighted(part), metric, clusters_of(part), weight=weight)
+    return statistics.cluster_bootstrap(weighted(part), metric, clusters_of(part), weight=weight)
 
 
 def _primary(dataset: str) -> tuple[statistics.Metric, str | None]:
     return ("balanced_accuracy", "image_weight") if dataset in IMAGE_MACRO else ("accuracy", None)
 
 
-def _weighted(part: pd.DataFrame) -> pd.DataFrame:
-    """`part` with image_weight, 1 / posts of the picture, within each seed."""
+def weighted(part: pd.DataFrame) -> pd.DataFrame:
+    """`part` with image_weight, 1 / posts of the picture within each seed; 1 where no pictures are known."""
     if "image_group" not in part:
         return part.assign(image_weight=1.0)
     weights = [image_weights(p) for _, p in part.groupby("seed")]
@@ -202,7 +202,7 @@ def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[
         config, ours = frames[dataset, *model]
         metric, weight = _primary(config.dataset)
         best, theirs = max(others, key=lambda other: _score(other[0].dataset, other[1], "dev"))
-        a, b = (_weighted(f[f["split"] == split]) for f in (ours, theirs))
+        a, b = (weighted(f[f["split"] == split]) for f in (ours, theirs))
         test = statistics.paired_permutation(a, b, clusters_of(a), metric, weight=weight)
         scores = {"ours": _score(config.dataset, ours, split), "theirs": _score(config.dataset, theirs, split)}
         scores["highest_score"], top = max((_score(c.dataset, frame, split), names(c)) for c, frame in others)
@@ -224,7 +224,7 @@ def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[
 def _score(dataset: str, predictions: pd.DataFrame, split: str) -> float:
     """Primary metric of a split, mean over seeds."""
     metric, weight = _primary(dataset)
-    part = _weighted(predictions[predictions["split"] == split])
+    part = weighted(predictions[predictions["split"] == split])
     return float(np.mean([
         evaluation.classification_metrics(p["label"], p["prob_rumor"], p[weight] if weight else None)[metric]
         for _, p in part.groupby("seed")

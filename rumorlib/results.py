@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
-from rumorlib import files, runs, tables
+from rumorlib import files, ledger, runs, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,6 +139,7 @@ def _train(folder: Path, config: cfg.RunConfig, settings: cfg.Settings, train: T
     outcome = train(config, settings, weights)
     time_s = time.perf_counter() - start
     runs.write_run(folder, config, outcome, time_s, **more)
+    ledger.enter(config, json.loads((folder / "report.json").read_text(encoding="utf-8")))
     print(f"{config.path.as_posix()}: {time_s:.1f} s", flush=True)
 
 

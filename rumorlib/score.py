@@ -1,12 +1,12 @@
 """Score predictions from outside by our protocol: `python -m rumorlib score predictions.csv --labels labels.csv`.
 
-Predictions, csv or csv.gz: `post_id` or `row_key` (`keys.row_key`), `prob_rumor` in [0, 1], and if there are several runs
-`seed`. A column `corpus` may name the corpus; other columns are not read. Every post of a split that is scored must be
-there once per seed; posts of train are passed over.
+Predictions, csv or csv.gz: `post_id` or `row_key` (`keys.row_key`), `prob_rumor` in [0, 1], and if there are several
+runs `seed`. A column `corpus` may name the corpus; other columns are not read. Every post of a split that is scored
+must be there once per seed; posts of train are passed over.
 
-Labels come from the corpus itself (--corpus, --data), or from a file (--labels): `post_id` or `row_key`, `label` (1 = rumor),
-`split`, and if known `image_group` and `event`, the groups that intervals and tests take whole. The predictions.csv of a run
-of ours serves as labels and as a rival.
+Labels come from the corpus itself (--corpus, --data), or from a file (--labels): `post_id` or `row_key`, `label` (1 =
+rumor), `split`, and if known `image_group` and `event`, the groups that intervals and tests take whole. The
+predictions.csv of a run of ours serves as labels and as a rival.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class ScoreError(ValueError):
 def read_predictions(path: Path) -> pd.DataFrame:
     """A predictions file, checked by itself: key column, prob_rumor (float), seed (text), line.
 
-    Raises: ScoreError: no file, a column is missing, a probability is no number in [0, 1], a post is there twice for one
-        seed.
+    Raises: ScoreError: no file, a column is missing, a probability is no number in [0, 1], a post is there twice
+        for one seed.
     """
     frame = _read(path, ("prob_rumor",))
     prob = pd.to_numeric(frame["prob_rumor"], errors="coerce")
@@ -110,8 +110,8 @@ def _once(frame: pd.DataFrame, path: Path, unique: list[str]) -> pd.DataFrame:
         same = (frame[unique] == again[unique]).all(axis=1)
         raise ScoreError(
             f"{path.name}, line {again['line']}: {unique[0]} {again[unique[0]]} stands on line "
-            f"{frame.loc[same, 'line'].iloc[0]} already ({len(twice)} such rows); keep one row per post, or add a column "
-            "seed if these are several runs"
+            f"{frame.loc[same, 'line'].iloc[0]} already ({len(twice)} such rows); keep one row per post, or add a "
+            "column seed if these are several runs"
         )
     return frame
 
@@ -130,10 +130,13 @@ def join(predictions: pd.DataFrame, labels: pd.DataFrame, name: str, corpus: str
     key = next((key for key in KEYS if key in predictions and key in labels), "")
     if not key:
         if not corpus:
-            raise ScoreError(f"{name} names posts by {_key(predictions)}, the labels by {_key(labels)}; add --corpus NAME")
+            raise ScoreError(
+                f"{name} names posts by {_key(predictions)}, the labels by {_key(labels)}; add --corpus NAME"
+            )
         which = predictions if "post_id" in predictions else labels
         hashed = which.assign(row_key=[keys.row_key(corpus, post_id) for post_id in which["post_id"]])
-        predictions, labels, key = (hashed, labels, "row_key") if which is predictions else (predictions, hashed, "row_key")
+        predictions, labels = (hashed, labels) if which is predictions else (predictions, hashed)
+        key = "row_key"
     unknown = predictions[~predictions[key].isin(labels[key])]
     if len(unknown):
         first = unknown.iloc[0]
@@ -142,7 +145,7 @@ def join(predictions: pd.DataFrame, labels: pd.DataFrame, name: str, corpus: str
             "take the row out, or score it against the corpus and version it was made for"
         )
     scored = labels[~labels["split"].isin(UNSCORED)]
-    made = predictions[[key, "prob_rumor", "seed"]].merge(scored, on=key)
+    made = scored.merge(predictions[[key, "prob_rumor", "seed"]], on=key)  # in the labels' order, so are resamples
     _need_whole_splits(made, scored, sorted(set(predictions["seed"])), key, name)
     return made.assign(post_id=made[key]).drop(columns=[k for k in KEYS if k != "post_id" and k in made])
 
@@ -155,8 +158,8 @@ def _need_whole_splits(made: pd.DataFrame, scored: pd.DataFrame, seeds: list[str
             begun = (made["split"] == split).any()
             if len(absent) and (begun or split == "test"):
                 raise ScoreError(
-                    f"{name}: {len(absent)} of {len(part)} posts of {split} have no prediction at seed {seed}, e.g. {key} "
-                    f"{', '.join(absent[key].head(3))}; predict every post, .5 where the system has nothing to say"
+                    f"{name}: {len(absent)} of {len(part)} posts of {split} lack a prediction at seed {seed}: "
+                    f"{key} {', '.join(absent[key].head(3))}; predict every post, .5 where nothing can be said"
                 )
 
 

@@ -18,12 +18,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Left to right; a module may import from its own group only inside a package (data/, encoders/, models/).
 LAYERS = (
     ("config",), ("profiles",), ("files", "parameters"), ("data",), ("check_data",), ("encoders",), ("models",),
-    ("training",), ("evaluation",), ("statistics",), ("shortcuts",), ("audit",), ("inputs",), ("alignment",),
-    ("exploration",), ("evidence",), ("features",), ("run",), ("experiments",),
+    ("training",), ("evaluation",), ("calibration", "statistics"), ("shortcuts",), ("audit",), ("inputs",),
+    ("alignment",), ("exploration",), ("evidence",), ("features",), ("run",), ("experiments",),
     ("added",),
-    ("runs",), ("tables",), ("results",),
+    ("ledger", "runs"), ("tables",), ("results",),
     ("trained",), ("comparison",),
     ("controls", "sweeps"), ("costs", "maps", "verdicts"), ("look",), ("pictures", "plots"), ("execute", "readme"),
+    ("score",),
     ("__main__",),
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -31,7 +31,7 @@ SUFFIXES = {".py", ".md", ".csv", ".gz", ".json", ".yml", ".toml", ".lock", ".ip
 # Files of a run or of the user's data folder: named in the text, absent from the project.
 ELSEWHERE = {
     "captions_en.csv", "captions_zh.csv", "posts.csv", "manifest.csv", "manifest.json", "manifest.jsonl", "config.json",
-    "report.json", "history.csv", "predictions.csv", ".gz", "text_mean.py",
+    "report.json", "history.csv", "predictions.csv", ".gz", "text_mean.py", "predictions.csv.gz", "test_ledger.csv",
     "content.csv", "weibo_content.csv", "dataset_flickr30k.json", "flickr_annotations_30k.csv", "results.csv",
 }  # fmt: skip
 MADE_LATER = ("results/demo/", "figures/demo")  # by `make demo`

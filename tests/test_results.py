@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import files, results, runs, tables
+from rumorlib import files, ledger, results, runs, tables
 
 DEMO = cfg.Settings("demo", ("demo-en",), (0,))
 STAGE1 = cfg.RunConfig("sclip", "demo-en")
@@ -63,6 +63,34 @@ def again(mode: str) -> cfg.Settings:
     """Settings of a new process with this train mode."""
     results._TRAINED.clear()
     return dataclasses.replace(DEMO, train=mode)
+
+
+# --- the test ledger ------------------------------------------------------------------------------
+
+
+def test_the_ledger_has_a_line_per_run_made_and_none_per_run_read(trainer: Trainer) -> None:
+    report = results.run_or_load(CONFIG, DEMO, train=trainer)
+    (line,) = ledger.read("demo")  # stage 1 scores no posts
+    assert line["run"] == report.name and line["config_hash"] == cfg.config_hash(CONFIG)
+    assert line["split_hash"] == "ab" and line["when"].startswith("20") and line["commit"]
+    for mode in ("missing", "none"):
+        results.run_or_load(CONFIG, again(mode), train=trainer)
+        report.predictions()
+    assert ledger.read("demo") == [line], "reading adds nothing"
+
+
+def test_a_run_made_again_adds_a_line_and_keeps_the_old_ones(trainer: Trainer) -> None:
+    results.run_or_load(CONFIG, DEMO, train=trainer)
+    before = ledger.path_of("demo").read_bytes()
+    results.run_or_load(CONFIG, again("all"), train=trainer)
+    results.run_or_load(dataclasses.replace(CONFIG, seed=1), again("missing"), train=trainer)
+    assert ledger.path_of("demo").read_bytes().startswith(before), "append only"
+    found = ledger.readings("demo")
+    assert found[["model", "dataset", "runs", "readings", "configs"]].values.tolist() == [["micc", "demo-en", 2, 3, 2]]
+
+
+def test_a_profile_without_runs_has_an_empty_ledger(output: Path) -> None:
+    assert ledger.read("laptop") == [] and ledger.readings("laptop").empty
 
 
 # --- run_or_load --------------------------------------------------------------------------------

@@ -1,0 +1,82 @@
+"""Calibration: Brier's identity, reliability against what sampling alone shows, thresholds from dev."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import brier_score_loss
+
+from rumorlib import calibration
+
+POSTS = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1).map(lambda p: round(p, 3))), min_size=1, max_size=60)
+
+
+def frame(n: int = 3000, slope: float = 1.0, seed: int = 0, group: int = 1) -> pd.DataFrame:
+    """Probabilities that are `slope` times too sure; `group` posts share a picture and its label."""
+    random = np.random.default_rng(seed)
+    logit = np.repeat(random.normal(0, 1, n // group), group)
+    label = np.repeat(random.random(n // group), group) < 1 / (1 + np.exp(-logit))
+    prob = 1 / (1 + np.exp(-slope * logit))
+    groups = np.repeat(np.arange(n // group), group).astype(str)
+    return pd.DataFrame({"label": label.astype(int), "prob_rumor": prob, "image_group": groups})
+
+
+@given(POSTS)
+def test_the_parts_add_up_to_briers_score(posts: list[tuple[int, float]]) -> None:
+    label, prob = (np.array(column) for column in zip(*posts, strict=True))
+    parts = calibration.brier_parts(label, prob)
+    assert parts["brier"] == pytest.approx(brier_score_loss(label, prob, labels=[0, 1], pos_label=1))
+    assert parts["brier"] == pytest.approx(parts["reliability"] - parts["resolution"] + parts["uncertainty"], abs=1e-12)
+    assert parts["reliability"] >= -1e-12 and parts["resolution"] >= -1e-12
+
+
+def test_parts_of_known_forecasts() -> None:
+    label = np.array([0, 1, 1, 1])
+    constant = calibration.brier_parts(label, np.full(4, 0.75))
+    assert constant == pytest.approx({"brier": 0.1875, "reliability": 0, "resolution": 0, "uncertainty": 0.1875})
+    perfect = calibration.brier_parts(label, label.astype(float))
+    assert perfect["reliability"] == 0 and perfect["resolution"] == perfect["uncertainty"]
+
+
+def test_weights_count_like_copies() -> None:
+    label, prob = np.array([0, 1, 1]), np.array([0.2, 0.4, 0.9])
+    copied = calibration.brier_parts(np.array([0, 1, 1, 1]), np.array([0.2, 0.4, 0.9, 0.9]))
+    assert calibration.brier_parts(label, prob, [1, 1, 2]) == pytest.approx(copied)
+
+
+def test_a_calibrated_model_stays_near_the_floor_and_a_bold_one_does_not() -> None:
+    inside = [calibration.summary(frame(600, seed=seed), None) for seed in range(20)]
+    assert sum(found["ece"] <= found["ece_floor"] for found in inside) >= 16, "about 19 of 20"
+    bold = calibration.summary(frame(600, slope=3.0), None)
+    assert bold["ece"] > bold["ece_floor"] and bold["reliability"] > bold["reliability_floor"]
+    curve = calibration.reliability_curve(frame(slope=3.0), None)
+    assert curve["n"].sum() == 3000 and not curve["within"].all()
+
+
+def test_the_floor_rises_when_posts_share_pictures() -> None:
+    posts = frame(600, group=20)
+    alone, shared = (calibration.summary(posts, clusters)["ece_floor"] for clusters in (None, "image_group"))
+    assert shared > 2 * alone
+    labels = calibration.perfect_labels(posts["prob_rumor"].to_numpy(), np.repeat(np.arange(30), 20), n=50)
+    assert (labels.reshape(50, 30, 20).std(2) == 0).all(), "one picture, one label"
+
+
+@given(POSTS)
+def test_no_threshold_is_better_on_dev(posts: list[tuple[int, float]]) -> None:
+    label, prob = (np.array(column) for column in zip(*posts, strict=True))
+    best = calibration.dev_threshold(label, prob)
+    accuracy = ((prob >= best) == label).mean()
+    tried = [((prob >= cut) == label).mean() for cut in [*prob, -1.0, 2.0]]
+    assert accuracy == pytest.approx(max(tried))
+    if ((prob >= 0.5) == label).mean() == pytest.approx(max(tried)):
+        assert ((prob >= best) == (prob >= 0.5)).all(), "one half wins a tie"
+
+
+def test_the_threshold_comes_from_dev_alone() -> None:
+    dev = pd.DataFrame({"label": [0, 0, 1, 1], "prob_rumor": [0.1, 0.6, 0.7, 0.9], "seed": 0})
+    test = pd.DataFrame({"label": [0, 1, 1], "prob_rumor": [0.62, 0.68, 0.2], "seed": 0})
+    assert calibration.dev_threshold(dev["label"], dev["prob_rumor"]) == pytest.approx(0.65)
+    assert calibration.accuracy_at_dev_threshold(dev, test) == pytest.approx(2 / 3)

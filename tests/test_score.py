@@ -1,0 +1,143 @@
+"""`python -m rumorlib score`: an outside file gets the numbers a run of ours gets, or an error that can be mended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rumorlib import comparison, evaluation, score, statistics
+from rumorlib.data import keys
+
+
+def posts(n: int = 120, seed: int = 0) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    label = random.integers(0, 2, n)
+    return pd.DataFrame({
+        "post_id": [f"p{i:03d}" for i in range(n)],
+        "label": label,
+        "split": np.where(np.arange(n) < 40, "train", np.where(np.arange(n) < 70, "dev", "test")),
+        "image_group": [f"g{i // 3}" for i in range(n)],
+        "event": [f"e{i % 4}" for i in range(n)],
+        "prob_rumor": np.clip(0.35 * label + 0.65 * random.random(n), 0, 1).round(4),
+    })  # fmt: skip
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return posts()
+
+
+def written(folder: Path, name: str, frame: pd.DataFrame) -> Path:
+    frame.to_csv(folder / name, index=False)
+    return folder / name
+
+
+def run(folder: Path, predictions: pd.DataFrame, labels: pd.DataFrame, *more: str) -> int:
+    given = [str(written(folder, "predictions.csv", predictions)), "--labels", str(written(folder, "l.csv", labels))]
+    return score.main([*given, *more])
+
+
+def test_the_numbers_are_those_of_our_own_tables(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+    shuffled = table.sample(frac=1, random_state=1)[["post_id", "prob_rumor"]]
+    labels = table.drop(columns="prob_rumor")
+    assert run(tmp_path, shuffled, labels, "--output", str(tmp_path / "scores.csv")) == 0
+    found = pd.read_csv(tmp_path / "scores.csv").set_index(["split", "metric"])
+    test = table[table["split"] == "test"].reset_index(drop=True)
+    expected = evaluation.classification_metrics(test["label"], test["prob_rumor"])
+    for metric in ("accuracy", "f1_rumor", "f1_weighted", "auc", "brier", "log_loss"):
+        assert found.loc[("test", metric), "value"] == pytest.approx(expected[metric], rel=1e-5)
+    interval = statistics.cluster_bootstrap(test, "accuracy", "image_group")
+    assert found.loc[("test", "accuracy"), ["low", "high"]].tolist() == pytest.approx(list(interval[1:]), rel=1e-5)
+    assert set(found.index.get_level_values(0)) == {"dev", "test"}, "train is no score"
+    assert "accuracy, events drawn" in capsys.readouterr().out
+
+
+def test_row_keys_and_post_ids_find_each_other(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+    hidden = table.assign(row_key=[keys.row_key("twitter", name) for name in table["post_id"]])
+    one = hidden[["row_key", "prob_rumor"]]
+    labels = table.drop(columns="prob_rumor")
+    assert run(tmp_path, one, labels) == 2
+    assert "add --corpus NAME" in capsys.readouterr().err
+    assert run(tmp_path, one, labels, "--corpus", "twitter") == 0
+    shown = capsys.readouterr().out
+    assert "image_macro_balanced_accuracy" in shown, "Twitter's primary score"
+    assert run(tmp_path, table[["post_id", "prob_rumor"]], hidden.drop(columns=["post_id", "prob_rumor"]), "--corpus",
+               "twitter") == 0  # fmt: skip
+    assert capsys.readouterr().out == shown
+
+
+def test_several_seeds_are_averaged_and_drawn(table: pd.DataFrame, tmp_path: Path) -> None:
+    both = pd.concat([table.assign(seed=0), table.assign(seed=1, prob_rumor=posts(seed=0)["prob_rumor"] * 0.9)])
+    assert run(tmp_path, both[["post_id", "prob_rumor", "seed"]], table, "--output", str(tmp_path / "s.csv")) == 0
+    found = pd.read_csv(tmp_path / "s.csv").set_index(["split", "metric"])
+    test = both[both["split"] == "test"]
+    mean = np.mean([((p["prob_rumor"] >= 0.5) == p["label"]).mean() for _, p in test.groupby("seed")])
+    assert found.loc[("test", "accuracy"), "value"] == pytest.approx(mean, rel=1e-5)
+    assert found.loc[("test", "accuracy"), "n_seeds"] == 2
+
+
+def test_a_second_file_is_compared_pairwise(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+    other = table.assign(prob_rumor=1 - table["prob_rumor"])[["post_id", "prob_rumor"]]
+    rival = written(tmp_path, "rival.csv", other)
+    assert run(tmp_path, table[["post_id", "prob_rumor"]], table, "--against", str(rival)) == 0
+    assert "predictions.csv against rival.csv" in capsys.readouterr().out
+    labels = score.read_labels(tmp_path / "l.csv")
+    ours, theirs = (
+        score.join(score.read_predictions(p), labels, p.name) for p in (tmp_path / "predictions.csv", rival)
+    )
+    line = score.compare(ours, theirs).iloc[0]
+    test = statistics.paired_permutation(*(f[f["split"] == "test"] for f in (ours, theirs)), "image_group")
+    assert (line["difference"], line["p_value"]) == (test.difference, test.p_value)
+    assert line["low"] < line["difference"] < line["high"] and line["n_clusters"] == 17
+    same = score.compare(ours, ours).iloc[0]
+    assert same["difference"] == 0 and same["p_value"] == 1
+
+
+def test_a_run_of_ours_is_labels_and_rival_at_once() -> None:
+    from rumorlib import config as cfg
+
+    path = cfg.PROJECT_ROOT / "results/laptop/runs/baseline/twitter/text_image_lr/seed0/predictions.csv.gz"
+    frame = score.join(score.read_predictions(path), score.read_labels(path), path.name)
+    found = score.score(frame, "twitter").set_index(["split", "metric"])["value"]
+    stored = pd.read_csv(path, dtype={"row_key": str}, keep_default_na=False)
+    primary = comparison.primary_interval("twitter", stored[stored["split"] == "test"].assign(seed=0))
+    assert found["test", "image_macro_balanced_accuracy"] == pytest.approx(primary.estimate)
+
+
+BROKEN = {
+    "nan": ({"prob_rumor": [0.5, "", 0.1]}, "line 3: prob_rumor is ''.*number in \\[0, 1\\].*sigmoid"),
+    "logit": ({"prob_rumor": [0.5, 0.5, 2.5]}, "line 4: prob_rumor is '2.5'"),
+    "word": ({"prob_rumor": ["high", 0.5, 0.5]}, "line 2: prob_rumor is 'high'"),
+    "twice": ({"post_id": ["a", "b", "a"]}, "line 4: post_id a stands on line 2 already.*column seed"),
+    "unknown": ({"post_id": ["a", "b", "z"]}, "line 4: post_id z is no post of the labels"),
+    "missing": ({"post_id": ["a", "b", "t"]}, "1 of 3 posts of test lack a prediction at seed 0: post_id c"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_error_names_file_row_and_remedy(name: str, tmp_path: Path, capsys) -> None:
+    change, message = BROKEN[name]
+    frame = pd.DataFrame({"post_id": ["a", "b", "c"], "prob_rumor": [0.5, 0.5, 0.5]}).assign(**change)
+    labels = pd.DataFrame({"post_id": ["a", "b", "c", "t"], "label": [0, 1, 0, 1], "split": ["test"] * 3 + ["train"]})
+    assert run(tmp_path, frame, labels) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("predictions.csv")
+    import re
+
+    assert re.search(message, error), error
+
+
+def test_files_that_are_no_such_files(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+    assert run(tmp_path, table[["prob_rumor"]], table) == 2
+    assert "no column post_id or row_key" in capsys.readouterr().err
+    assert run(tmp_path, table[["post_id", "prob_rumor"]], table.assign(label=2)) == 2
+    assert "l.csv, line 2: label is '2'" in capsys.readouterr().err
+    assert score.main([str(tmp_path / "absent.csv"), "--labels", str(tmp_path / "l.csv")]) == 2
+    assert "absent.csv" in capsys.readouterr().err
+    assert score.main([str(tmp_path / "predictions.csv")]) == 2
+    assert "give --labels FILE, or --corpus NAME" in capsys.readouterr().err
+    assert run(tmp_path, table[["post_id", "prob_rumor"]].assign(corpus=["a"] * 60 + ["b"] * 60), table) == 2
+    assert "several corpora, a, b" in capsys.readouterr().err
