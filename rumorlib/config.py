@@ -247,6 +247,11 @@ class DetectorConfig:
         if not all(self.path.partition(":")):
             raise ValueError(f"a detector is named <module>:<Class>, got {self.path!r}")
 
+    @property
+    def reads_image(self) -> bool:
+        """Always given the image rows, whether the class looks at them or not."""
+        return True
+
 
 # --- training -------------------------------------------------------------------------------
 
