@@ -82,7 +82,7 @@ SIZES: dict[str, Sizes] = {
             image=VisionConfig(kind="feature_map", weights="mobilenet_v2_1.0_224", image_size_px=224),
             image_components=256,
         ),
-        dmfl_train=TrainConfig(epochs=2, batch_size=128, lr=1e-3, patience=2),
+        dmfl_train=TrainConfig(epochs=3, batch_size=128, lr=1e-3, patience=2),
     ),
     "paper": Sizes(
         vision=VisionConfig(
