@@ -24,5 +24,7 @@ def detector(settings: Settings, dataset: str, path: str, seed: int = 0, **optio
         model="detector", dataset=dataset, seed=seed, profile=settings.profile, language=language,
         variant="-".join([path.partition(":")[2], *(f"{name}={value}" for name, value in sorted(options.items()))]),
         stage1=experiments.sclip(settings, language), train=sizes.dmfl_train,
-        detector=DetectorConfig(path, tuple(sorted(options.items())), words),
+        detector=DetectorConfig(
+            path, tuple(sorted(options.items())), words, sizes.dmfl.image, sizes.dmfl.image_components
+        ),
     )  # fmt: skip

@@ -242,15 +242,13 @@ class DetectorConfig:
     path: str  # "<module>:<Class>", a module that Python finds
     options: tuple[tuple[str, Any], ...] = ()  # settings of the class: part of the run's identity
     word2vec: Word2VecConfig = Word2VecConfig()  # words and their vectors, as DMFL's
+    image: VisionConfig | None = None  # image rows, as DMFL's
+    image_components: int | None = None
+    reads_image: bool = True  # False for a class that never looks at Batch.images: nothing is encoded
 
     def __post_init__(self) -> None:
         if not all(self.path.partition(":")):
             raise ValueError(f"a detector is named <module>:<Class>, got {self.path!r}")
-
-    @property
-    def reads_image(self) -> bool:
-        """Always given the image rows, whether the class looks at them or not."""
-        return True
 
 
 # --- training -------------------------------------------------------------------------------
