@@ -16,7 +16,7 @@ from rumorlib.data.posts import PostsError
 
 FOLDER = "check-data"  # where the list of posts left out goes, below the working folder; git ignores it
 VERDICTS = ("usable", "usable, with problems", "not usable")  # by exit code
-EXIT_CODES = "exit code: 0 usable, 1 usable with the problems printed, 2 not usable"
+EXIT_CODES = "exit code: 0 usable; 1 usable, but posts are lost or would leak, as printed; 2 not usable"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,6 +65,7 @@ def summary(found: Inspection, path: Path | None = None) -> dict[str, object]:
             "left_out": dict(_reasons(found)),
             "left_out_file": str(path) if path else None,
             "problems": list(found.problems),
+            "notes": list(found.notes),
             "usable": [*found.usable, *_readers(found.name)],
             "code": found.code,
             "verdict": VERDICTS[found.code],
@@ -84,6 +85,7 @@ def render(found: Inspection, path: Path) -> str:
         ("counts", found.splits.set_index("split").rename_axis(None).T.fillna("-").to_string().split("\n")),
         ("languages", [f"{languages}{f' and {more} more' if more > 0 else ''} ({basis})"]),
         ("problems", list(found.problems)),
+        ("notes", list(found.notes)),
         ("left out", [*reasons, f"listed in {path}"] if reasons else []),
         ("usable", [*found.usable, *_readers(found.name)]),
         ("verdict", [f"{VERDICTS[found.code]} (exit code {found.code})"]),
@@ -136,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m rumorlib check-data", description=__doc__.split(": ", 1)[1], epilog=EXIT_CODES
     )
-    parser.add_argument("folder", type=Path, help="folder of one corpus, as downloaded")
+    parser.add_argument("folder", type=Path, help="folder of one corpus, as downloaded, or a manifest file")
     parser.add_argument("--layout", choices=list(layouts.LAYOUTS), help="the layout, if detection should not decide")
     parser.add_argument("--on-missing-image", choices=config.ON_MISSING, default="drop", help="default: drop")
     parser.add_argument("--out", type=Path, help=f"CSV of posts left out; default {FOLDER}/<corpus>-dropped.csv")

@@ -82,3 +82,12 @@ def test_mfan_split_files(tmp_path, text, words):
     published.write(folder / "weibo_files" / "weibo.train", text)
     with pytest.raises(PostsError, match=words):
         ced.read_mfan_weibo(folder)
+
+
+def test_blank_lines_and_windows_line_ends_in_mfan_files(tmp_path):
+    folder = published.mfan_weibo(tmp_path)
+    expected = ced.read_mfan_weibo(folder)
+    for path in [*(folder / "weibo_files").iterdir(), folder / "weibocontentwithimage" / "weibo_content.csv"]:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n\r\n")
+    found = ced.read_mfan_weibo(folder)
+    assert found.posts.equals(expected.posts) and found.dropped.equals(expected.dropped)

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import published
 import pytest
 from PIL import Image
 
@@ -14,6 +15,7 @@ from rumorlib.config import Settings
 from rumorlib.data import corpora, inspection
 from rumorlib.data.posts import PostsError
 from rumorlib.data.scripts import script
+from rumorlib.data.splits import PHEME_DEV
 
 HEADER = ("id", "text", "label", "split", "image", "created_at")
 
@@ -86,11 +88,13 @@ def test_every_kind_of_trouble_is_counted_and_listed(tmp_path, capsys):
         "posts without the name of a picture: 1",
         "posts whose picture does not exist: 3",
         "posts whose picture cannot be decoded: 2",
+        "texts that stand in several splits, letter by letter: 1",
+        "pictures that stand in several splits, byte by byte: 1",
+    ]
+    assert found["notes"] == [
         "posts without text: 1",
         "posts with a time that cannot be read: 1",
         "texts that stand under both labels: 1",
-        "texts that stand in several splits, letter by letter: 1",
-        "pictures that stand in several splits, byte by byte: 1",
     ]
     assert sorted(left_out["post_id"]) == ["'=cmd()", "p1", "p2", "p3", "p8", "p9"]
     reasons = left_out.set_index("post_id")["reason"]
@@ -101,6 +105,32 @@ def test_every_kind_of_trouble_is_counted_and_listed(tmp_path, capsys):
     assert set(left_out["split"]) == {"train"}
     assert set(left_out["status"]) == {"dropped", "unreadable"}
     assert sum(found["left_out"].values()) == 6 and not any("gone" in reason for reason in found["left_out"])
+
+
+def test_what_costs_no_post_is_noted_and_the_folder_is_usable(tmp_path, capsys):
+    rows = good_rows()
+    rows[0][1], rows[1][5] = "", "23: 59: 22"
+    code, found, _ = check(folder(tmp_path, rows), tmp_path, capsys)
+    assert code == 0 and found["problems"] == []
+    assert found["notes"] == ["posts without text: 1", "posts with a time that cannot be read: 1"]
+
+
+def test_captions_without_a_split_are_a_problem(tmp_path, capsys):
+    place = published.flickr30k(tmp_path / "flickr", "token")
+    code, found, _ = check(place, tmp_path, capsys)
+    assert code == 1 and "captions without a split" in found["problems"][0]
+
+
+def test_the_protocol_a_corpus_without_split_gets(tmp_path, capsys):
+    code, found, _ = check(published.pheme(tmp_path / "pheme"), tmp_path, capsys)
+    assert code == 0 and "by protocol grouped" in found["usable"][1]
+    for event in PHEME_DEV:
+        for label in ("rumours", "non-rumours"):
+            number = str(9000 + 2 * list(PHEME_DEV).index(event) + (label == "rumours"))
+            thread = tmp_path / "pheme" / event / label / number
+            published.write(thread / "source-tweet" / f"{number}.json", published.tweet(number, event))
+    _, found, _ = check(tmp_path / "pheme", tmp_path, capsys)
+    assert "by protocol event" in found["usable"][1]
 
 
 def test_pictures_may_be_left_alone(tmp_path, capsys):
@@ -211,7 +241,7 @@ def test_reasons_are_counted_without_names(tmp_path, capsys):
     (place / "images" / "15.jpg").write_bytes(b"no picture (at all)")
     _, found, _ = check(place, tmp_path, capsys)
     assert found["left_out"] == {
-        "dropped: image key leads out of the folder; use a relative path without '..'": 2,
+        "dropped: image key leads out of the folder; use a relative path with '/', without '..'": 2,
         "dropped: image key is no file name; shorten it": 1,
         "dropped: image does not exist": 2,
         "unreadable: image cannot be decoded; replace it by a whole JPEG/PNG/GIF/WEBP/BMP or remove its posts": 1,
@@ -250,8 +280,8 @@ def test_scripts(text, expected):
 @pytest.mark.parametrize(
     ("name", "posts", "images", "code"),
     [
-        ("weibo_jin2017", 9527, 0, 1),
-        ("pheme_text", 6425, 0, 1),
+        ("weibo_jin2017", 9527, 0, 0),
+        ("pheme_text", 6425, 0, 0),
         ("twitter_mediaeval2016", 14881, 484, 0),
         ("flickr8k", 80910, 8091, 0),
     ],

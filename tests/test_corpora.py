@@ -78,13 +78,17 @@ def test_manifest_of_texts_only(tmp_path):
         ("m.csv", "id,text,label\n1,a,maybe\n", ["m.csv, row 1", "maybe"]),
         ("m.csv", "id,text,label\n", ["no posts"]),
         ("m.csv", "", ["m.csv is empty"]),
-        ("m.csv", "id,image\n1,2\n", ["column text, label is missing (found: post_id, image)"]),
+        ("m.csv", "id,image\n1,2\n", ["m.csv: column text, label is missing (found: id, image); name the columns"]),
         ("m.csv", "id,post_id,img,image_path,text,label\n1,2,a,b,c,1\n", ["more than one column could be image"]),
         ("m.jsonl", '{"text": "a", "label": 1}\n{"text": \n', ["line 2", "not JSON"]),
         ("m.json", '[{"text": "a"},\n oops]', ["line 2", "not JSON"]),
         ("m.json", '{"text": "a"}', ["expected a list of objects"]),
         ("m.json", '[{"text": "a", "label": true}]', ["row 1", "write 1 or 0"]),
         ("m.json", '[{"id": 1.5, "text": "a", "label": 1}]', ["row 1", "float"]),
+        ("m.csv", "id,text,label\n1.23456789012345E+18,a,1\n2,b,0\n", ["m.csv, row 1", "read as a float"]),
+        ("m.csv", "id,text,label\n1,a,1\n1234567890123456800.0,b,0\n", ["m.csv, row 2", "read as a float"]),
+        ("m.csv", "text;label;image\na;1;x.jpg\n", ["line 1", "between ';', not between commas"]),
+        ("m.csv", "text\tlabel\na\t1\n", ["line 1", "not between commas"]),
         ("m.txt", "", ["a manifest is a .csv, .json or .jsonl file"]),
         ("m.csv", "text,label,image\na,1,x.png\nb,0,y.png\n", ["none of 2 pictures exists"]),
     ],
@@ -100,8 +104,53 @@ def test_missing_and_misencoded_files(tmp_path):
         with pytest.raises(PostsError, match="does not exist"):
             manifest.read_file(tmp_path / name)
         (tmp_path / name).write_bytes("text,label\nпривет,1\n".encode("cp1251"))
-        with pytest.raises(PostsError, match="not UTF-8"):
+        with pytest.raises(PostsError, match=rf"{name}, line 2, is not UTF-8 \(byte 11\); save it as UTF-8"):
             manifest.read_file(tmp_path / name)
+        (tmp_path / name).write_bytes("text,label\n谣言,1\n".encode("utf-16"))
+        with pytest.raises(PostsError, match=r"line 1, is not UTF-8 .*iconv -f utf-16"):
+            manifest.read_file(tmp_path / name)
+
+
+def test_lines_of_json_under_the_name_of_a_list(tmp_path):
+    text = '{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n'
+    assert manifest.read_file(write(tmp_path / "m.json", text)).posts["text"].tolist() == ["a", "b"]
+    assert manifest.read_file(write(tmp_path / "m.json", '[{"text": "a", "label": 1}, {"text": "", "label": 0}]'))
+
+
+def test_names_as_others_write_them(tmp_path):
+    for name in ("a b.jpg", "c.jpg"):
+        picture(tmp_path / "img" / name)
+    rows = [
+        {"ID": 1, "Content": "a", "Label": "Fake", "Image": ["img\\a b.jpg", "img/c.jpg"], "Split": "Train"},
+        {"ID": 2, "Content": "b", "Label": 0.0, "Image": " img/c.jpg", "Split": "train"},
+        {"ID": 3, "Content": None, "Label": "0.0", "Image": [], "Split": "VAL"},
+        {"ID": 4, "Content": "d", "Label": 1, "Image": "..\\..\\secret.jpg", "Split": "val"},
+    ]
+    corpus = manifest.read_file(write(tmp_path / "m.json", json.dumps(rows)))
+    assert corpus.posts[["post_id", "label", "split", "image"]].values.tolist() == [
+        ["1", 1, "train", "img/a b.jpg"], ["2", 0, "train", "img/c.jpg"]
+    ]  # fmt: skip
+    assert (
+        corpus.dropped["reason"][0] == "no image" and "'../../secret.jpg' is not a path" in corpus.dropped["reason"][1]
+    )
+
+
+def test_one_file_per_split(tmp_path):
+    for i in range(3):
+        picture(tmp_path / f"{i}.jpg")
+    rows = [{"text": f"t{i}", "label": i % 2, "image": f"{i}.jpg", "domain": "flood"} for i in range(3)]
+    write(tmp_path / "train.json", json.dumps(rows))
+    write(tmp_path / "val.jsonl", "".join(json.dumps(row) + "\n" for row in rows[:2]))
+    write(tmp_path / "test.csv", "text,label,image\nx,1,0.jpg\ny,0,9.jpg\n")
+    write(tmp_path / "train.csv", "epoch,loss\n1,0.5\n")  # not a list of posts
+    assert manifest.recognise(tmp_path)
+    corpus = manifest.read(tmp_path)
+    assert corpus.posts["post_id"].tolist() == ["train-1", "train-2", "train-3", "val-1", "val-2", "test-1"]
+    assert corpus.posts["split"].tolist() == ["train"] * 3 + ["dev"] * 2 + ["test"]
+    assert corpus.dropped[["post_id", "source", "row"]].values.tolist() == [["test-2", "test.csv", 2]]
+    write(tmp_path / "test.json", json.dumps(rows))
+    with pytest.raises(PostsError, match=r"test\.csv and test\.json; keep one"):
+        manifest.read(tmp_path)
 
 
 def test_ids_of_nineteen_digits_stay_exact(tmp_path):

@@ -142,3 +142,15 @@ def test_damaged_files_are_posts_errors(tmp_path, name, damage):
             except PostsError as error:
                 assert len(str(error)) > 20
             path.write_bytes(kept)
+
+
+def test_a_manifest_file_instead_of_a_folder(tmp_path):
+    folder = published.manifest(tmp_path / "mine")
+    path = (folder / "manifest.csv").rename(folder / "anything.csv")
+    assert layouts.find(path)[0].name == layouts.find(path, "manifest")[0].name == "manifest"
+    assert layouts.open_folder(path).posts["post_id"].tolist() == ["1", "2"]
+    with pytest.raises(PostsError, match=r"If anything\.csv is a list of posts, give the file itself"):
+        layouts.open_folder(folder)
+    archive = published.write(tmp_path / "weibo.zip", "x")
+    with pytest.raises(PostsError, match=r"weibo\.zip is a file: unpack it"):
+        layouts.open_folder(archive)

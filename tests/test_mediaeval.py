@@ -60,3 +60,32 @@ def test_errors(tmp_path):
     truth.write_bytes(whole.encode() + "201\té".encode("latin1"))
     with pytest.raises(PostsError, match="not UTF-8"):
         mediaeval.read(folder)
+
+
+def test_names_differ_in_case_and_one_event_is_cut_in_two(tmp_path):
+    folder = published.mediaeval(tmp_path)
+    path = folder / "devset" / "posts.txt"
+    path.write_text(
+        path.read_text().replace("sandy_fake_35", "sandyA_FAKE_35").replace("sandy_real_01", "sandyB_real_01")
+    )
+    images = folder / "devset" / "Medieval2016_DevSet_Images" / "Hurricane Sandy"
+    published.picture(images / "sandyA_fake_35.jpg")
+    published.picture(images / "SandyB_real_01.jpg")
+    table = mediaeval.read(folder).posts.set_index("post_id")
+    assert table["event"].tolist() == ["sandy", "sandy", "attacks_paris", "attacks_lyon"]
+    assert table["image"]["101"].endswith("sandyA_fake_35.jpg") and table["image"]["102"].endswith("SandyB_real_01.jpg")
+
+
+def test_a_licence_is_no_picture(tmp_path):
+    folder = published.mediaeval(tmp_path, images=False)
+    published.write(folder / "LICENSE", "x")
+    published.write(folder / "devset" / "tweets_images_update.txt", "post_id\timage_url\n")
+    assert mediaeval.read(folder).images is None
+
+
+def test_windows_line_ends(tmp_path):
+    folder = published.mediaeval(tmp_path)
+    expected = mediaeval.read(folder).posts
+    for path in folder.rglob("posts*.txt"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert mediaeval.read(folder).posts.equals(expected)

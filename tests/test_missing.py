@@ -31,7 +31,7 @@ def test_drop_says_why(table):
     kept, dropped = missing.settle(frame, images, "f.csv", "drop", headers=True)
     assert kept["post_id"].tolist() == ["1"]
     assert dropped["row"].tolist() == [2, 3, 4, 5, 6] and set(dropped["source"]) == {"f.csv"}
-    words = ["gone.jpg does not exist", "no image", "relative path without '..'", "no picture that can be opened",
+    words = ["gone.jpg does not exist", "no image", "path with '/', without '..'", "no picture that can be opened",
              "shorten it"]  # fmt: skip
     assert all(word in reason for word, reason in zip(words, dropped["reason"], strict=True))
 

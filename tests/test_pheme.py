@@ -1,6 +1,7 @@
 """PHEME threads in both versions, with and without pictures, and what is wrong with a thread."""
 
 import json
+import shutil
 
 import published
 import pytest
@@ -78,3 +79,24 @@ def test_broken_threads(tmp_path):
     source.unlink()
     with pytest.raises(PostsError, match=r"0 source tweets in source-tweets or source-tweet.*restore the thread"):
         pheme.read(folder)
+
+
+def test_american_spelling_and_one_event_alone(tmp_path):
+    folder = published.pheme(tmp_path / "pheme")
+    expected = pheme.read(folder).posts
+    for event in folder.glob("[!.]*-threads"):
+        (event / "rumours").rename(event / "rumors")
+        (event / "non-rumours").rename(event / "non-rumors")
+    assert pheme.read(folder).posts.equals(expected)
+    alone = layouts.open_folder(folder / "ferguson-all-rnr-threads").posts
+    assert alone["event"].tolist() == ["ferguson"] * 2 and alone["label"].tolist() == [1, 0]
+
+
+def test_a_tweet_in_two_threads_counts_once(tmp_path):
+    folder = published.pheme(tmp_path)
+    rumours = folder / "ferguson-all-rnr-threads" / "rumours"
+    shutil.copytree(rumours / "552784600502915072", rumours / "999")
+    corpus = pheme.read(folder)
+    assert len(corpus.posts) == 4 and corpus.dropped["post_id"].tolist() == ["552784600502915072"]
+    assert corpus.dropped["source"][0].endswith("999/source-tweets/552784600502915072.json")
+    assert corpus.dropped["reason"][0] == "id repeats that of post 3"

@@ -105,3 +105,62 @@ def test_without_pictures_the_named_corpus_is_refused(tmp_path):
     settings = config.Settings("laptop", (), (0,), data_root=tmp_path)
     with pytest.raises(PostsError, match=r"has no folder of pictures; .* load weibo-text"):
         corpora.load("weibo", settings)
+
+
+def with_pictures(folder):
+    for name in ("rumor_images/abc.JPG", "rumor_images/g", "nonrumor_images/d.gif", "nonrumor_images/h.jpg"):
+        published.picture(folder / name)
+    return published.weibo17(folder)
+
+
+@pytest.mark.parametrize(
+    "extra", ["tweets/README", "README.md", "social_feature.txt", "stop_words.txt", "._train_rumor.txt"]
+)
+def test_what_else_lies_in_a_download_does_no_harm(tmp_path, extra):
+    folder = with_pictures(tmp_path)
+    published.write(folder / extra, "x")
+    assert weibo.read(folder).posts["post_id"].tolist() == ["0000000000000001", "3", "5", "6"]
+
+
+def test_texts_in_tweets_beside_the_pictures(tmp_path):
+    folder = with_pictures(tmp_path)
+    (folder / "tweets").mkdir()
+    for name in sorted(folder.glob("*.txt")):
+        name.rename(folder / "tweets" / name.name)
+    assert len(layouts.open_folder(folder).posts) == 4
+
+
+def test_windows_line_ends_and_blank_lines_below(tmp_path):
+    folder = published.weibo17(tmp_path)
+    expected = weibo.read_texts(folder).posts
+    for path in folder.glob("*.txt"):
+        content = path.read_bytes().replace(b"\r", b"").replace(b"\n", b"\r\n")
+        path.write_bytes(content + b"\r\n" * (1 if content.endswith(b"\n") else 3))
+    assert weibo.read_texts(folder).posts.equals(expected)
+
+
+def test_pictures_nested_in_a_folder_of_the_same_name(tmp_path):
+    folder = with_pictures(tmp_path)
+    expected = weibo.read(folder).posts["post_id"].tolist()
+    for name in weibo.IMAGE_FOLDERS:
+        (folder / name).rename(folder / "once")
+        (folder / name).mkdir()
+        (folder / "once").rename(folder / name / name)
+    assert weibo.read(folder).posts["post_id"].tolist() == expected
+
+
+def test_one_picture_folder_alone_would_tell_the_label(tmp_path):
+    folder = with_pictures(tmp_path)
+    (folder / "rumor_images").rename(tmp_path / "elsewhere")
+    for rule in ("drop", "blank", "error"):
+        with pytest.raises(PostsError, match=r"has nonrumor_images/ but no rumor_images/: put it there"):
+            weibo.read(folder, rule)
+    assert len(weibo.read(folder, "keep").posts) == 6
+
+
+def test_gbk_is_named_with_the_line_and_the_remedy(tmp_path):
+    folder = published.weibo17(tmp_path)
+    path = folder / "train_nonrumor.txt"
+    path.write_bytes(path.read_text("utf-8").replace("\u2028", "").encode("gb18030"))
+    with pytest.raises(PostsError, match=r"train_nonrumor\.txt, line 3, is not UTF-8 .*iconv -f gb18030 -t utf-8"):
+        weibo.read_texts(folder)

@@ -169,6 +169,8 @@ def _mfan_splits(folder: Path, pattern: str) -> tuple[dict[str, str], dict[str, 
     for split in ("train", "dev", "test"):
         path = folder / pattern.format(split)
         for number, line in enumerate(read_lines(path) if path.is_file() else [], 1):
+            if not line.strip():
+                continue
             name, _, rest = line.partition("\t")
             if "\t" not in rest:
                 raise PostsError(f"{path}, row {number}: expected id, text and label between tabs; restore the row")

@@ -55,7 +55,9 @@ class FolderImages:
         """File of `key`. Raises ImageError when the key leads out of the folder."""
         parts = PurePosixPath(key).parts
         if not parts or key.startswith("/") or ".." in parts or set(key) & set("\\\0") or ":" in parts[0]:
-            raise ImageError(f"image key {key!r} is not a path below {self.root}; use a relative path without '..'")
+            raise ImageError(
+                f"image key {key!r} is not a path below {self.root}; use a relative path with '/', without '..'"
+            )
         path = self.root.joinpath(*parts)
         # A linked folder is the owner's choice of disk; a link in the place of a picture may point at any file.
         try:

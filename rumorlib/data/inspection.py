@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from rumorlib.config import OnMissing
-from rumorlib.data import layouts
+from rumorlib.data import layouts, protocols
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.images import ImageError, Images
 from rumorlib.data.posts import DROPPED_COLUMNS, CaptionCorpus, Corpus, PostsError, check_splits
@@ -31,8 +31,8 @@ class Inspection:
 
     splits: one row per split and one for all, columns see `_count`. languages: language, posts, share, basis.
     left_out: post_id, source, row, reason, status, split of every post that training cannot use, or not with a picture.
-    problems: what is wrong, in words; usable: what can be done with the folder; code: 0 usable, 1 usable with
-    problems, 2 not usable.
+    problems: what is lost or would leak, in words; notes: what is odd but costs nothing; usable: what can be done with
+    the folder; code: 0 usable, 1 usable with problems, 2 not usable.
     """
 
     folder: Path
@@ -43,6 +43,7 @@ class Inspection:
     languages: pd.DataFrame
     left_out: pd.DataFrame
     problems: tuple[str, ...]
+    notes: tuple[str, ...]
     usable: tuple[str, ...]
     code: int
 
@@ -78,12 +79,12 @@ def inspect_folder(
     splits = _splits(table, len(everything.dropped))
     splits = splits if decode else splits.assign(unreadable=None, duplicate_images=None)
     what = "posts" if isinstance(kept, Corpus) else "captions"
-    problems = _problems(table, splits, what)
+    problems, notes = _problems(table, splits, what), _notes(table, splits, what)
     usable, code = _verdict(table, kept, problems)
     means = kept.label_means if isinstance(kept, Corpus) else ""
     left_out = _left_out(table, kept.dropped, bad)
     return Inspection(
-        Path(place), found.name, kept.name, means, splits, _languages(table), left_out, problems, usable, code
+        Path(place), found.name, kept.name, means, splits, _languages(table), left_out, problems, notes, usable, code
     )
 
 
@@ -201,9 +202,8 @@ _SAID = {
     "no_image": "without the name of a picture",
     "missing": "whose picture does not exist",
     "unreadable": "whose picture cannot be decoded",
-    "empty_texts": "without text",
-    "no_time": "with a time that cannot be read",
 }
+_NOTED = {"empty_texts": "without text", "no_time": "with a time that cannot be read"}
 
 
 def _problems(table: pd.DataFrame, splits: pd.DataFrame, what: str) -> tuple[str, ...]:
@@ -215,13 +215,21 @@ def _problems(table: pd.DataFrame, splits: pd.DataFrame, what: str) -> tuple[str
         for name, labels in sides.groupby("split")["label"]:
             if labels.nunique() < 2:
                 found.append(f"split {name} has one class only: {('non-rumor', 'rumor')[labels.iloc[0]]}")
-        worded = good[good["text"].str.strip() != ""]
-        if n := int((worded.groupby("text")["label"].nunique() > 1).sum()):
-            found.append(f"texts that stand under both labels: {n:,}")
         if n := _torn(sides[sides["text"].str.strip() != ""], "text"):
             found.append(f"texts that stand in several splits, letter by letter: {n:,}")
     if n := _torn(sides[sides["content"] != ""], "content"):
         found.append(f"pictures that stand in several splits, byte by byte: {n:,}")
+    if what == "captions" and not sides["split"].isin(["train", "dev"]).any():
+        found.append("captions without a split: stage 1 needs one, add the split files of the layout (README)")
+    return tuple(found)
+
+
+def _notes(table: pd.DataFrame, splits: pd.DataFrame, what: str) -> tuple[str, ...]:
+    """What the published corpora are known to have, too, and what no post is lost by."""
+    total, good = splits.iloc[-1], table[table["usable"] & (table["text"].str.strip() != "")]
+    found = [f"{what} {words}: {total[name]:,}" for name, words in _NOTED.items() if total[name]]
+    if what == "posts" and (n := int((good.groupby("text")["label"].nunique() > 1).sum())):
+        found.append(f"texts that stand under both labels: {n:,}")
     return tuple(found)
 
 
@@ -245,5 +253,6 @@ def _verdict(table: pd.DataFrame, kept: Corpus | CaptionCorpus, problems: Sequen
     listed = ", ".join(f"{counts[side]:,} {side or 'without a split'}" for side in sides)
     lines = [f"{len(good):,} {what}: {listed}"]
     if what == "posts" and (good["split"] == "").all():
-        lines.append("no split of its own; runs make one by protocol grouped, or by the one they name: event, random")
+        usual = protocols.usual(kept).name
+        lines.append(f"no split of its own; runs make one by protocol {usual}, or by another they name")
     return tuple(lines), 1 if problems else 0

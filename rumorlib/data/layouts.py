@@ -26,7 +26,12 @@ class Layout:
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
-        Layout("manifest", "manifest.csv, manifest.json or manifest.jsonl", manifest.recognise, manifest.read),
+        Layout(
+            "manifest",
+            "manifest.csv, .json or .jsonl, or such a file per split: train, dev or val, test",
+            manifest.recognise,
+            manifest.read,
+        ),
         Layout("weibo17", "{train,test}_{rumor,nonrumor}.txt, here or in tweets/", weibo.recognise, weibo.read),
         Layout("ced", "original-microblog/ with rumor-repost/ and non-rumor-repost/", ced.recognise, ced.read),
         Layout("mfan-weibo", "weibocontentwithimage/weibo_content.csv", ced.recognise_mfan_weibo, ced.read_mfan_weibo),
@@ -64,12 +69,17 @@ def detect(folder: Path | str) -> Layout:
 def find(folder: Path | str, *names: str) -> tuple[Layout, Path]:
     """The layout and the folder that has it: `folder` itself, else one up to DEPTH levels below it.
 
+    A .csv, .json or .jsonl given instead of a folder is a manifest, whatever its name.
+
     Args: names: keys of LAYOUTS, which are then the only ones looked for; none: all.
     Raises: PostsError: no such folder or layout, nothing fits, two layouts fit one folder, or several folders fit.
     """
     folder = Path(folder)
+    if folder.is_file() and folder.suffix in manifest.SUFFIXES and (not names or "manifest" in names):
+        return LAYOUTS["manifest"], folder
     if not folder.is_dir():
-        raise PostsError(f"{folder} is no folder; give the folder of a corpus, see the data guide in README.md")
+        what = "is a file: unpack it and" if folder.is_file() else "is no folder;"
+        raise PostsError(f"{folder} {what} give the folder of a corpus, see the data guide in README.md")
     if unknown := [name for name in names if name not in LAYOUTS]:
         raise PostsError(f"no layout called {unknown[0]!r}; there are {', '.join(LAYOUTS)}")
     wanted = [LAYOUTS[name] for name in names or LAYOUTS]
@@ -80,9 +90,11 @@ def find(folder: Path | str, *names: str) -> tuple[Layout, Path]:
             return _only(folder, found)
         level = [entry for place in level for entry in _folders(place)]
     looked = "; ".join(f"{candidate.name}: {candidate.what}" for candidate in wanted)
+    tables = sorted(path.name for path in folder.iterdir() if path.suffix in manifest.SUFFIXES)
+    hint = f" If {tables[0]} is a list of posts, give the file itself." if tables else ""
     raise PostsError(
         f"{folder} has no layout we know, nor has a folder up to {DEPTH} levels below it; arrange its files as one of "
-        f"these, or write a manifest.csv. Looked for: {looked}"
+        f"these, or write a manifest.csv.{hint} Looked for: {looked}"
     )
 
 

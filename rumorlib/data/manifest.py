@@ -3,58 +3,133 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from rumorlib.config import OnMissing
 from rumorlib.data import missing, posts
 from rumorlib.data.images import FolderImages
 from rumorlib.data.posts import Corpus, PostsError
-from rumorlib.data.tables import read_csv, read_json
+from rumorlib.data.tables import first_line, read_csv, read_json
 
-NAMES = ("manifest.csv", "manifest.json", "manifest.jsonl")
+SUFFIXES = (".csv", ".json", ".jsonl")
+NAMES = tuple(f"manifest{suffix}" for suffix in SUFFIXES)
+PARTS = {
+    "train": "train",
+    **{name: "dev" for name in ("dev", "val", "valid", "validation", "validate")},
+    "test": "test",
+}
 LABEL_MEANS = "label 1 of the given manifest"
-# Names seen in manifests of other projects (spec §6).
+# Names seen in manifests of other projects (spec §6), in lower case.
 _COLUMNS = {
     "id": "post_id", "content": "text", "img": "image", "image_path": "image", "domain": "event", "lang": "language",
 }  # fmt: skip
+_TEXTS = ("text", *(old for old, new in _COLUMNS.items() if new == "text"))
 
 
 def recognise(folder: Path) -> bool:
-    """A folder with one of NAMES."""
-    return any((folder / name).is_file() for name in NAMES)
+    """A folder with one of NAMES, or with one file per split (train.json, val.json, test.json) of texts and labels."""
+    return any((folder / name).is_file() for name in NAMES) or any(split == "train" for split, _ in _parts(folder))
 
 
-def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
-    """The manifest of a folder. Raises: PostsError: there is none or more than one, or `read_file` refuses it."""
-    found = [folder / name for name in NAMES if (folder / name).is_file()]
-    if not found:
-        raise PostsError(f"none of {', '.join(NAMES)} lies in {folder}; put your manifest there")
+def read(place: Path, on_missing_image: OnMissing = "drop") -> Corpus:
+    """The manifest of a folder, one file or one per split; or the file itself.
+
+    Raises: PostsError: there is none or more than one, or `read_file` refuses it.
+    """
+    if place.is_file():
+        return read_file(place, on_missing_image)
+    found = [place / name for name in NAMES if (place / name).is_file()]
     if len(found) > 1:
-        raise PostsError(f"{folder} has {' and '.join(path.name for path in found)}; keep one")
-    return read_file(found[0], on_missing_image)
+        raise PostsError(f"{place} has {' and '.join(path.name for path in found)}; keep one")
+    if found:
+        return read_file(found[0], on_missing_image)
+    parts = _parts(place)
+    if not parts:
+        raise PostsError(f"none of {', '.join(NAMES)} lies in {place}; put your manifest there")
+    sides = [split for split, _ in parts]
+    if twice := next((split for split in sides if sides.count(split) > 1), None):
+        names = [path.name for split, path in parts if split == twice]
+        raise PostsError(f"{place} has {' and '.join(names)}; keep one")
+    frames = [_table(path, f"{path.stem}-").assign(split=split) for split, path in parts]
+    places = [(path.name, row) for frame, (_, path) in zip(frames, parts) for row in range(1, len(frame) + 1)]
+    names = " + ".join(path.name for _, path in parts)
+    return _corpus(pd.concat(frames, ignore_index=True), names, place, on_missing_image, places)
 
 
 def read_file(path: Path | str, on_missing_image: OnMissing = "drop") -> Corpus:
     """Posts of a .csv, .json or .jsonl with text, label and, where there are, image, id, split, event (spec §6).
 
-    `image` is relative to the manifest; a manifest without any image is a corpus of texts. Without ids, a post is
-    named by its row. Other columns are not read.
+    `image` is relative to the manifest, with / or \\\\ between folders; of a list the first counts. A manifest without
+    any image is a corpus of texts. Without ids, a post is named by its row. Other columns are not read.
 
     Raises: PostsError: no manifest, a column is missing or double, or `posts.check` refuses a row.
     """
     path = Path(path)
-    if path.suffix not in (".csv", ".json", ".jsonl"):
+    if path.suffix not in SUFFIXES:
         raise PostsError(f"{path}: a manifest is a .csv, .json or .jsonl file")
+    return _corpus(_table(path), path.name, path.parent, on_missing_image)
+
+
+def _parts(folder: Path) -> list[tuple[str, Path]]:
+    """Split and path of every file that is named as a split and speaks of texts and labels."""
+    paths = [(split, folder / f"{name}{suffix}") for name, split in PARTS.items() for suffix in SUFFIXES]
+    return [(split, path) for split, path in paths if path.is_file() and _has_posts(path)]
+
+
+def _has_posts(path: Path) -> bool:
+    if path.suffix == ".csv":
+        names = {name.strip().strip('"').lower() for name in first_line(path).split(",")}
+        return "label" in names and not names.isdisjoint(_TEXTS)
+    with path.open("rb") as file:
+        start = file.read(100_000).lower()
+    return b'"label"' in start and any(f'"{name}"'.encode() in start for name in _TEXTS)
+
+
+def _table(path: Path, prefix: str = "") -> pd.DataFrame:
+    """The rows of one file under our column names; prefix: of the names of posts without an id."""
     frame = (read_csv if path.suffix == ".csv" else read_json)(path)
+    given = [str(name) for name in frame.columns]
+    frame.columns = [name.strip().lower() for name in given]
     frame = frame.rename(columns={old: new for old, new in _COLUMNS.items() if new not in frame.columns})
     if twice := sorted({str(name) for name in frame.columns[frame.columns.duplicated()]}):
         raise PostsError(f"{path}: more than one column could be {', '.join(twice)}; keep one")
-    if "post_id" not in frame.columns and "text" in frame.columns:
-        frame["post_id"] = [str(row) for row in range(1, len(frame) + 1)]
-    frame = frame[[name for name in posts.COLUMNS if name in frame.columns]]
+    if missing_columns := [name for name in ("text", "label") if name not in frame.columns]:
+        raise PostsError(
+            f"{path}: column {', '.join(missing_columns)} is missing (found: {', '.join(given)}); name the columns "
+            "text, label and, where you have them, id, image, split, event"
+        )
+    if "post_id" not in frame.columns:
+        frame["post_id"] = [f"{prefix}{row}" for row in range(1, len(frame) + 1)]
     if "split" in frame.columns:
-        frame = frame.assign(split=frame["split"].map(lambda name: posts.SPLIT_SYNONYMS.get(name, name)))
-    table, dropped, images = posts.check(frame, path.name), posts.no_drops(), None
+        frame["split"] = [_split(value) for value in frame["split"]]
+    if "image" in frame.columns:
+        frame["image"] = [_first(value) for value in frame["image"]]
+    return frame[[name for name in posts.COLUMNS if name in frame.columns]]
+
+
+def _split(value: Any) -> Any:
+    lower = value.strip().lower() if isinstance(value, str) else value
+    return posts.SPLIT_SYNONYMS.get(lower, lower)
+
+
+def _first(value: Any) -> Any:
+    """One picture per post: the first of a list; folders as everywhere but on Windows."""
+    if isinstance(value, list):
+        value = next((name for name in value if name), "")
+    return value.strip().replace("\\", "/") if isinstance(value, str) else value
+
+
+def _corpus(
+    frame: pd.DataFrame,
+    source: str,
+    folder: Path,
+    on_missing_image: OnMissing,
+    places: list[tuple[str, int]] | None = None,
+) -> Corpus:
+    table, dropped, images = posts.check(frame, source, places=places), posts.no_drops(), None
     if table["image"].any():
-        images = FolderImages(path.parent)
-        table, dropped = missing.settle(table, images, path.name, on_missing_image)
+        images = FolderImages(folder)
+        table, dropped = missing.settle(table, images, source, on_missing_image, places)
     return Corpus("manifest", table, images, LABEL_MEANS, dropped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -25,7 +25,8 @@ _COLUMNS = {
     "postid": "post_id", "tweetid": "post_id", "posttext": "text", "tweettext": "text", "imageid": "images",
     "userid": "author", "timestamp": "created_at", "label": "label",
 }  # fmt: skip
-_NUMBER = re.compile(r"(_(fake|real))?_?\d+$")  # sandy_fake_03 -> sandy; attacks_paris_1 -> attacks_paris
+# sandy_fake_03 and sandyA_fake_03 -> sandy; attacks_paris_1 -> attacks_paris
+_NUMBER = re.compile(r"((?<=[a-z])[A-Z])?(_(fake|real))?_?\d+$")
 
 
 # --- as published ---------------------------------------------------------------------------
@@ -40,9 +41,10 @@ def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
     """Posts of devset (train) and testset (test); a file in the folder itself has no split.
 
     The third label, humor, is no statement about the media: these posts are dropped and reported, as are rows with
-    another number of cells and ids that repeat. image = the first listed one that exists, in whatever folder below and
-    with whatever extension; without any picture below, the corpus is one of texts. event = the image id without
-    number. Further columns, no model reads them: author, n_images. Texts stay as written, with \\\\n and &amp;.
+    another number of cells and ids that repeat. image = the first listed one that exists, in whatever folder below,
+    with whatever extension and in whatever case; without any picture below, the corpus is one of texts. event = the
+    image id without number, and without the letter that cuts an event in two (sandyA, sandyB). Further columns, no
+    model reads them: author, n_images. Texts stay as written, with \\\\n and &amp;.
 
     Raises: PostsError: no labels, or an unknown one.
     """
@@ -54,7 +56,7 @@ def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
         for cells, label, again in zip(table.pop("cells"), table["label"], missing.repeats(table["post_id"]))
     ]
     table, places, left_out = missing.leave_out(table, reasons, "MediaEval", places)
-    files = files_by_stem(folder)
+    files = {stem.lower(): path for stem, path in files_by_stem(folder).items() if PurePosixPath(path).suffix}
     image_keys = table.pop("keys")
     table["n_images"] = image_keys.map(len)
     first = [listed[0] if listed else "" for listed in image_keys]
@@ -62,7 +64,8 @@ def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
     table["image_group"] = first
     if files:
         table["image"] = [
-            next((files[k] for k in listed if k in files), listed[0] if listed else "") for listed in image_keys
+            next((files[k.lower()] for k in listed if k.lower() in files), listed[0] if listed else "")
+            for listed in image_keys
         ]
     table = posts.check(table, "MediaEval", places=places)
     if not files:

@@ -16,7 +16,7 @@ from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.tables import first_line, need, read_csv, read_object
 
 LABEL_MEANS = "rumor at posting time: unverified when posted, whether it proved true or not (0 = no rumor)"
-LABEL_FOLDERS = {"rumours": 1, "non-rumours": 0}
+LABEL_FOLDERS = {"rumours": 1, "non-rumours": 0, "rumors": 1, "non-rumors": 0}  # some copies are respelt
 SUFFIX = "-all-rnr-threads"  # version 2 adds it to the name of an event
 SOURCES = ("source-tweets", "source-tweet")  # version 2, version 1
 IMAGE_FOLDERS = ("images", "pheme_images")
@@ -26,7 +26,7 @@ IMAGE_FOLDERS = ("images", "pheme_images")
 
 
 def recognise(folder: Path) -> bool:
-    """A folder of events: in one of its folders lies `rumours` or `non-rumours`."""
+    """A folder of events: in one of its folders lies `rumours` or `non-rumours`; or one event's folder itself."""
     return any(_events(folder))
 
 
@@ -34,7 +34,8 @@ def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
     """Source tweets of all threads; label = rumours or non-rumours, event = the folder, without its suffix.
 
     PHEME ships no pictures: <tweet id>.jpg (or .png, .gif ...) is looked for in `images` in or beside the folder;
-    without such a folder the corpus is one of texts. Further columns, no model reads them: author, replies (JSON list
+    without such a folder the corpus is one of texts. A tweet that stands in two threads is dropped the second time and
+    reported. Further columns, no model reads them: author, replies (JSON list
     of id, parent, author, created_at, text), n_replies. annotation.json and structure.json are not read: whether the
     rumor proved true is not known at posting time.
 
@@ -53,17 +54,22 @@ def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
     if not rows:
         raise PostsError(f"{folder}: no thread in rumours or non-rumours; unpack the PHEME archive there")
     table = pd.DataFrame(rows)
+    table, places, left_out = missing.leave_out(table, missing.repeats(table["post_id"]), "PHEME", places)
     images = _images(folder)
     if images is None:
-        return Corpus("pheme-text", posts.check(table.assign(split=""), "PHEME", places=places), None, LABEL_MEANS)
+        checked = posts.check(table.assign(split=""), "PHEME", places=places)
+        return Corpus("pheme-text", checked, None, LABEL_MEANS, left_out)
     files = files_by_stem(images.root)
     keys = [files.get(name, f"{name}.jpg") for name in table["post_id"]]
     table = posts.check(table.assign(split="", image=keys), "PHEME", places=places)
     table, dropped = missing.settle(table, images, "PHEME", on_missing_image, places)
-    return Corpus("pheme", table, images, LABEL_MEANS, dropped)
+    return Corpus("pheme", table, images, LABEL_MEANS, pd.concat([left_out, dropped], ignore_index=True))
 
 
 def _events(folder: Path) -> Iterator[Path]:
+    if any((folder / name).is_dir() for name in LABEL_FOLDERS):
+        yield folder
+        return
     for event in sorted(folder.iterdir()):
         if not event.name.startswith(".") and any((event / name).is_dir() for name in LABEL_FOLDERS):
             yield event

@@ -43,6 +43,7 @@ LABEL_WORDS = {
 
 SPLIT_SYNONYMS = {"val": "dev", "valid": "dev", "validation": "dev", "validate": "dev", "training": "train"}
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_FLOAT = re.compile(r"\d(\.\d+)?[eE]\+\d{2}|\d{16,}\.0*")  # an id after a spreadsheet or a float column
 
 
 class PostsError(ValueError):
@@ -141,9 +142,8 @@ def parse_label(value: Any) -> int:
     """
     if isinstance(value, (bool, np.bool_)) or value in ("True", "False"):  # in a CSV, as pandas writes bools
         raise ValueError(f"label {value} can mean 'is a rumor' or 'is true'; write 1 or 0")
-    if isinstance(value, (float, np.floating)) and value in (0, 1):
-        return int(value)
     word = _text(value).strip().lower()
+    word = {"0.0": "0", "1.0": "1"}.get(word, word)  # a whole number that went through a float column
     if not word:
         raise ValueError("the label is empty; write 1 or 0")
     if word not in LABEL_WORDS:
@@ -180,17 +180,18 @@ def _ids(values: pd.Series, at: Callable[[int], str]) -> list[str]:
     """Ids as exact strings: 16 to 19 digits do not survive a float. A clean column of strings is taken as it is."""
     if all(type(value) is str for value in values):
         names = pd.Series(_texts(values), dtype=object)
-        if not names.duplicated().any() and names.str.strip().ne("").all():
+        clean = names.str.strip().ne("") & ~names.str.fullmatch(_FLOAT)
+        if not names.duplicated().any() and clean.all():
             return names.tolist()
     ids: list[str] = []
     first: dict[str, int] = {}
     for row, value in enumerate(values, 1):
-        if isinstance(value, (float, np.floating)) and not math.isnan(value):
+        name = _text(value)
+        if name and (isinstance(value, (float, np.floating)) or _FLOAT.fullmatch(name)):
             raise PostsError(
                 f"{at(row)}: id {value!r} was read as a float and may have lost digits; "
-                "read the file with dtype=str, or quote the ids"
+                "read the file with dtype=str and write it anew, or quote the ids"
             )
-        name = _text(value)
         if not name.strip():
             raise PostsError(f"{at(row)}: the id is empty; give every post an id of its own")
         if name in first:

@@ -36,32 +36,35 @@ def read_csv(path: Path) -> pd.DataFrame:
                     rows.append(cells)
     except FileNotFoundError:
         raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
-    except UnicodeDecodeError as error:
-        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except UnicodeDecodeError:
+        raise PostsError(_not_utf8(path, "save it as UTF-8")) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise PostsError(f"{path} is damaged ({error}); restore it") from None
     except csv.Error as error:
         raise PostsError(f"{path}, line {lines.line_num}: {error}; quote texts and double the quotes in them") from None
+    if len(header) == 1 and (odd := next((mark for mark in ";\t|" if mark in header[0]), None)):
+        raise PostsError(f"{path}, line 1: the cells stand between {odd!r}, not between commas; save it with commas")
     return pd.DataFrame(rows, columns=header, dtype=object)
 
 
 def read_json(path: Path) -> pd.DataFrame:
-    """A JSON list of objects, or one object per line (.jsonl); values keep their JSON type.
+    """A JSON list of objects, or one object per line (.jsonl, and .json that begins so); values keep their JSON type.
 
     Raises: PostsError: no such file, not UTF-8, not JSON, or an element that is no object.
     """
     text = _utf8(path, "save it as UTF-8")
-    chunks = [(1, text)] if path.suffix == ".json" else list(enumerate(text.split("\n"), 1))
+    whole = path.suffix == ".json" and not _by_line(text)
+    chunks = [(1, text)] if whole else list(enumerate(text.split("\n"), 1))
     parsed: list[Any] = []
     for line, chunk in chunks:
-        if path.suffix != ".json" and not chunk.strip():
+        if not whole and not chunk.strip():
             continue
         try:
             parsed.append(json.loads(chunk))
         except (json.JSONDecodeError, RecursionError) as error:
             where = line - 1 + getattr(error, "lineno", 1)
             raise PostsError(f"{path}, line {where}: not JSON ({error}); repair the line") from None
-    records = parsed[0] if path.suffix == ".json" else parsed
+    records = parsed[0] if whole else parsed
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise PostsError(f"{path}: expected a list of objects with text, label and image, or one object per line")
     columns = list(dict.fromkeys(name for record in records for name in record))
@@ -74,7 +77,7 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise PostsError(f"{path}: not JSON ({error}); restore the file") from None
+        raise PostsError(f"{path}: not JSON ({error}); restore or remove the file") from None
     if not isinstance(found, dict):
         raise PostsError(f"{path}: expected one JSON object; restore the file")
     return found
@@ -109,8 +112,36 @@ def _utf8(path: Path, remedy: str, newline: str | None = None) -> str:
             return file.read()
     except FileNotFoundError:
         raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
+    except UnicodeDecodeError:
+        raise PostsError(_not_utf8(path, remedy)) from None
+
+
+def _by_line(text: str) -> bool:
+    """Whether the first line is an object of its own and another begins on the next: JSON Lines by another name."""
+    first, _, rest = text.lstrip().partition("\n")
+    try:
+        return isinstance(json.loads(first), dict) and rest.lstrip().startswith("{")
+    except (json.JSONDecodeError, RecursionError):
+        return False
+
+
+def _not_utf8(path: Path, remedy: str) -> str:
+    """Where a file stops being UTF-8, what it seems to be instead, and how to convert it."""
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    try:
+        content.decode("utf-8")
+        start = 0
     except UnicodeDecodeError as error:
-        raise PostsError(f"{path} is not UTF-8 (byte {error.start}); {remedy}") from None
+        start = error.start
+    row = content.count(b"\n", 0, start) + 1
+    names = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("gb18030",)
+    for name in names:
+        try:
+            content.decode(name)
+        except UnicodeDecodeError:
+            continue
+        remedy += f"; it may be {name.upper()}: iconv -f {name} -t utf-8"
+    return f"{path}, line {row}, is not UTF-8 (byte {start}); {remedy}"
 
 
 def _open(path: Path) -> TextIO:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from rumorlib.config import OnMissing
 from rumorlib.data import event_ids, missing, posts
-from rumorlib.data.images import FolderImages
+from rumorlib.data.images import FolderImages, files_by_stem
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.tables import read_lines
 
@@ -36,10 +36,16 @@ def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
     eann_split. Image count, publish time and its form give the label away; the
     other fields (name, verified or not, followers, device) are not read.
 
-    Raises: PostsError: a file is missing or its lines are out of step.
+    Raises: PostsError: a file is missing or its lines are out of step; or one of the two picture folders is missing,
+        unless the rule is "keep": whether a post has a picture would then tell its label.
     """
-    pictured = any((folder / name).is_dir() for name in IMAGE_FOLDERS)
-    return read_posts(folder, on_missing_image) if pictured else read_texts(folder)
+    there = [name for name in IMAGE_FOLDERS if (folder / name).is_dir()]
+    if len(there) == 1 and on_missing_image != "keep":
+        gone = next(name for name in IMAGE_FOLDERS if name not in there)
+        raise PostsError(
+            f"{folder} has {there[0]}/ but no {gone}/: put it there too, or read with on_missing_image='keep'"
+        )
+    return read_posts(folder, on_missing_image) if there else read_texts(folder)
 
 
 def read_texts(folder: Path) -> Corpus:
@@ -57,7 +63,8 @@ def read_posts(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
 
 
 def _table(folder: Path, images: FolderImages | None) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
-    inner = folder / "tweets" if (folder / "tweets").is_dir() else folder
+    homes = (folder / "tweets", folder)  # the one that has more of the files: archives leave empty folders behind
+    inner = max(homes, key=lambda home: sum((home / name).is_file() for name, _, _ in FILES))
     records = [record for name, split, label in FILES for record in _records(inner / name, split, label)]
     files = _image_files(folder) if images else {}
     rows, places = [], []
@@ -81,7 +88,9 @@ def _table(folder: Path, images: FolderImages | None) -> tuple[pd.DataFrame, lis
 
 def _records(path: Path, split: str, label: int) -> list[dict[str, Any]]:
     lines = read_lines(path)
-    if len(lines) % 3 == 2 and lines[-1].endswith("null"):  # the last text is empty and has no line end
+    while lines and not lines[-1].strip():  # blank lines below the last record, or its text, which may be empty
+        lines.pop()
+    if len(lines) % 3 == 2 and lines[-1].endswith("null"):
         lines.append("")
     records = []
     for start in range(0, len(lines), 3):
@@ -105,10 +114,12 @@ def image_key(url: str) -> str:
 
 
 def _image_files(folder: Path) -> dict[str, str]:
-    """Image key -> path below `folder`; a few published files have no extension, some archives add ._ files."""
+    """Image key -> path below `folder`, also where an archive nested the picture folder in one of its own name.
+
+    A few published files have no extension; some archives add ._ files.
+    """
     found = {}
     for name in IMAGE_FOLDERS:
-        if (folder / name).is_dir():
-            entries = sorted(entry.name for entry in (folder / name).iterdir() if not entry.name.startswith("."))
-            found |= {image_key(entry): f"{name}/{entry}" for entry in entries}
+        for stem, path in files_by_stem(folder / name).items():
+            found[stem.lower()] = f"{name}/{path}"
     return found
