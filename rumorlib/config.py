@@ -251,6 +251,13 @@ class DetectorConfig:
             raise ValueError(f"a detector is named <module>:<Class>, got {self.path!r}")
 
 
+# --- explanations ---------------------------------------------------------------------------
+
+# Posts whose explanations are scored against exact effects, by grid, and steps of the integral (Gauss-Legendre, as
+# captum's default): the reduced grid is sized for a minute on two cores.
+EXPLAINED_POSTS: dict[str, int] = {"reduced": 200, "full": 800}
+IG_STEPS = 6
+
 # --- training -------------------------------------------------------------------------------
 
 

@@ -381,3 +381,14 @@ def test_leak_rate_shows_train_pictures_in_dev_and_test():
 def test_refuses_a_language_it_does_not_speak():
     with pytest.raises(ValueError, match="en, zh"):
         drawn.load("fr", config=SMALL)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_texts_can_be_worded_anew(language: str) -> None:
+    """`worded` is what the texts were made of; a changed field changes the text, an event too."""
+    table = drawn.load(language, config=SMALL).posts
+    made = drawn.worded(language, SMALL)
+    assert [wordings.post(language, *wording) for wording in made] == table["text"].tolist()
+    for field, n in wordings.N_VALUES.items():
+        wording = next(w for w in made if w.place >= 0)
+        assert len({wordings.post(language, *wording._replace(**{field: value})) for value in range(n)}) == n

@@ -19,10 +19,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("config",), ("profiles",), ("files", "parameters"), ("data",), ("check_data",), ("encoders",), ("models",),
     ("training",), ("evaluation",), ("calibration", "statistics"), ("shortcuts",), ("audit",), ("inputs",),
-    ("alignment",), ("exploration",), ("evidence",), ("features",), ("run",), ("experiments",),
+    ("alignment",), ("exploration",),
+    ("attributions", "evidence", "interventions"), ("features",), ("run",), ("experiments",),
     ("added",),
     ("ledger", "runs"), ("tables",), ("results",),
-    ("trained",), ("comparison",),
+    ("trained",), ("comparison",), ("explanations",),
     ("controls", "sweeps"), ("costs", "maps", "verdicts"), ("look",), ("pictures", "plots"), ("execute", "readme"),
     ("score",),
     ("__main__",),

@@ -96,6 +96,16 @@ def test_a_change_in_the_middle_keeps_the_other_objects_bytes(drawn):
     assert differs.any() and not differs[outside(things[1].box)].any()
 
 
+def test_without_an_object_the_ground_is_there_and_nothing_else_changes(drawn):
+    for scene in drawn[:50]:
+        picture = scenes.render(scene)
+        for number, thing in enumerate(scene.objects):
+            differs = (scenes.render(scenes.without(scene, number)) != picture).any(-1)
+            assert differs.any() and not differs[outside(thing.box)].any()
+        ground = scenes.render(scenes.without(scene, *range(len(scene.objects))))
+        assert (ground == scenes.render(dataclasses.replace(scene, objects=()))).all() or scene.overlay
+
+
 @pytest.mark.parametrize("colour", range(len(COLOURS)))
 @pytest.mark.parametrize("shape", range(len(SHAPES)))
 def test_an_object_shows_its_colour_in_its_shape(shape, colour):

@@ -18,6 +18,7 @@ from rumorlib.data import posts, scenes, wordings
 from rumorlib.data.claims import TEXT_IMAGE_CONFLICTS, Claim, DrawnConfig, Painter
 from rumorlib.data.images import ArrayImages
 from rumorlib.data.scenes import COLOURS, N_PLACES, SHAPES, Scene
+from rumorlib.data.wordings import Wording
 
 LABEL_MEANS = "1 = the claim contradicts the picture, cannot be, or speaks of a pasted-in object (drawn scenes)"
 
@@ -131,6 +132,18 @@ def scenes_of(config: DrawnConfig | None = None) -> dict[str, Scene]:
     return dict(zip(keys, distinct, strict=True))
 
 
+def worded(language: str, config: DrawnConfig | None = None) -> list[Wording]:
+    """What the text of every post was made of, post by post: change a field and `wordings.post` words it anew."""
+    config = config or DrawnConfig()
+    table, claims, _, _ = _drawn(config)
+    painter = Painter(config, f"words {language}")
+    return [
+        Wording(claim.shape, claim.colour, claim.place, claim.count, claim.verb, int(row.event[-1]), row.alarm,
+                _template(painter, row.pair))
+        for claim, row in zip(claims, table.itertuples(), strict=True)
+    ]  # fmt: skip
+
+
 def load(language: str, seed: int = 0, config: DrawnConfig | None = None) -> posts.Corpus:
     """The drawn corpus in one language; both languages share every scene, claim, label and key (spec §12).
 
@@ -139,15 +152,9 @@ def load(language: str, seed: int = 0, config: DrawnConfig | None = None) -> pos
         seed: corpus seed; 0 is the committed corpus.
     """
     config = config or DrawnConfig(seed=seed)
-    table, claims, _, _ = _drawn(config)
-    table = table.copy()
-    painter = Painter(config, f"words {language}")
-    texts = [
-        wordings.post(language, claim.shape, claim.colour, claim.place, claim.count, claim.verb,
-                      event=int(row.event[-1]), alarm=row.alarm, template=_template(painter, row.pair))
-        for claim, row in zip(claims, table.itertuples(), strict=True)
-    ]  # fmt: skip
-    table["text"], table["language"] = texts, language
+    table = _drawn(config)[0].copy()
+    table["text"] = [wordings.post(language, *wording) for wording in worded(language, config)]
+    table["language"] = language
     table["created_at"], table["text_group"] = pd.NaT, ""
     table["image_group"] = table["image"]
     return posts.Corpus(

@@ -7,7 +7,7 @@ every machine, and changing one object re-renders the minimal counterfactual.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -82,6 +82,21 @@ def place_object(below: Callable[[int], int], shape: int, colour: int, place: in
     if small:
         x, y = x + CELL_PX // 2 * below(2), y + CELL_PX // 2 * below(2)
     return Object(shape, colour, place, size, column * CELL_PX + x, row * CELL_PX + y)
+
+
+def changed(scene: Scene, number: int, **fields: int) -> Scene:
+    """The scene with other fields of its object `number`; every other pixel stays as it is."""
+    things = list(scene.objects)
+    things[number] = replace(things[number], **fields)
+    return replace(scene, objects=tuple(things))
+
+
+def without(scene: Scene, *numbers: int) -> Scene:
+    """The scene with the ground where some of its objects were. They shrink to nothing instead of going, so that the
+    brightness of the others is drawn as before."""
+    for number in numbers:
+        scene = changed(scene, number, size_px=0)
+    return scene
 
 
 def render(scene: Scene) -> np.ndarray:

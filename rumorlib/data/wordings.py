@@ -6,6 +6,8 @@ verb suits three shapes of six, so neither the noun nor the verb alone tells any
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 N_TEMPLATES = 4
 VERBS = ("rolling", "standing", "flying", "glowing")
 _PLAUSIBLE = {  # by index into scenes.SHAPES: ball, wheel, tent, barrel, lantern, star
@@ -72,6 +74,23 @@ _WORDS = {
     },
 }  # fmt: skip
 LANGUAGES = tuple(_WORDS)
+
+
+class Wording(NamedTuple):
+    """What a post's text is made of, as `post` takes it; all but alarm are indices."""
+
+    shape: int
+    colour: int
+    place: int  # -1: a claim about a count
+    count: int
+    verb: int
+    event: int
+    alarm: bool
+    template: int
+
+
+# values of the fields that stand for a word of a claim about a place
+N_VALUES = {field: len(_WORDS["en"][f"{field}s"]) for field in ("shape", "colour", "place", "verb", "event")}
 
 
 def plausible_verbs(shape: int) -> tuple[int, ...]:

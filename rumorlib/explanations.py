@@ -1,0 +1,300 @@
+"""Do explanations say what a model rests on? MICC's own and captum's against exact effects (spec §16.2).
+
+An explanation is an array, larger = more important: (n, N) over patches, or (n, C) over content words. Whoever has one
+for the posts of `interventions.scene_posts`, e.g. attention of another model, scores it with `score_patches`. Three
+questions, each with what a blind explanation would get:
+
+rank      Spearman correlation with |exact effect| over the objects of a scene, each as its best patch; blind: 0
+pointing  does the top patch show the object with the largest |effect|? blind: the share of patches that do
+deletion  |change of the logit| when the ground takes the place of the top patches; blind: as many random patches
+
+Sanity (Adebayo et al. 2018): explanations of the same architecture before stage 2, and untrained, are scored against
+the effects of the trained model. One that scores as well shows the input, not what was learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rumorlib import attributions, inputs, interventions, results, run, statistics, trained
+from rumorlib.comparison import names
+from rumorlib.config import EXPLAINED_POSTS, RunConfig, Settings
+from rumorlib.data.batches import Texts
+from rumorlib.encoders.vision import patch_boxes
+from rumorlib.evaluation import expected_hits
+from rumorlib.interventions import Logit, ScenePosts
+from rumorlib.models.micc import MICC
+
+# n posts, T objects, N patches, N_s of one scale, C content words
+
+TRAINED, STAGE1, UNTRAINED = "trained", "stage 1 only", "untrained"
+SANITY = "product"  # the variant whose explanations are also made by weights that stage 2 has not trained
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One trained MICC, the benchmark's posts, the exact effects and the explanations."""
+
+    config: RunConfig
+    model: MICC
+    texts: Texts  # n
+    bench: ScenePosts  # pixels
+    tokens: ScenePosts  # the same as patch tokens of the model's tower
+    effects: np.ndarray  # (n, T)
+    scores: dict[tuple[str, str], np.ndarray]  # (weights, explanation) -> (n, N)
+
+    @property
+    def touches(self) -> np.ndarray:
+        """(n, T, N) bool: the patch shows a part of the object."""
+        boxes = torch.cat(patch_boxes(self.config.stage1.sclip.vision)).numpy()
+        return interventions.touches(self.bench.boxes, boxes)
+
+    def logit(self, images: Tensor, post: Tensor) -> Tensor:
+        """(m,) logits of pictures or tokens with the texts of the posts (m,) they belong to."""
+        if images.dtype == torch.uint8:
+            images = interventions.in_parts(self.model.sclip.image_tower, images)
+        return attributions.read(self.model, self.texts.rows(post), images, self.bench.rows[post]).logit
+
+
+def n_posts(settings: Settings) -> int:
+    """Posts of the benchmark at this grid."""
+    return EXPLAINED_POSTS[settings.grid]
+
+
+def explain(config: RunConfig, settings: Settings, split: str = "dev") -> Explained:
+    """Exact effects and explanations of a MICC run on drawn scenes; the run is trained where its weights are missing.
+
+    The variant SANITY, and every variant on the full grid, is also explained with the weights of stage 1 alone (fusion
+    and classifier as drawn) and with weights that nothing has trained.
+    """
+    model, tensors, _ = trained.micc(config, settings)
+    bench = interventions.scene_posts(inputs.corpus_of(config, settings), split, n_posts(settings), config.corpus_seed)
+    texts = tensors.texts.rows(bench.rows)
+    scores = {}
+    for weights, other in _weights(config, settings, model):
+        tokens = interventions.in_parts(other.sclip.image_tower, bench.images)
+        found = attributions.patch_scores(other, texts, bench.images, tokens.clone(), bench.rows)
+        scores |= {(weights, name): values for name, values in found.items()}
+    scores["none", "contrast of the pixels"] = attributions.contrast(bench.images, model.sclip.image_tower.sides)
+    made = Explained(config, model, texts, bench, bench.encoded(model.sclip.image_tower), np.empty(0), scores)
+    return Explained(**{**vars(made), "effects": interventions.object_effects(made.logit, made.tokens)})
+
+
+def _weights(config: RunConfig, settings: Settings, model: MICC) -> Iterator[tuple[str, MICC]]:
+    yield TRAINED, model
+    if config.variant == SANITY or settings.grid == "full":
+        stage1 = results.run_or_load(config.stage1, settings, checkpoint=True)
+        yield STAGE1, run.micc_on_posts(config, settings, stage1.checkpoint())[0].eval()
+        torch.manual_seed(config.seed)
+        yield UNTRAINED, MICC(config.detector, inputs.new_sclip(config.stage1, settings), config.language).eval()
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n,) Spearman correlation of each row, nan = no value in either; ties share their mean rank; 0 where one is
+    constant, since it then says nothing."""
+    absent = np.isnan(a) | np.isnan(b)
+    ranks = []
+    for values in (a, b):
+        lower = (values[:, None, :] < values[:, :, None]) + 0.5 * (values[:, None, :] == values[:, :, None])
+        rank = np.where(absent, np.nan, np.where(absent[:, None, :], 0, lower).sum(2))
+        ranks.append(np.nan_to_num(rank - np.nanmean(rank, axis=1, keepdims=True)))
+    product = (ranks[0] * ranks[1]).sum(1)
+    size = np.sqrt((ranks[0] ** 2).sum(1) * (ranks[1] ** 2).sum(1))
+    return np.divide(product, size, out=np.zeros(len(a)), where=size > 1e-12)
+
+
+def score_patches(scores: np.ndarray, effects: np.ndarray, touches: np.ndarray) -> dict[str, np.ndarray]:
+    """How well an explanation of patches fits the exact effects, post by post.
+
+    Args:
+        scores: (n, N) over any set of patches, e.g. those of one scale; larger = more important.
+        effects: (n, T) of `interventions.object_effects`.
+        touches: (n, T, N) of `interventions.touches`, of the same patches.
+    Returns: rank, pointing, chance (of pointing): (n,) each.
+    Raises: ValueError: shapes disagree.
+    """
+    if touches.shape != (*effects.shape, scores.shape[1]) or len(scores) != len(effects):
+        raise ValueError(f"scores {scores.shape}, effects {effects.shape} and touches {touches.shape} disagree")
+    best_patch = np.where(touches, scores[:, None, :], -np.inf).max(2)
+    of_object = np.where(touches.any(2), best_patch, np.nan)  # (n, T)
+    right = top_object(effects, touches)
+    pointing = expected_hits(scores, right, 1)
+    return {"rank": rank_correlation(of_object, np.abs(effects)), "pointing": pointing, "chance": right.mean(1)}
+
+
+def top_object(effects: np.ndarray, touches: np.ndarray) -> np.ndarray:
+    """(n, N) bool: the patch shows the object with the largest |effect|."""
+    best = np.nanargmax(np.abs(effects), axis=1)
+    return np.take_along_axis(touches, best[:, None, None], axis=1)[:, 0]
+
+
+def top_patches(scores: np.ndarray, k: int) -> np.ndarray:
+    """(n, N) bool: the k patches of the highest scores, the first of equal ones."""
+    top = np.zeros(scores.shape, bool)
+    np.put_along_axis(top, np.argsort(-scores, axis=1, kind="stable")[:, :k], True, axis=1)
+    return top
+
+
+def deletion(bench: ScenePosts, chosen: np.ndarray, logit: Logit, before: Tensor) -> np.ndarray:
+    """(n,) |change of the logit| when the chosen patches show the ground.
+
+    Args: bench: with pixels. chosen: (n, side²) bool, patches of one scale. logit: on pixels. before: (n,) logits of
+        the pictures as they are.
+    """
+    after = logit(interventions.shown_without(bench, chosen, round(chosen.shape[1] ** 0.5)), torch.arange(len(chosen)))
+    return (before - after).abs().numpy()
+
+
+def patch_table(made: list[Explained]) -> pd.DataFrame:
+    """Every explanation of every model against the exact effects, a row per receptive field (x_1).
+
+    Returns: dataset, model, weights, explanation, field_px, n; rank, pointing, deletion, each with _low and _high
+        (95 %, t interval over posts); pointing_chance, deletion_random, deletion_by_effect (patches of the objects with
+        the largest |effect|).
+    """
+    return pd.DataFrame([row for one in made for row in _patch_rows(one)])
+
+
+@torch.inference_mode()
+def _patch_rows(one: Explained) -> Iterator[dict[str, Any]]:
+    tower, k = one.model.sclip.image_tower, one.config.detector.top_k
+    before = one.logit(one.tokens.images, torch.arange(len(one.effects)))
+    random = np.random.default_rng(0).random((len(one.effects), sum(tower.n_patches)))
+    ideal = np.where(one.touches, np.nan_to_num(np.abs(one.effects))[:, :, None], 0).max(1)  # (n, N)
+    for part, field in zip(_scales(tower.n_patches), one.config.stage1.sclip.vision.receptive_fields, strict=True):
+        known: dict[bytes, np.ndarray] = {}  # explanations that name the same patches are asked about once
+
+        def deleted(scores: np.ndarray, part: slice = part, known: dict = known) -> np.ndarray:
+            chosen = top_patches(scores[:, part], k)
+            if chosen.tobytes() not in known:
+                known[chosen.tobytes()] = deletion(one.bench, chosen, one.logit, before)
+            return known[chosen.tobytes()]
+
+        for (weights, explanation), scores in one.scores.items():
+            found = score_patches(scores[:, part], one.effects, one.touches[:, :, part])
+            row = {"dataset": one.config.dataset, "model": names(one.config), "weights": weights}
+            row |= {"explanation": explanation, "field_px": field, "n": len(scores)}
+            row |= interval("rank", found["rank"]) | interval("pointing", found["pointing"])
+            row |= {"pointing_chance": found["chance"].mean()} | interval("deletion", deleted(scores))
+            yield row | {"deletion_random": deleted(random).mean(), "deletion_by_effect": deleted(ideal).mean()}
+
+
+def _scales(n_patches: list[int]) -> list[slice]:
+    ends = np.cumsum(n_patches)
+    return [slice(end - n, end) for end, n in zip(ends, n_patches, strict=True)]
+
+
+def interval(name: str, values: np.ndarray) -> dict[str, float]:
+    """Mean and 95 % t interval over posts, as three columns."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), statistics.t_interval(values), strict=True))
+
+
+def effect_table(made: list[Explained]) -> pd.DataFrame:
+    """What the models really rest on: exact effect by what an object is to the claim (x_1_effects).
+
+    Returns: dataset, model, posts ("non-rumor", "rumor"), role, n_objects; effect, effect_low, effect_high (mean
+        |change of the logit|, 95 %, over objects); most_effective (share of these posts whose largest effect is such an
+        object's), by_number (the same if objects were drawn blindly).
+    """
+    rows = []
+    for one in made:
+        role, effect = interventions.roles(one.bench), np.abs(one.effects)
+        best = role[np.arange(len(role)), np.nanargmax(effect, axis=1)]
+        share = {name: ((role == name).sum(1) / one.bench.present.sum(1)) for name in np.unique(role)}
+        for label, posts in ((0, "non-rumor"), (1, "rumor")):
+            of = (one.bench.posts["label"] == label).to_numpy()
+            for name in ("evidence", "same kind", "same colour", "same shape", "other"):
+                values = effect[of & (role == name).any(1)][role[of & (role == name).any(1)] == name]
+                if len(values):
+                    row = {"dataset": one.config.dataset, "model": names(one.config), "posts": posts, "role": name}
+                    row |= {"n_objects": len(values)} | interval("effect", values)
+                    rows.append(
+                        row | {"most_effective": (best[of] == name).mean(), "by_number": share[name][of].mean()}
+                    )
+    return pd.DataFrame(rows)
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ExplainedWords:
+    """One trained MICC, posts whose claim names a place, the exact effect of each content word, the explanations."""
+
+    config: RunConfig
+    effects: np.ndarray  # (n, C), of `interventions.word_effects`
+    scores: dict[tuple[str, str], np.ndarray]  # (weights, explanation) -> (n, C), a word scores as its best token
+
+
+def explain_words(config: RunConfig, settings: Settings, split: str = "dev") -> ExplainedWords:
+    """Exact effects and explanations of the words of English drawn posts.
+
+    Raises: ValueError: another language, whose words have alternatives of other lengths.
+    """
+    if config.language != "en":
+        raise ValueError(f"words are compared in English posts, got {config.language!r}")
+    model, tensors, _ = trained.micc(config, settings)
+    corpus = inputs.corpus_of(config, settings)
+    posts = interventions.word_posts(corpus, config.language, split, n_posts(settings), config.corpus_seed)
+    n, language = len(posts.texts), config.language
+    texts = inputs.encode_texts([*posts.texts, *posts.changed], config.stage1, language, settings)
+    original, changed = texts.rows(torch.arange(n)), texts.rows(torch.arange(n, len(texts)))
+    images = tensors.images[tensors.image_row[posts.rows]].float()
+    with torch.inference_mode():
+        before = attributions.read(model, original, images, posts.rows).logit
+        parts = torch.arange(len(posts.changed)).split(1024)
+        after = [attributions.read(model, changed.rows(p), images[posts.post[p]], posts.rows[posts.post[p]]).logit
+                 for p in parts]  # fmt: skip
+    effects = interventions.word_effects(before, torch.cat(after), posts)
+    positions = interventions.word_positions(original.ids, changed.ids, posts)
+    scores = {}
+    for weights, other in _weights(config, settings, model):
+        seen = images
+        if weights == UNTRAINED:  # its tower is another
+            pictures, row = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
+            seen = interventions.in_parts(other.sclip.image_tower, pictures[row[posts.rows]]).clone()
+        for name, found in attributions.word_scores(other, original, seen, posts.rows).items():
+            scores[weights, name] = np.where(positions, found[:, None, :], 0).max(2)
+    return ExplainedWords(config, effects, scores)
+
+
+def word_table(made: list[ExplainedWords]) -> pd.DataFrame:
+    """Every explanation of words against the exact effects (x_2).
+
+    Returns: dataset, model, weights, explanation, n; rank (Spearman over the content words of a post; blind: 0),
+        pointing (its first word has the largest effect; pointing_chance: 1 over their number), effect_of_top (exact
+        effect of its first word; of a random one and of the best in effect_random, effect_best), with _low and _high
+        (95 %, t interval over posts).
+    """
+    rows = []
+    for one in made:
+        n, n_words = one.effects.shape
+        best = one.effects == one.effects.max(1, keepdims=True)
+        for (weights, explanation), scores in one.scores.items():
+            top = np.take_along_axis(one.effects, scores.argmax(1)[:, None], 1)[:, 0]
+            row = {"dataset": one.config.dataset, "model": names(one.config), "weights": weights}
+            row |= {"explanation": explanation, "n": n} | interval("rank", rank_correlation(scores, one.effects))
+            row |= interval("pointing", expected_hits(scores, best, 1)) | {"pointing_chance": 1 / n_words}
+            row |= interval("effect_of_top", top) | {"effect_random": one.effects.mean()}
+            rows.append(row | {"effect_best": one.effects.max(1).mean()})
+    return pd.DataFrame(rows)
+
+
+def word_effect_table(made: list[ExplainedWords]) -> pd.DataFrame:
+    """Exact effect of each kind of word (x_2_effects): dataset, model, word, n, effect, effect_low, effect_high,
+    most_effective (share of posts in which no other word has a larger effect)."""
+    return pd.DataFrame([
+        {"dataset": one.config.dataset, "model": names(one.config), "word": word, "n": len(one.effects)}
+        | interval("effect", one.effects[:, c]) | {"most_effective": (one.effects.argmax(1) == c).mean()}
+        for one in made for c, word in enumerate(interventions.WORDS)
+    ])  # fmt: skip

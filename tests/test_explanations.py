@@ -1,0 +1,103 @@
+"""The scores of explanations: the exact effect itself scores best, a blind one what chance gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from rumorlib import explanations, interventions
+from rumorlib.data import drawn
+from rumorlib.data.claims import DrawnConfig
+from rumorlib.encoders.vision import patch_boxes
+from rumorlib.profiles import SIZES
+
+SMALL = DrawnConfig(n_caption_scenes=10, n_train=20, n_dev=60, n_test=4, n_unseen=2, n_pairs=2, n_undetectable=4,
+                    n_fingerprint=4)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bench() -> interventions.ScenePosts:
+    known, table = drawn.scenes_of(SMALL), drawn.load("en", config=SMALL).posts
+    part = table[table["split"] == "dev"].reset_index(drop=True)
+    return interventions.of_scenes(part, torch.arange(len(part)), [known[key] for key in part["image"]])
+
+
+@pytest.fixture(scope="module")
+def effects(bench: interventions.ScenePosts) -> np.ndarray:
+    random = np.random.default_rng(0)
+    return np.where(bench.present, random.normal(size=bench.present.shape), np.nan)
+
+
+@pytest.fixture(scope="module")
+def touches(bench: interventions.ScenePosts) -> np.ndarray:
+    return interventions.touches(bench.boxes, patch_boxes(SIZES["demo"].vision)[0].numpy())
+
+
+def test_rank_correlation_is_scipys_and_passes_over_absent_objects() -> None:
+    random = np.random.default_rng(1)
+    a, b = random.integers(0, 4, (40, 6)).astype(float), random.normal(size=(40, 6))
+    a[3], b[::2, 5] = 1.0, np.nan
+    found = explanations.rank_correlation(a, b)
+    for i in range(len(a)):
+        there = ~np.isnan(b[i])
+        expected = 0.0 if len(set(a[i, there])) < 2 else spearmanr(a[i, there], b[i, there]).statistic
+        assert found[i] == pytest.approx(expected)
+
+
+def test_the_exact_effect_explains_itself(effects: np.ndarray, touches: np.ndarray) -> None:
+    ideal = np.where(touches, np.nan_to_num(np.abs(effects))[:, :, None], 0).max(1)
+    found = explanations.score_patches(ideal, effects, touches)
+    np.testing.assert_allclose(found["rank"], 1)
+    np.testing.assert_allclose(found["pointing"], 1)
+
+
+def test_a_blind_explanation_gets_what_chance_gives(effects: np.ndarray, touches: np.ndarray) -> None:
+    constant = explanations.score_patches(np.zeros(touches[:, 0].shape), effects, touches)
+    np.testing.assert_allclose(constant["rank"], 0)
+    np.testing.assert_allclose(constant["pointing"], constant["chance"])
+    random = np.random.default_rng(2)
+    scores = [explanations.score_patches(random.random(touches[:, 0].shape), effects, touches) for _ in range(100)]
+    assert abs(np.mean([s["rank"].mean() for s in scores])) < 0.03
+    assert np.mean([s["pointing"].mean() for s in scores]) == pytest.approx(constant["chance"].mean(), abs=0.02)
+
+
+def test_wrong_shapes_are_refused(effects: np.ndarray, touches: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="disagree"):
+        explanations.score_patches(np.zeros((len(effects), 35)), effects, touches)
+
+
+def test_deleting_an_object_changes_the_logit_by_its_effect(
+    bench: interventions.ScenePosts, touches: np.ndarray
+) -> None:
+    """Patches of one object away = the object away, for a model of the pixels."""
+
+    def darkness(images: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        return images.float().mean((1, 2, 3))
+
+    chosen = touches[:, 0]  # of each scene's first object; another may stand in the same patch? no: places differ
+    moved = explanations.deletion(bench, chosen, darkness, darkness(bench.images, torch.arange(len(chosen))))
+    exact = np.abs(interventions.object_effects(darkness, bench)[:, 0])
+    np.testing.assert_allclose(moved, exact, atol=1e-3)
+    assert (exact > 0.01).mean() > 0.8
+
+
+def test_top_patches_are_k_of_the_highest() -> None:
+    scores = np.array([[0.1, 0.9, 0.9, 0.2], [0.0, 0.0, 0.0, 0.0]])
+    assert explanations.top_patches(scores, 2).tolist() == [[False, True, True, False], [True, True, False, False]]
+
+
+def test_a_word_table_scores_the_exact_effect_best() -> None:
+    from rumorlib import config, experiments
+
+    effects = np.random.default_rng(0).random((50, 5))
+    run = experiments.micc(config.resolve("demo"), "demo-en")
+    blind = np.random.default_rng(1).random((50, 5))
+    one = explanations.ExplainedWords(run, effects, {("trained", "itself"): effects, ("trained", "blind"): blind})
+    table = explanations.word_table([one]).set_index("explanation")
+    assert table.loc["itself", "rank"] == pytest.approx(1) and table.loc["itself", "pointing"] == 1
+    assert table.loc["itself", "effect_of_top"] == pytest.approx(table.loc["itself", "effect_best"])
+    assert table.loc["blind", "rank_low"] < 0 < table.loc["blind", "rank_high"]
+    kinds = explanations.word_effect_table([one])
+    assert kinds["most_effective"].sum() == pytest.approx(1) and len(kinds) == 5
