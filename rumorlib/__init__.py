@@ -26,6 +26,7 @@ runs           one run on disk: complete or not there
 tables         a frame as csv and markdown
 results        run what is missing, load what is there; tables and figures with provenance
 comparison     reports -> the frames the tables and figures show: intervals, reported | ours | gap, verdicts
+pretraining    which runs make up the table of stage 1s, and retrieval after stage 2
 controls       corpora counted, leaks, bounds of one modality, pointing, retrieval
 sweeps         ablations and sweeps as frames; costs: what a post costs; maps: numbers behind heat maps
 verdicts       the papers' claims, each with its numbers and a verdict

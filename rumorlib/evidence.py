@@ -9,7 +9,8 @@ from torch import Tensor
 
 from rumorlib import evaluation
 from rumorlib.config import RunConfig
-from rumorlib.data.batches import Batch, PostTensors
+from rumorlib.data.batches import Batch, CaptionTensors, PostTensors
+from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
@@ -114,3 +115,15 @@ def attention_map(model: DMFL, batch: Batch) -> pd.DataFrame:
         })  # fmt: skip
         frames.append(frame[real])
     return pd.concat(frames, ignore_index=True)
+
+
+@torch.inference_mode()
+def retrieval(model: SCLIP, tensors: CaptionTensors, image_rows: Tensor, language: str) -> dict[str, float]:
+    """R@1/5/10 both ways over the images at `image_rows` (M-E1), ranked by the mean similarity over scales."""
+    caption_rows = torch.isin(tensors.owner, image_rows).nonzero().squeeze(1)
+    new_row = torch.full((len(tensors.images),), -1)
+    new_row[image_rows] = torch.arange(len(image_rows))
+    patches = torch.cat([model.encode_image(tensors.images[part]) for part in image_rows.split(256)])
+    texts = model.encode_text(tensors.texts[language].rows(caption_rows), language)
+    similarity = torch.cat([model.similarity(part, patches).mean(-1) for part in texts.split(128)])
+    return evaluation.retrieval_recall(similarity.numpy(), new_row[tensors.owner[caption_rows]].numpy())

@@ -16,10 +16,13 @@ from rumorlib.profiles import LANGUAGE, SIZES, STAGE1
 
 
 def sclip(settings: Settings, language: str, seed: int = 0, corpus_seed: int = 0, variant: str = "default",
-          receptive_fields: tuple[int, ...] | None = None, **changes: Any) -> RunConfig:  # fmt: skip
-    """Stage 1 for detectors that read `language` (M-E1). `changes` are fields of SCLIPConfig."""
+          receptive_fields: tuple[int, ...] | None = None, languages: tuple[str, ...] | None = None,
+          **changes: Any) -> RunConfig:  # fmt: skip
+    """Stage 1 for detectors that read `language` (M-E1), in the profile's languages unless `languages` names others.
+    `changes` are fields of SCLIPConfig."""
     sizes = SIZES[settings.profile]
-    corpus, languages = STAGE1[settings.profile][language]
+    corpus, usual = STAGE1[settings.profile][language]
+    languages = languages or usual
     vision = replace(sizes.vision, receptive_fields=receptive_fields) if receptive_fields else sizes.vision
     config = SCLIPConfig(
         texts=tuple((name, sizes.texts[name]) for name in languages),
@@ -84,22 +87,21 @@ def micc_ablations(settings: Settings) -> list[RunConfig]:
     for dataset in swept(settings):
         language = LANGUAGE[dataset]
         one_scale = sclip(settings, language, variant=_named(settings, language, single), receptive_fields=single)
-        for seed in settings.seeds:
-            runs += [
-                micc(settings, dataset, seed, "A-gamma", alignment="all_patches"),
-                micc(settings, dataset, seed, "A-delta", alignment="global"),
-                micc(settings, dataset, seed, "Ms-alpha", fusion="concat"),
-                micc(settings, dataset, seed, "Ms-beta", fusion="mean"),
-                *(micc(settings, dataset, seed, f"{how}-k", selection=how) for how in SELECTION_CONTROLS),
-                micc(settings, dataset, seed, one_scale.variant, stage1=one_scale),  # the run M-E3 shows too
-            ]
-            if settings.grid == "full":
-                untrained = sclip(settings, language, variant=_of_language(settings, language, "untrained"))
-                untrained = replace(untrained, train=replace(untrained.train, epochs=0))
-                runs.append(micc(settings, dataset, seed, "no-stage-1", stage1=untrained))
-                if SIZES[settings.profile].micc.freeze != "nothing":
-                    runs.append(micc(settings, dataset, seed, "unfrozen", freeze="nothing"))
+        variants: dict[str, dict[str, Any]] = {
+            "A-gamma": {"alignment": "all_patches"},
+            "A-delta": {"alignment": "global"},
+            "Ms-alpha": {"fusion": "concat"},
+            "Ms-beta": {"fusion": "mean"},
+            **{f"{how}-k": {"selection": how} for how in SELECTION_CONTROLS},
+            one_scale.variant: {"stage1": one_scale},  # the run M-E3 shows too
+        }
+        runs += each_seed(settings, dataset, variants)
     return runs
+
+
+def each_seed(settings: Settings, dataset: str, variants: dict[str, dict[str, Any]]) -> list[RunConfig]:
+    """Every seed of every variant, seeds of a variant one after the other: they share what is computed once."""
+    return [micc(settings, dataset, seed, name, **how) for name, how in variants.items() for seed in settings.seeds]
 
 
 def sclip_variants(settings: Settings) -> list[RunConfig]:
@@ -112,7 +114,7 @@ def sclip_variants(settings: Settings) -> list[RunConfig]:
     for chosen in (fields(settings, *one) for one in single):
         runs.append(sclip(settings, language, variant=_named(settings, language, chosen), receptive_fields=chosen))
     for how in ("mean", "topk") if settings.grid == "full" else ():
-        runs.append(sclip(settings, language, variant=_of_language(settings, language, how), similarity=how))
+        runs.append(sclip(settings, language, variant=of_language(settings, language, how), similarity=how))
     return runs
 
 
@@ -287,10 +289,10 @@ def swept(settings: Settings) -> tuple[str, ...]:
 
 def _named(settings: Settings, language: str, chosen: tuple[int, ...]) -> str:
     """Folder name of a set of receptive fields; runs of one language carry its name."""
-    return _of_language(settings, language, "fields-" + "-".join(map(str, chosen)))
+    return of_language(settings, language, "fields-" + "-".join(map(str, chosen)))
 
 
-def _of_language(settings: Settings, language: str, name: str) -> str:
+def of_language(settings: Settings, language: str, name: str) -> str:
     """Folder name of a stage-1 variant: where languages are pretrained one by one, each has its own."""
     _, languages = STAGE1[settings.profile][language]
     return name if len(languages) > 1 else f"{name}-{language}"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rumorlib import config as cfg
 from rumorlib import files
 from rumorlib.config import OnMissing, RunConfig, Settings, TextConfig, VisionConfig, Word2VecConfig
+from rumorlib.data import captions as caption_tables
 from rumorlib.data import corpora, protocols
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.data.images import Images
@@ -56,7 +57,9 @@ def corpus_of(config: RunConfig, settings: Settings) -> Corpus:
 
 @lru_cache(maxsize=4)
 def captions(dataset: str, language: str, settings: Settings, corpus_seed: int = 0) -> CaptionCorpus:
-    """Captions of stage-1 corpus `dataset` in one language."""
+    """Captions of stage-1 corpus `dataset` in one language; "twitter-train": the corpus's own train and dev posts."""
+    if dataset == "twitter-train":
+        return caption_tables.of_posts(corpus("twitter", settings), language)
     return corpora.load_captions(f"{dataset}-{language}", settings, corpus_seed)
 
 
@@ -186,11 +189,11 @@ def new_sclip(stage1: RunConfig, settings: Settings) -> SCLIP:
     n_words, d_text = {}, {}
     for language, text in stage1.sclip.texts:
         if text.kind == "frozen":
-            d_text[language] = _width_of(weights_folder(text.weights, settings))
+            d_text[language] = frozen.width_of(weights_folder(text.weights, settings))
         else:
             n_words[language] = len(vocabulary(stage1, language, settings))
     vision = stage1.sclip.vision
-    d_map = _width_of(weights_folder(vision.weights, settings)) if vision.kind == "feature_map" else None
+    d_map = frozen.width_of(weights_folder(vision.weights, settings)) if vision.kind == "feature_map" else None
     return SCLIP(stage1.sclip, n_words, d_text, d_map)
 
 
@@ -201,17 +204,6 @@ def load_sclip(stage1: RunConfig, checkpoint: Path, settings: Settings) -> SCLIP
     model = new_sclip(stage1, settings)
     model.load_state_dict(load_file(checkpoint))
     return model.eval()
-
-
-def _width_of(folder: Path) -> int:
-    """Feature width of a local Hugging Face folder, from its config."""
-    from transformers import AutoConfig, MobileNetV2Config
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    config = getattr(config, "vision_config", config)
-    if isinstance(config, MobileNetV2Config):
-        return max(1280, int(1280 * config.depth_multiplier))  # its last convolution
-    return config.hidden_size
 
 
 @lru_cache(maxsize=2)

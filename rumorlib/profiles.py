@@ -110,3 +110,6 @@ STAGE1 = {
     "laptop": {"en": ("flickr8k", ("en",)), "zh": ("flickr8k", ("zh",))},
     "paper": {"en": ("flickr30k", ("en",)), "zh": ("coco-cn", ("zh",))},
 }
+APART = ("flickr30k", "coco-cn")  # caption corpora of one language each, on photographs of their own
+# Posts as captions (twitter-train: some 350 pictures): smaller batches and more epochs, so that there are steps at all.
+OF_POSTS = {"batch_size": 64, "epochs": 30}

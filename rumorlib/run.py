@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rumorlib import alignment, evaluation, evidence, features, inputs, training
 from rumorlib.config import DetectorConfig, DMFLConfig, MICCConfig, RunConfig, Settings
 from rumorlib.data import keys, split_files
-from rumorlib.data.batches import Aligned, Batch, CaptionTensors, PostTensors, Texts
+from rumorlib.data.batches import Aligned, Batch, PostTensors, Texts
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
@@ -82,24 +82,12 @@ def _run_sclip(config: RunConfig, settings: Settings, _: Path | None) -> Outcome
     n_batches = -(-len(rows["train"]) // train.batch_size)
     fit = training.fit(model, batches, n_batches, dev_loss, train, config.seed, name=f"SCLIP {config.dataset}")
     metrics = {
-        split: {language: retrieval(model, tensors, rows[split], language) for language in tensors.texts}
+        split: {language: evidence.retrieval(model, tensors, rows[split], language) for language in tensors.texts}
         for split in ("dev", "test")
         if len(rows[split])
     }
     facts = {"n_parameters": _n_parameters(model), "best_epoch": fit.best_epoch}
     return Outcome(metrics, fit.history, state=model.state_dict(), facts=facts)
-
-
-@torch.inference_mode()
-def retrieval(model: SCLIP, tensors: CaptionTensors, image_rows: Tensor, language: str) -> dict[str, float]:
-    """R@1/5/10 both ways over the images at `image_rows` (M-E1), ranked by the mean similarity over scales."""
-    caption_rows = torch.isin(tensors.owner, image_rows).nonzero().squeeze(1)
-    new_row = torch.full((len(tensors.images),), -1)
-    new_row[image_rows] = torch.arange(len(image_rows))
-    patches = torch.cat([model.encode_image(tensors.images[part]) for part in image_rows.split(256)])
-    texts = model.encode_text(tensors.texts[language].rows(caption_rows), language)
-    similarity = torch.cat([model.similarity(part, patches).mean(-1) for part in texts.split(128)])
-    return evaluation.retrieval_recall(similarity.numpy(), new_row[tensors.owner[caption_rows]].numpy())
 
 
 # --- detectors ------------------------------------------------------------------------------------
@@ -117,24 +105,30 @@ def micc_on_posts(config: RunConfig, settings: Settings, checkpoint: Path) -> tu
 
 def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
     model, tensors, posts = micc_on_posts(config, settings, checkpoint)
-    scored = "support_x0" in posts  # drawn scenes know where the evidence is
-    before = _evidence(model, tensors, posts, config, "stage 1 only") if scored else {}
+
+    def look(stage: str) -> dict[str, pd.DataFrame]:
+        found = {}
+        if "support_x0" in posts:  # drawn scenes know where the evidence is
+            found["pointing"] = evidence.pointing(model, tensors, posts, config, stage)
+            found["abstention"] = evidence.abstention(model, tensors, posts, config, stage)
+        if config.detector.freeze == "nothing":  # stage 2 trains all of SCLIP: does it still know its captions?
+            found["retrieval"] = _dev_retrieval(config, settings, model.sclip).assign(stage=stage)
+        return found
+
+    before = look("stage 1 only")
     outcome = _fit_detector(config, model, tensors, posts)
-    if not scored:
-        return outcome
-    after = _evidence(model, tensors, posts, config, "fine-tuned")
-    extras = {name: pd.concat([before[name], frame], ignore_index=True) for name, frame in after.items()}
-    extras["relevance"] = evidence.relevance_of_posts(model, tensors, posts)
+    extras = {name: pd.concat([before[name], frame], ignore_index=True) for name, frame in look("fine-tuned").items()}
+    if "support_x0" in posts:
+        extras["relevance"] = evidence.relevance_of_posts(model, tensors, posts)
     return dataclasses.replace(outcome, extras=extras)
 
 
-def _evidence(
-    model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: RunConfig, stage: str
-) -> dict[str, pd.DataFrame]:
-    return {
-        "pointing": evidence.pointing(model, tensors, posts, config, stage),
-        "abstention": evidence.abstention(model, tensors, posts, config, stage),
-    }
+def _dev_retrieval(config: RunConfig, settings: Settings, sclip: SCLIP) -> pd.DataFrame:
+    """Recall at k of a SCLIP on the dev captions of its own stage 1, in the language of the posts."""
+    captions, images = inputs.caption_tensors(config.stage1, settings)
+    sclip.eval()
+    found = evidence.retrieval(sclip, captions, inputs.rows_of(images, "dev"), config.language)
+    return pd.DataFrame([{"language": config.language, "split": "dev"} | found])
 
 
 def _micc_inputs(

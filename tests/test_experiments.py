@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import experiments, files
+from rumorlib import experiments, files, pretraining
 from rumorlib.encoders.vision import grid_sides
 
 LISTS = {
     "micc_main": experiments.micc_main,
     "micc_ablations": experiments.micc_ablations,
+    "micc_stage1": pretraining.micc_stage1,
     "micc_top_k": experiments.micc_top_k,
     "micc_fusion_weight": experiments.micc_fusion_weight,
     "micc_receptive_fields": experiments.micc_receptive_fields,
@@ -51,6 +52,10 @@ VARIANTS = {  # what each ablation may change, and must
     **{f"{how}-k": {"detector.selection"} for how in experiments.SELECTION_CONTROLS},
     "fields-": {"stage1.sclip.vision.receptive_fields"},
     "no-stage-1": {"stage1.train.epochs"},
+    "captions-en": {"stage1.sclip.texts"},
+    "captions-zh": {"stage1.sclip.texts"},
+    "captions-en-zh": {"stage1.sclip.texts"},
+    "captions-twitter": {"stage1.dataset", "stage1.train.batch_size", "stage1.train.epochs"},
     "unfrozen": {"detector.freeze"},
     "TB": {"detector.parts", "detector.alignment"},
     "TL": {"detector.parts"},
@@ -60,7 +65,7 @@ VARIANTS = {  # what each ablation may change, and must
     "TTRAS": {"detector.parts", "detector.alignment"},
     "I": {"detector.parts", "detector.alignment"},
 }
-NAMES = {"variant", "stage1.variant"}  # a name is no setting
+NAMES = {"variant", "stage1.variant", "stage1.language"}  # a name is no setting
 
 
 def settings(profile: str = "demo", grid: str = "reduced", datasets: list[str] | None = None) -> cfg.Settings:
@@ -86,7 +91,7 @@ def default_of(config: cfg.RunConfig, given: cfg.Settings) -> cfg.RunConfig:
 
 @pytest.mark.parametrize("profile", cfg.PROFILES)
 @pytest.mark.parametrize("grid", cfg.GRIDS)
-@pytest.mark.parametrize("name", ["micc_main", "micc_ablations", "dmfl_ablations"])
+@pytest.mark.parametrize("name", ["micc_main", "micc_ablations", "micc_stage1", "dmfl_ablations"])
 def test_a_variant_differs_in_what_it_is_named_after(name: str, grid: str, profile: str) -> None:
     given = settings(profile, grid)
     for config in LISTS[name](given):
@@ -145,6 +150,14 @@ def test_the_full_grid_holds_the_papers_points() -> None:
     assert {1.2, 1.8} <= {d.lambda_c for d in detectors["dmfl_lambda_c"]}
     assert 2.4 in {d.lambda_a for d in detectors["dmfl_lambda_a"]}
     assert len({c.stage1.sclip.vision.receptive_fields for c in LISTS["micc_receptive_fields"](given)}) == 7
+
+
+def test_main_rows_have_ten_seeds_and_sweeps_three_on_real_posts() -> None:
+    for profile in ("laptop", "paper"):
+        main, sweep = (cfg.resolve(profile, train="none", sweep=sweep) for sweep in (False, True))
+        assert len(main.seeds) == 10 and len(sweep.seeds) == 3 and set(sweep.seeds) <= set(main.seeds)
+        assert {run.seed for run in experiments.micc_main(main)} == set(main.seeds)
+    assert cfg.resolve(sweep=True).seeds == cfg.resolve().seeds == (0,)
 
 
 # --- profiles ---------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ LAYERS = (
     ("attributions", "evidence", "interventions"), ("features",), ("run",), ("experiments",),
     ("added",),
     ("ledger", "runs"), ("tables",), ("results",),
-    ("trained",), ("comparison",), ("explanations",),
+    ("trained",), ("comparison",), ("explanations", "pretraining"),
     ("controls", "sweeps"), ("costs", "maps", "verdicts"), ("look",), ("pictures", "plots"), ("execute", "readme"),
     ("score",),
     ("__main__",),

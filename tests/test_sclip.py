@@ -240,12 +240,12 @@ def test_feature_map_pools_before_its_linear_to_the_same_end():
     torch.manual_seed(0)
     tower = ImageTower(config, 10, 0.0)
     image = torch.randn(2, 10, 8, 8)
-    normal = tower.map_norm(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    normal = F.layer_norm(image.permute(0, 2, 3, 1), (10,)).permute(0, 3, 1, 2)
     patches = tower._patches(image)
     assert [p.shape[1] for p in patches] == [49, 16, 4]
     for side, embedded in zip(tower.sides, patches, strict=True):
         pooled = F.adaptive_avg_pool2d(normal, side).flatten(2).transpose(1, 2)  # (B, N_s, C)
-        expected = F.linear(pooled, tower.patch.weight.flatten(1), tower.patch.bias)
+        expected = F.linear(pooled, tower.patch.weight, tower.patch.bias)
         torch.testing.assert_close(embedded, expected, atol=1e-5, rtol=1e-5)
     assert tower(image.half()).shape == (2, 49 + 16 + 4, 16)  # cached maps are fp16
 

@@ -12,7 +12,7 @@ from rumorlib.config import OnMissing
 from rumorlib.data import missing, posts
 from rumorlib.data.images import FolderImages, ImageError, Images
 from rumorlib.data.packed_images import PackedImages
-from rumorlib.data.posts import CaptionCorpus, PostsError
+from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
 from rumorlib.data.tables import need, read_csv, read_lines
 
 COLUMNS = ["image", "caption_id", "text", "split", "language"]
@@ -62,6 +62,19 @@ def build(
         images,
         pd.concat(dropped, ignore_index=True) if dropped else posts.no_drops(),
     )
+
+
+def of_posts(corpus: Corpus, language: str) -> CaptionCorpus:
+    """Train and dev posts as captions of their pictures; a picture with near-duplicates is one, with all their texts.
+
+    Labels play no part, and test posts are left out: a stage 1 on the detector's own corpus (spec §16.6).
+    """
+    chosen = corpus.posts[corpus.posts["split"].isin(["train", "dev"]) & corpus.posts["image"].ne("")]
+    picture = chosen["image"].where(chosen["image_group"].eq(""), chosen["image_group"])
+    table = chosen.assign(image=chosen.groupby(picture)["image"].transform("first"), language=language)
+    table = table.drop_duplicates(["image", "text"])
+    table = table.assign(caption_id=table.groupby("image").cumcount())
+    return build(f"{corpus.name}-train-{language}", table, corpus.images, corpus.name, "drop")
 
 
 # --- our own table --------------------------------------------------------------------------

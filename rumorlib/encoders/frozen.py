@@ -114,6 +114,17 @@ def bf16_is_fast(device: torch.device) -> bool:
     return device.type == "cpu" and any(check() for check in checks if check is not None)
 
 
+def width_of(folder: Path) -> int:
+    """Feature width of a local Hugging Face folder, from its config."""
+    from transformers import AutoConfig, MobileNetV2Config
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = getattr(config, "vision_config", config)
+    if isinstance(config, MobileNetV2Config):
+        return max(1280, int(1280 * config.depth_multiplier))  # its last convolution
+    return config.hidden_size
+
+
 # --- encoders -------------------------------------------------------------------------------
 
 

@@ -51,9 +51,8 @@ class ImageTower(nn.Module):
         else:
             if d_map is None:
                 raise ValueError("a feature_map tower needs d_map, the channels of the frozen map")
-            self.patch = nn.Conv2d(d_map, width, 1)
-            self.map_norm = nn.LayerNorm(d_map)
-            self.map_dropout = nn.Dropout2d(feature_dropout)  # whole channels: one draw serves all places
+            self.patch = nn.Linear(d_map, width)
+            self.map_dropout = nn.Dropout1d(feature_dropout)  # whole channels: one draw serves all places
         self.position = nn.ParameterList(
             nn.Parameter(torch.randn(side * side, width) * POSITION_STD) for side in self.sides
         )
@@ -86,9 +85,13 @@ class ImageTower(nn.Module):
                 raise ValueError(f"expected pixels (B, 3, {size}, {size}), got {tuple(images.shape)}")
             pixels = images.float() / 127.5 - 1
             return [patch(unfold(pixels, side)) for patch, side in zip(self.patch, self.sides, strict=True)]
-        # A 1x1 convolution and an average pool commute, so the Linear runs once for all scales.
-        normal = self.map_norm(images.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        embedded = self.patch(self.map_dropout(normal))  # (B, D, h, w)
+        # Linear and average pool commute, so the Linear runs once for all scales. The norm has no weights of its own:
+        # the Linear would only repeat them, and without them no gradient has to reach the map.
+        B, C, h, w = images.shape
+        places = F.layer_norm(images.permute(0, 2, 3, 1).reshape(B, h * w, C).float(), (C,))
+        if self.training:
+            places = places * self.map_dropout(places.new_ones(B, C, 1)).transpose(1, 2)
+        embedded = self.patch(places).transpose(1, 2).unflatten(2, (h, w))  # (B, D, h, w)
         return [_resample(embedded, side).flatten(2).transpose(1, 2) for side in self.sides]
 
 
