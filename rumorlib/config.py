@@ -251,6 +251,24 @@ class DetectorConfig:
             raise ValueError(f"a detector is named <module>:<Class>, got {self.path!r}")
 
 
+@dataclass(frozen=True)
+class HeadsConfig:
+    """Small classifiers on fixed features, many seeds at once: anatomy of a score, selection rules (spec §15, §16.1).
+
+    One a-priori setting for every corpus and step, so that steps differ in protocol alone; never tuned.
+    """
+
+    components: int = 128  # of the features of each modality
+    width: int = 64
+    epochs: int = 12
+    batch_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    dropout: float = 0.3
+    n_seeds: int = 10
+    doses: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0)  # share of test pictures, stories or texts in train too
+
+
 # --- explanations ---------------------------------------------------------------------------
 
 # Posts whose explanations are scored against exact effects, by grid, and steps of the integral (Gauss-Legendre, as

@@ -52,8 +52,8 @@ def most_disagreements(gain: int, n: int, alpha: float = ALPHA) -> int:
 def f1_range(accuracy: float, share: float, average: str) -> tuple[float, float]:
     """Lowest and highest F1 that a model of this accuracy can have when `share` of the posts are rumors.
 
-    With e = 1 - accuracy of the posts wrong, x of them missed rumors: F1 of rumors = 2 (share - x) / (2 (share - x) + e),
-    of non-rumors 2 (1 - share - e + x) / (2 (1 - share - e + x) + e). Every split x is tried.
+    With e = 1 - accuracy of the posts wrong, x of them missed rumors, F1 of rumors is 2 (share - x) / (2 (share - x) +
+    e), of non-rumors 2 (1 - share - e + x) / (2 (1 - share - e + x) + e). Every split x is tried.
 
     Args: average: one of AVERAGES.
     """

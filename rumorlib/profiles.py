@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rumorlib.config import DMFLConfig, MICCConfig, TextConfig, TrainConfig, VisionConfig, Word2VecConfig
+from rumorlib.config import DMFLConfig, HeadsConfig, MICCConfig, TextConfig, TrainConfig, VisionConfig, Word2VecConfig
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ SIZES: dict[str, Sizes] = {
         dmfl_train=TrainConfig(epochs=20, batch_size=64, lr=2e-3, optimizer="adam", weight_decay=0.0, patience=5),
     ),
 }
+# Small heads on fixed features (anatomy, selection rules); demo's drawn scenes are few, so that it takes seconds.
+HEADS = {"demo": HeadsConfig(components=48, n_seeds=5), "laptop": HeadsConfig(), "paper": HeadsConfig()}
 LANGUAGE = {"demo-en": "en", "demo-zh": "zh", "photo-en": "en", "photo-zh": "zh", "twitter": "en", "weibo": "zh",
             "pheme": "en"}  # fmt: skip
 # Stage-1 corpus of each language: demo trains one visual tower on both languages of the drawn captions.

@@ -80,7 +80,7 @@ def fit_predict(
     if len(raw) != len(label):
         raise ValueError(f"{config.kind}: {len(raw)} rows of input but {len(label)} labels")
     if config.kind in ("tfidf_lr", "text_forest"):
-        transform = _tfidf(language)
+        transform = tfidf(language)
         inputs = transform.fit_transform(raw)
     else:
         transform = StandardScaler()
@@ -142,7 +142,7 @@ def pooled(maps: Any, rows: ArrayLike | None = None) -> np.ndarray:
 # --- inputs of each row ---------------------------------------------------------------------
 
 
-def _tfidf(language: str) -> TfidfVectorizer:
+def tfidf(language: str) -> TfidfVectorizer:
     """Words 1-2 of English, characters 1-3 of Chinese (no word boundaries to rely on); twice in train at least."""
     if language not in ("en", "zh"):
         raise ValueError(f"language must be en or zh, got {language!r}")
