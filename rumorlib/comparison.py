@@ -54,6 +54,7 @@ def corpus_name(config: RunConfig) -> str:
     """Printed name of a run's corpus: another corpus seed, split or rule for missing pictures is said."""
     marks = [f"corpus {config.corpus_seed}"] * bool(config.corpus_seed) + [config.protocol]
     marks += [f"{config.on_missing_image} missing"] * (config.on_missing_image != "drop")
+    marks += [f"{config.n_train} train posts"] * bool(config.n_train)
     said = ", ".join(filter(None, marks))
     return f"{config.dataset} ({said})" if said else config.dataset
 

@@ -179,6 +179,7 @@ class Word2VecConfig:
     hierarchical_softmax: bool = True  # paper
     tokens: Literal["word", "char", "jieba"] = "word"
     max_length: int = 50  # L; MFAN
+    vectors: str | None = later(None)  # a .txt or .vec file below the data folder; None: trained on the train posts
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,9 @@ class DMFLConfig:
     image: VisionConfig | None = later(
         None
     )  # frozen encoder whose map gives R_v; None: patch tokens of stage 1's tower
+    logic_init: Literal["scratch", "stage1", "bert"] = later("scratch")  # C28: where the logic chain starts
+    logic_weights: str | None = later(None)  # BERT's folder below <data>/weights, for logic_init="bert"
+    logic_pieces: int = later(128)  # word pieces read, [CLS] and [SEP] included
     image_components: int | None = later(None)  # C27: principal components of that map's channels; None: all channels
 
     @property
@@ -320,6 +324,7 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     protocol: str = later("")  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual
     on_missing_image: OnMissing = later("drop")  # C26
+    n_train: int | None = later(None)  # drawn scenes only: train posts of an experiment; None: the committed corpus
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
@@ -335,6 +340,7 @@ class RunConfig:
         """Folder of the run below results/<profile>/runs."""
         marks = [f"corpus{self.corpus_seed}"] * bool(self.corpus_seed) + [re.sub(r"\W+", "-", self.protocol)]
         marks += [self.on_missing_image] * (self.on_missing_image != "drop")
+        marks += [f"train{self.n_train}"] * bool(self.n_train)
         dataset = "-".join([self.dataset, *filter(None, marks)])
         return Path(self.model) / dataset / self.variant / f"seed{self.seed}"
 

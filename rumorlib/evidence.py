@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -9,13 +12,15 @@ from torch import Tensor
 
 from rumorlib import evaluation
 from rumorlib.config import RunConfig
-from rumorlib.data.batches import Batch, CaptionTensors, PostTensors
+from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import patch_boxes
+from rumorlib.encoders.vocabulary import SEP
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
 
 N_POSTS = 4  # posts whose maps are stored for the pictures
+KEPT_WORDS = (5, 10, 20, 50)  # at which texts are cut to see what a model needs of them
 FACTORS = ("clutter", "evidence_px")  # of drawn scenes, by which pointing is broken down
 
 
@@ -97,6 +102,29 @@ def relevance_of_posts(model: MICC, tensors: PostTensors, posts: pd.DataFrame) -
         scale = np.repeat(np.arange(len(model.sclip.n_patches)), model.sclip.n_patches)
         frames.append(frame.assign(post_id=posts["post_id"].iloc[row], scale=scale, patch=np.arange(len(frame))))
     return pd.concat(frames, ignore_index=True)
+
+
+@torch.inference_mode()
+def truncated(model: DMFL, tensors: PostTensors, posts: pd.DataFrame, keep: Sequence[int] = KEPT_WORDS) -> pd.DataFrame:
+    """Dev and test scores when a trained model sees the first words of each text only: words, split, accuracy, auc."""
+    model.eval()
+    rows = []
+    for n in keep:
+        cut = replace(tensors, texts=first_words(tensors.texts, n))
+        for split in ("dev", "test"):
+            chosen = torch.from_numpy(np.flatnonzero(posts["split"].eq(split).to_numpy()))
+            prob = torch.cat([model.prob_rumor(batch).float() for batch in cut.in_order(chosen)]).numpy()
+            metrics = evaluation.classification_metrics(posts["label"].to_numpy()[chosen], prob)
+            rows.append((n, split, metrics["accuracy"], metrics["auc"]))
+    return pd.DataFrame(rows, columns=["words", "split", "accuracy", "auc"])
+
+
+def first_words(texts: Texts, n: int) -> Texts:
+    """Texts of ids cut to [CLS], their first n words and [SEP]."""
+    ids, mask = texts.ids[:, : n + 2].clone(), texts.mask[:, : n + 2]
+    if ids.shape[1] == n + 2:
+        ids[mask[:, n + 1], n + 1] = SEP
+    return Texts(ids, mask, texts.features, texts.pieces)
 
 
 @torch.inference_mode()

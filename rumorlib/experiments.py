@@ -168,14 +168,18 @@ def micc_grid(settings: Settings) -> list[RunConfig]:
 
 def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "default", corpus_seed: int = 0,
          train: dict[str, Any] | None = None, **changes: Any) -> RunConfig:  # fmt: skip
-    """One DMFL run; `changes` are fields of DMFLConfig, `train` of TrainConfig. Stage 1 is run for it only where its
-    image rows come from stage 1's tower."""
+    """One DMFL run; `changes` are fields of DMFLConfig, `train` of TrainConfig. Stage 1 only if its tower is read."""
     sizes = SIZES[settings.profile]
     language = LANGUAGE[dataset]
     words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
     default = replace(sizes.dmfl, word2vec=words)
     if dataset == "weibo":
         default = replace(default, lambda_c=1.2)  # paper §6.3: 1.2 on Weibo, 1.8 elsewhere
+    start = changes.get("logic_init", default.logic_init)
+    if start == "stage1":
+        default = replace(default, logic_width=sizes.d_joint)
+    elif start == "bert":
+        default = replace(default, logic_weights=sizes.texts[language].weights)
     stage1 = None if default.image else sclip(settings, language, corpus_seed=corpus_seed)
     return RunConfig(
         model="dmfl", dataset=dataset, variant=variant, seed=seed, profile=settings.profile, language=language,

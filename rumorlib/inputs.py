@@ -15,18 +15,18 @@ from torch import Tensor, nn
 
 from rumorlib import config as cfg
 from rumorlib import files
-from rumorlib.config import OnMissing, RunConfig, Settings, TextConfig, VisionConfig, Word2VecConfig
+from rumorlib.config import OnMissing, RunConfig, Settings, TextConfig, VisionConfig
 from rumorlib.data import captions as caption_tables
-from rumorlib.data import corpora, protocols
+from rumorlib.data import corpora, drawn, protocols
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
+from rumorlib.data.claims import DrawnConfig
 from rumorlib.data.images import Images
 from rumorlib.data.posts import CaptionCorpus, Corpus
 from rumorlib.encoders import frozen
 from rumorlib.encoders.components import principal_rows
 from rumorlib.encoders.feature_store import Store
 from rumorlib.encoders.sclip import SCLIP
-from rumorlib.encoders.vocabulary import PAD, Vocabulary, tokenize
-from rumorlib.encoders.word2vec import train_word2vec
+from rumorlib.encoders.vocabulary import PAD, Vocabulary
 
 
 @lru_cache(maxsize=4)
@@ -52,7 +52,14 @@ def corpus(
 
 def corpus_of(config: RunConfig, settings: Settings) -> Corpus:
     """The corpus a run is trained and scored on."""
+    if config.n_train is not None:
+        return _drawn_corpus(config.dataset, config.corpus_seed, config.n_train)
     return corpus(config.dataset, settings, config.corpus_seed, config.protocol, config.on_missing_image)
+
+
+@lru_cache(maxsize=1)  # 30 KB a picture
+def _drawn_corpus(dataset: str, seed: int, n_train: int) -> Corpus:
+    return drawn.load(dataset.removeprefix("demo-"), config=DrawnConfig(seed=seed, n_train=n_train))
 
 
 @lru_cache(maxsize=4)
@@ -76,20 +83,6 @@ def vocabulary(stage1: RunConfig, language: str, settings: Settings) -> Vocabula
         posts = corpus(f"demo-{language}", settings, stage1.corpus_seed).posts
         texts += posts.loc[posts["split"] == "train", "text"].tolist()
     return Vocabulary.build(texts, unit)
-
-
-@lru_cache(maxsize=2)
-def word_vectors(loaded: Corpus, words: Word2VecConfig, seed: int) -> tuple[Vocabulary, np.ndarray, float]:
-    """Words of the train posts, their word2vec vectors (V, d_word), and the share of train tokens that have one.
-
-    Trained once per corpus, setting and seed: DMFL's variants start from the same vectors.
-    """
-    train = loaded.posts.loc[loaded.posts["split"] == "train", "text"]
-    tokens = [tokenize(text, words.tokens) for text in train]
-    lexicon = Vocabulary.from_tokens(tokens, words.tokens, words.min_count)
-    vectors, facts = train_word2vec(tokens, words, seed, lexicon)
-    vectors.setflags(write=False)
-    return lexicon, vectors, facts["coverage"]
 
 
 def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: Settings) -> Texts:

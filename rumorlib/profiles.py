@@ -26,6 +26,8 @@ class Sizes:
     micc_train: TrainConfig
     dmfl: DMFLConfig
     dmfl_train: TrainConfig
+    dmfl_text: DMFLConfig | None = None  # of rows that read texts only; None: as dmfl
+    dmfl_text_train: TrainConfig | None = None
     head: str = "mlp"  # of SCLIP
     feature_dropout: float = 0.0
     scale_unit: float = 1.0  # receptive fields relative to the papers' (drawn scenes are 96 px wide, not 192)
@@ -83,6 +85,9 @@ SIZES: dict[str, Sizes] = {
             image_components=256,
         ),
         dmfl_train=TrainConfig(epochs=3, batch_size=128, lr=1e-3, patience=2),
+        # the paper's width, cheap without pictures
+        dmfl_text=DMFLConfig(logic_width=96, logic_depth=2, logic_heads=4),
+        dmfl_text_train=TrainConfig(epochs=8, batch_size=64, lr=1e-3, patience=2),
     ),
     "paper": Sizes(
         vision=VisionConfig(
@@ -97,15 +102,23 @@ SIZES: dict[str, Sizes] = {
         stage1=TrainConfig(epochs=30, batch_size=256, lr=1e-4, patience=5),
         micc=MICCConfig(freeze="nothing"),
         micc_train=TrainConfig(epochs=20, batch_size=64, lr=1e-4, tower_lr_scale=0.2, patience=5),
-        # ViT-B/16, the paper's image encoder; its last LayerNorm is Eq 10
-        dmfl=DMFLConfig(image=VisionConfig(kind="feature_map", weights="vit-base-patch16-224", image_size_px=224)),
-        dmfl_train=TrainConfig(epochs=20, batch_size=64, lr=2e-3, optimizer="adam", weight_decay=0.0, patience=5),
+        # ViT-B/16, the paper's image encoder, whose last LayerNorm is Eq 10; the logic chain is BERT, learning at 2e-5
+        dmfl=DMFLConfig(
+            image=VisionConfig(kind="feature_map", weights="vit-base-patch16-224", image_size_px=224),
+            logic_init="bert",
+            logic_width=768,
+            logic_depth=12,
+            logic_heads=12,
+        ),
+        dmfl_train=TrainConfig(
+            epochs=20, batch_size=64, lr=2e-3, tower_lr_scale=0.01, optimizer="adam", weight_decay=0.0, patience=5
+        ),
     ),
 }
 # Small heads on fixed features (anatomy, selection rules); demo's drawn scenes are few, so that it takes seconds.
 HEADS = {"demo": HeadsConfig(components=48, n_seeds=5), "laptop": HeadsConfig(), "paper": HeadsConfig()}
 LANGUAGE = {"demo-en": "en", "demo-zh": "zh", "photo-en": "en", "photo-zh": "zh", "twitter": "en", "weibo": "zh",
-            "pheme": "en"}  # fmt: skip
+            "pheme": "en", "weibo-text": "zh", "pheme-text": "en"}  # fmt: skip
 # Stage-1 corpus of each language: demo trains one visual tower on both languages of the drawn captions.
 STAGE1 = {
     "demo": {"en": ("demo-captions", ("en", "zh")), "zh": ("demo-captions", ("en", "zh"))},
@@ -115,3 +128,6 @@ STAGE1 = {
 APART = ("flickr30k", "coco-cn")  # caption corpora of one language each, on photographs of their own
 # Posts as captions (twitter-train: some 350 pictures): smaller batches and more epochs, so that there are steps at all.
 OF_POSTS = {"batch_size": 64, "epochs": 30}
+# What DMFL needs in order to learn (notebook 04): longer than its demo run, and four times the corpus's train posts.
+DMFL_STARTS_TRAIN = {"epochs": 6, "patience": 6, "lr": 3e-3}
+DMFL_STARTS_POSTS = 12_000

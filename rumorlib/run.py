@@ -13,20 +13,19 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from rumorlib import alignment, evaluation, evidence, features, inputs, training
-from rumorlib.config import DetectorConfig, DMFLConfig, MICCConfig, RunConfig, Settings
+from rumorlib import alignment, dmfl_posts, evaluation, evidence, features, inputs, training
+from rumorlib.config import DetectorConfig, MICCConfig, RunConfig, Settings
 from rumorlib.data import keys, split_files
 from rumorlib.data.batches import Aligned, Batch, PostTensors, Texts
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.sclip import SCLIP
-from rumorlib.encoders.vision import grid_sides
 from rumorlib.models import baselines, named
-from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
 
 SPLITS = ("train", "dev", "test")
 # Columns of a posts table that predictions keep, so that any breakdown can be recomputed without the data.
-KEPT_COLUMNS = ("event", "image_group", "distance", "conflict", "near_miss", "evidence_px", "clutter", "pair")
+KEPT_COLUMNS = ("event", "image_group", "distance", "conflict", "near_miss", "evidence_px", "clutter", "pair",
+                "n_chars")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -147,16 +146,7 @@ def _micc_inputs(
 
 
 def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
-    detector: DMFLConfig = config.detector
-    corpus = inputs.corpus_of(config, settings)
-    lexicon, vectors, coverage = inputs.word_vectors(corpus, detector.word2vec, config.seed)
-    longest = detector.word2vec.max_length + 2
-    ids, mask = lexicon.encode(corpus.posts["text"].tolist(), longest, cls=True, sep=True)
-    longest = int(mask.sum(1).max())
-    images, image_row = _dmfl_images(config, corpus, settings, checkpoint)
-    tensors = inputs.post_tensors(corpus.posts, Texts(ids[:, :longest], mask[:, :longest]), images, image_row)
-    training.seed_everything(config.seed)
-    model = DMFL(detector, torch.tensor(vectors), images.shape[-1] if images.ndim == 3 else images.shape[1])
+    model, tensors, corpus, facts = dmfl_posts.on_posts(config, settings, checkpoint)
     maps: list[pd.DataFrame] = []
     shown = inputs.rows_of(corpus.posts, "dev")[: evidence.N_POSTS]
 
@@ -166,34 +156,19 @@ def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) ->
 
     outcome = _fit_detector(config, model, tensors, corpus.posts, record)
     extras = {"attention": pd.concat(maps, ignore_index=True)} if maps else {}
-    facts = {"word2vec_coverage": coverage, "n_words": len(lexicon)}
+    if corpus.images is None:
+        extras["truncated"] = evidence.truncated(model, tensors, corpus.posts)
     return dataclasses.replace(outcome, extras=extras, facts=outcome.facts | facts)
-
-
-def _dmfl_images(
-    config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None
-) -> tuple[Tensor, Tensor]:
-    """DMFL's image rows (Eqs 7-10): of the frozen map, or the finest scale of the stage-1 tower; empty if not read."""
-    detector: DMFLConfig = config.detector
-    if not detector.reads_image:
-        return torch.zeros(1, 1, 1), torch.zeros(len(corpus.posts), dtype=torch.long)
-    if detector.image:
-        return inputs.image_rows(corpus, detector.image, detector.image_components, settings)
-    vision = config.stage1.sclip.vision
-    tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
-    finest = max(side * side for side in grid_sides(vision))
-    start = int(np.cumsum([0, *(side * side for side in grid_sides(vision))])[np.argmax(grid_sides(vision))])
-    return tokens[:, start : start + finest], rows
 
 
 def _run_detector(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
     """A detector of one file, on the words, sentence vectors and image rows that MICC and DMFL read."""
     detector: DetectorConfig = config.detector
     corpus = inputs.corpus_of(config, settings)
-    lexicon, vectors, _ = inputs.word_vectors(corpus, detector.word2vec, config.seed)
+    lexicon, vectors, _ = dmfl_posts.word_vectors(corpus, detector.word2vec, config.seed, settings)
     ids, mask = lexicon.encode(corpus.posts["text"].tolist(), detector.word2vec.max_length + 2, cls=True, sep=True)
     sentences = inputs.text_vectors(corpus, config.stage1, checkpoint, config.language, settings).features.float()
-    images, image_row = _dmfl_images(config, corpus, settings, checkpoint)
+    images, image_row = dmfl_posts.image_rows(config, corpus, settings, checkpoint)
     tensors = inputs.post_tensors(corpus.posts, Texts(ids, mask, sentences), images, image_row)
     training.seed_everything(config.seed)
     model = named.build(detector, named.Given(torch.tensor(vectors), sentences.shape[1], tuple(images.shape[1:])))

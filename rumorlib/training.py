@@ -102,11 +102,13 @@ def fit(
 
 
 def _optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW or Adam; parameters below `model.sclip` were pretrained and may learn more slowly."""
+    """AdamW or Adam; parameters that were pretrained (names that start as `model.pretrained` says; below `sclip` for a
+    model without it) may learn more slowly."""
+    slow = tuple(getattr(model, "pretrained", ("sclip.",)))
     groups = [
-        {"params": [p for n, p in model.named_parameters() if n.startswith("sclip.") and p.requires_grad],
+        {"params": [p for n, p in model.named_parameters() if n.startswith(slow) and p.requires_grad],
          "lr": train.lr * train.tower_lr_scale},
-        {"params": [p for n, p in model.named_parameters() if not n.startswith("sclip.") and p.requires_grad]},
+        {"params": [p for n, p in model.named_parameters() if not n.startswith(slow) and p.requires_grad]},
     ]  # fmt: skip
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[train.optimizer]
     return kind([g for g in groups if g["params"]], lr=train.lr, weight_decay=train.weight_decay, fused=True)

@@ -16,6 +16,7 @@ class Texts(NamedTuple):
     ids: Tensor | None  # (n, L) long: 0 PAD, 1 UNK, 2 CLS, 3 SEP
     mask: Tensor | None  # (n, L) bool, True = token
     features: Tensor | None = None  # (n, d_text) frozen sentence features
+    pieces: Tensor | None = None  # (n, P) long: ids of a pretrained encoder's word pieces, 0 = padding
 
     def rows(self, rows: Tensor) -> Texts:
         """The texts at `rows`."""
@@ -49,6 +50,7 @@ class Batch(NamedTuple):
     label: Tensor  # (B,) float
     weight: Tensor  # (B,) float
     row: Tensor  # (B,) long, index into the posts table
+    pieces: Tensor | None = None  # (B, P) word pieces for a logic chain that starts from BERT
 
 
 class CaptionBatch(NamedTuple):
@@ -74,7 +76,8 @@ class PostTensors:
         """The posts at `rows`, in that order."""
         text, at = self.texts.rows(rows), self.image_row[rows]
         images = self.images.rows(at) if isinstance(self.images, Aligned) else self.images[at]
-        return Batch(*text, images, self.label[rows], self.weight[rows], rows)
+        labels = self.label[rows], self.weight[rows]
+        return Batch(text.ids, text.mask, text.features, images, *labels, rows, text.pieces)
 
     def shuffled(self, rows: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """One epoch over `rows` in a seeded order; the last batch may be smaller."""

@@ -96,7 +96,8 @@ def _posts(name: str, settings: config.Settings, corpus_seed: int, on_missing_im
     layout, folder = _find(name, settings)
     corpus = layout.read(folder, on_missing_image if PLACES[name].pictures else "keep")
     if not PLACES[name].pictures:
-        corpus = replace(corpus, posts=corpus.posts.assign(image=""), images=None)
+        posts = corpus.posts.assign(image="", n_chars=corpus.posts["text"].str.len())  # length outlives the text
+        corpus = replace(corpus, posts=posts, images=None)
     elif corpus.images is None:
         raise PostsError(f"{folder} has no folder of pictures; put them there, or load {name.split('-')[0]}-text")
     corpus = groups.link_duplicates(replace(corpus, name=name), on_missing_image)

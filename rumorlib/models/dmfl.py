@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from rumorlib.config import DMFLConfig
 from rumorlib.data.batches import Batch
-from rumorlib.encoders.vocabulary import CLS, SEP
-from rumorlib.models.attention import Attended, AttentionBlock, MultiHeadAttention, masked_mean
+from rumorlib.encoders.vocabulary import CLS, PAD, SEP
+from rumorlib.models.attention import Attended, AttentionBlock, masked_mean
+from rumorlib.models.logic import LogicChain, bert_names
 
 
 class DMFLOutput(NamedTuple):
@@ -61,64 +62,6 @@ class TextCNN(nn.Module):
         return torch.cat(maps, dim=1).transpose(1, 2) * kept  # (B, L, d)
 
 
-class LogicLayer(nn.Module):
-    """Bi-SA, then CA to the image, then FFN, each with residual and LayerNorm after it (Eq. 14; BERT/BLIP)."""
-
-    def __init__(self, width: int, n_heads: int, sees_image: bool) -> None:
-        super().__init__()
-        heads = n_heads, width // n_heads
-        self.self_attention = MultiHeadAttention(width, width, width, *heads)
-        self.self_norm = nn.LayerNorm(width)
-        self.cross_attention = MultiHeadAttention(width, width, width, *heads) if sees_image else None
-        self.cross_norm = nn.LayerNorm(width) if sees_image else None
-        inner, outer = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.ffn = nn.Sequential(inner, nn.GELU(), outer)
-        self.ffn_norm = nn.LayerNorm(width)
-
-    def forward(self, rows: Tensor, mask: Tensor, patches: Tensor | None, need_map: bool) -> Attended:
-        """Rows (B, L, W), mask (B, L), patches (B, N, W) to new rows and the cross-attention's weights."""
-        rows = self.self_norm(rows + self.self_attention(rows, rows, mask).rows)  # u = BiSA(E)
-        weights = None
-        if self.cross_attention is not None:
-            crossed = self.cross_attention(rows, patches, need_weights=need_map)
-            rows, weights = self.cross_norm(rows + crossed.rows), crossed.weights  # u' = CA(u, image)
-        return Attended(self.ffn_norm(rows + self.ffn(rows)), weights=weights)  # E <- FFN(u')
-
-
-class LogicChain(nn.Module):
-    """Text-image logical connection features (§4.5, Eqs 13-14).
-
-    C17, C18: tokens are the word vectors, with [CLS] and [SEP]; every CA reads the patch rows, projected once from D to
-    W. A post is one segment, so there is one segment row. `d_image=None` leaves the CA out (DMFL-TTRAS).
-    """
-
-    def __init__(self, config: DMFLConfig, d_word: int, d_image: int | None) -> None:
-        super().__init__()
-        width = config.logic_width
-        if width % config.logic_heads:
-            raise ValueError(f"logic_width {width} is not a multiple of logic_heads {config.logic_heads}")
-        self.token = nn.Linear(d_word, width, bias=False)
-        self.position = nn.Embedding(config.word2vec.max_length + 2, width)  # + 2: [CLS] and [SEP] around L words
-        self.segment = nn.Parameter(torch.zeros(width))
-        self.norm = nn.LayerNorm(width)
-        self.patches = nn.Linear(d_image, width) if d_image else None
-        layer = width, config.logic_heads, d_image is not None
-        self.layers = nn.ModuleList(LogicLayer(*layer) for _ in range(config.logic_depth))
-        self.out = nn.Linear(width, config.d_model)
-        nn.init.normal_(self.position.weight, std=0.02)  # BERT
-
-    def forward(self, words: Tensor, mask: Tensor, patches: Tensor | None, need_map: bool = False) -> Attended:
-        """Words (B, L, d_word), mask (B, L), patches (B, N, D) to rows (B, L, d) and the last CA's map."""
-        if words.shape[1] > len(self.position.weight):
-            raise ValueError(f"{words.shape[1]} tokens do not fit the config's {len(self.position.weight)} positions")
-        rows = self.token(words) + self.position.weight[: words.shape[1]] + self.segment  # Eq. 13: (B, L, W)
-        rows = self.norm(rows)
-        patches, weights = None if self.patches is None else self.patches(patches), None  # (B, N, W)
-        for layer in self.layers:
-            rows, _, weights = layer(rows, mask, patches, need_map and layer is self.layers[-1])  # Eq. 14
-        return Attended(self.out(rows), weights=weights)
-
-
 def _without_padding(batch: Batch) -> Batch:
     """Drop the columns where no text of the batch has a token: nothing depends on them, and tweets are short."""
     length = max([0, *batch.text_mask.any(dim=0).nonzero().flatten().tolist()]) + 1
@@ -139,10 +82,18 @@ class DMFL(nn.Module):
         d_image: D, width of the image rows (channels of a feature map).
         n_patches: N: patches get a learned position (E_pos of Eq. 7, from zero; a frozen CNN map carries none), and
             images of N + 1 rows have the encoder's [CLS] first. None: no positions; the mean of the rows is the [CLS].
+        n_tokens: rows of the logic chain's own token table, where `config.logic_init` gives it one.
     Raises: ValueError: widths that do not divide.
     """
 
-    def __init__(self, config: DMFLConfig, word_vectors: Tensor, d_image: int, n_patches: int | None = None) -> None:
+    def __init__(
+        self,
+        config: DMFLConfig,
+        word_vectors: Tensor,
+        d_image: int,
+        n_patches: int | None = None,
+        n_tokens: int | None = None,
+    ) -> None:
         super().__init__()
         word_vectors = torch.as_tensor(word_vectors)
         self.config, self.n_patches, self.d_image = config, n_patches, d_image
@@ -151,7 +102,8 @@ class DMFL(nn.Module):
         self.has_logic = config.parts in ("full", "logic_only", "text_transformer")
         sees_image = config.parts not in ("text_cnn", "text_transformer")
         sees_patches = config.parts in ("full", "logic_only") or (self.has_semantic and config.granularity == "token")
-        if config.parts != "image":
+        own_tokens = config.logic_init != "scratch"  # the logic chain has a token table of its own
+        if config.parts != "image" and (self.has_semantic or config.parts == "text_cnn" or not own_tokens):
             self.word_vectors = nn.Embedding.from_pretrained(word_vectors.clone(), freeze=False, padding_idx=0)
         if self.has_semantic or config.parts == "text_cnn":
             self.text_cnn = TextCNN(d_word, d, config.kernel_sizes)
@@ -166,11 +118,19 @@ class DMFL(nn.Module):
             self.align_text = nn.Linear(d, d, bias=False)  # W_t
             self.align_image = nn.Linear(d, d, bias=False)  # W_i
         if self.has_logic:
-            self.logic = LogicChain(config, d_word, d_image if sees_image else None)
+            tokens = {"n_tokens": n_tokens} if own_tokens else {"d_word": d_word}
+            self.logic = LogicChain(config, d_image if sees_image else None, **tokens)
         if config.parts == "full":
             self.fusion_logits = nn.Parameter(torch.zeros(2))  # C16: w1 = w2 = 1/2 at first
         self.dropout = nn.Dropout(config.dropout)  # MFAN drops here and nowhere else
         self.classifier = nn.Linear(d, 2)
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """How names of parameters begin that another training has made: they may learn more slowly."""
+        if self.config.logic_init != "bert" or not self.has_logic:
+            return ()
+        return tuple(f"logic.{name}" for name in bert_names(self.config.logic_depth))
 
     def _attentions(self) -> tuple[str, ...]:
         """Names of the attention blocks of this variant; `share_attention` is MFAN's single block."""
@@ -202,15 +162,18 @@ class DMFL(nn.Module):
             semantic = Rows(self.image_projection(cls_row))  # R_v alone
         else:
             batch = batch if need_maps else _without_padding(batch)
-            words = self.word_vectors(batch.text_ids)  # Eq. 3: (B, L, d_word)
+            words = (
+                self.word_vectors(batch.text_ids) if hasattr(self, "word_vectors") else None
+            )  # Eq. 3: (B, L, d_word)
         if self.config.parts == "text_cnn":
             semantic = Rows(self.text_rows(words, batch).values.amax(dim=1, keepdim=True))  # R_t alone: Eqs 5-6
         elif self.has_semantic:
             semantic, extras = self.semantic_chain(words, patches, cls_row, batch, need_maps)  # Eqs 4-6, 11-12, 15-17
         if self.has_logic:
-            rows, _, logic_map = self.logic(words, batch.text_mask, patches, need_maps)  # Eqs 13-14
+            tokens, mask = self.logic_tokens(words, batch)
+            rows, _, logic_map = self.logic(tokens, mask, patches, need_maps)  # Eqs 13-14
             is_pooled = self.config.granularity == "pooled"
-            logic = Rows(rows[:, :1]) if is_pooled else Rows(rows, batch.text_mask)  # F_l
+            logic = Rows(rows[:, :1]) if is_pooled else Rows(rows, mask)  # F_l
         logits = _full_precision(self.classifier(self.dropout(self.fuse(semantic, logic))))  # Eqs 18-19: (B, 2)
         extras.setdefault("alignment_loss", logits.new_zeros(len(logits)))
         return DMFLOutput(logits, logic_map=logic_map, **extras)
@@ -231,6 +194,19 @@ class DMFL(nn.Module):
         if patches.shape[1] != self.n_patches:
             raise ValueError(f"the model has {self.n_patches} patch positions, the images {patches.shape[1]}")
         return patches + self.image_positions, cls_row
+
+    def logic_tokens(self, words: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the logic chain reads (C17), and which of it is real: word vectors, or ids into its own token table.
+
+        Raises: ValueError: BERT's word pieces are asked for and the batch has none.
+        """
+        if self.config.logic_init != "bert":
+            return (words if self.config.logic_init == "scratch" else batch.text_ids), batch.text_mask
+        if batch.pieces is None:
+            raise ValueError("logic_init='bert' reads word pieces, and the batch has none")
+        length = int((batch.pieces != PAD).sum(1).max())
+        pieces = batch.pieces[:, :length]
+        return pieces, pieces != PAD
 
     def text_rows(self, words: Tensor, batch: Batch) -> Rows:
         """Convolution maps (B, L, d) of Eq. 4; [CLS] and [SEP] are padding here, they belong to the logic chain."""

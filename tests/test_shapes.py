@@ -1,0 +1,56 @@
+"""Shapes of curves: what counts as one peak, what as tortuous, and when nothing may be said."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from rumorlib import config as cfg
+from rumorlib import shapes
+
+
+def test_one_peak_explains_a_hill_and_not_a_zigzag() -> None:
+    hill, zigzag = np.array([1, 2, 4, 7, 5, 3, 1.0]), np.array([1, 5, 1, 5, 1, 5, 1.0])
+    assert shapes.unimodality(hill) == (1.0, 3)
+    assert shapes.unimodality(zigzag)[0] < 0.6
+    assert shapes.unimodality(np.arange(6.0)) == (1.0, 5) and shapes.unimodality(np.arange(6.0)[::-1]) == (1.0, 0)
+    assert shapes.unimodality_p(hill) < 0.05 < shapes.unimodality_p(zigzag)
+
+
+def test_roughness_is_zero_on_a_line_and_grows_with_zigzag() -> None:
+    line, hill, zigzag = np.arange(7.0), np.array([0, 1, 2, 3, 2, 1, 0.0]), np.array([0, 3, 0, 3, 0, 3, 0.0])
+    assert shapes.roughness(line) == 0 < shapes.roughness(hill) < shapes.roughness(zigzag)
+    assert shapes.roughness(hill) == shapes.roughness(10 * hill + 3)
+    assert np.isnan(shapes.roughness(np.ones(5)))
+
+
+def sweep(dataset: str, accuracy: dict[float, float], n: int = 2000) -> list[SimpleNamespace]:
+    """One run per value, right on the first accuracy * n of n posts."""
+    made = []
+    for value, share in accuracy.items():
+        label = np.arange(n) % 2
+        prob = np.where(np.random.default_rng(0).permutation(n) < share * n, label, 1 - label).astype(float)
+        frame = pd.DataFrame({"post_id": [f"p{i}" for i in range(n)], "label": label, "split": "dev",
+                              "prob_rumor": prob, "image_group": [f"g{i}" for i in range(n)]})  # fmt: skip
+        config = cfg.RunConfig("dmfl", dataset, f"lambda_a={value}", detector=cfg.DMFLConfig(lambda_a=value))
+        made.append(SimpleNamespace(config=config, name="x", facts={}, predictions=lambda frame=frame: frame))
+    return made
+
+
+def test_a_hill_is_reproduced_a_slope_is_not_and_few_points_are_untestable() -> None:
+    hill = sweep("demo-en", {0.4: 0.6, 0.8: 0.66, 1.2: 0.72, 1.6: 0.79, 2.0: 0.74, 2.4: 0.68, 2.8: 0.62})
+    slope = sweep("demo-zh", {0.4: 0.5, 0.8: 0.55, 1.2: 0.6, 1.6: 0.65, 2.0: 0.7, 2.4: 0.75, 2.8: 0.8})
+    verdict = shapes.claims(hill + slope, "lambda_a", n=50).set_index("corpus")["verdict"]
+    assert verdict.to_dict() == {"demo-en": "reproduced", "demo-zh": "not reproduced"}
+    assert shapes.claims(hill[:3], "lambda_a")["verdict"].tolist() == ["untestable here"]
+
+
+def test_the_rougher_curve_is_told() -> None:
+    values = [0.4 * i for i in range(1, 8)]
+    smooth = sweep("demo-zh", dict(zip(values, [0.6, 0.65, 0.7, 0.75, 0.7, 0.65, 0.6], strict=True)))
+    rough = sweep("demo-en", dict(zip(values, [0.6, 0.75, 0.6, 0.75, 0.6, 0.75, 0.6], strict=True)))
+    claim = shapes.tortuosity_claim(rough + smooth, "lambda_a", "demo-en", "demo-zh", n=50).iloc[0]
+    assert claim["verdict"] == "reproduced" and claim["ours"] > 0
+    assert shapes.tortuosity_claim(rough, "lambda_a", "demo-en", "demo-zh").iloc[0]["verdict"] == "untestable here"

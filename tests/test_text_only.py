@@ -1,0 +1,72 @@
+"""Text-only rows: every fold planned once, no picture asked for, lengths and cuts as said."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rumorlib import config as cfg
+from rumorlib import evidence, text_only
+from rumorlib.config import RunConfig
+from rumorlib.data.batches import Texts
+from rumorlib.data.splits import PHEME_DEV
+from rumorlib.encoders.vocabulary import CLS, SEP
+
+
+def test_every_fold_has_every_model_and_three_seeds_and_needs_no_picture() -> None:
+    plans = text_only.runs(cfg.resolve("laptop", train="none"))
+    places = {(c.dataset, c.protocol) for c in plans}
+    folds = {("pheme-text", f"event:{event}") for event in PHEME_DEV}
+    assert places == folds | {("pheme-text", "random"), ("weibo-text", "")}
+    assert len({c.path for c in plans}) == len(plans) == len(places) * (1 + 2 * 3)
+    assert all(c.stage1 is None for c in plans)
+    assert not any(c.detector.reads_image for c in plans if c.model == "dmfl")
+    tokens = {c.dataset: c.detector.word2vec.tokens for c in plans if c.model == "dmfl"}
+    assert tokens == {"weibo-text": "jieba", "pheme-text": "word"}
+
+
+def test_word_vectors_differ_in_one_thing_each() -> None:
+    for profile in ("demo", "laptop"):
+        first, *others = (c.detector.word2vec for c in text_only.word2vec_runs(cfg.resolve(profile, train="none")))
+        assert first.skip_gram and first.hierarchical_softmax and len(others) == 4
+        for other in others:
+            assert sum(getattr(first, n) != getattr(other, n) for n in cfg.Word2VecConfig.__dataclass_fields__) == 1
+
+
+def test_a_cut_text_keeps_its_first_words_between_cls_and_sep() -> None:
+    ids = torch.tensor([[CLS, 5, 6, 7, 8, SEP], [CLS, 5, SEP, 0, 0, 0], [CLS, 5, 6, SEP, 0, 0]])
+    cut = evidence.first_words(Texts(ids, ids != 0), 2)
+    assert cut.ids.tolist() == [[CLS, 5, 6, SEP], [CLS, 5, SEP, 0], [CLS, 5, 6, SEP]]
+    assert torch.equal(cut.mask, cut.ids != 0)
+    whole = evidence.first_words(Texts(ids, ids != 0), 50)
+    assert torch.equal(whole.ids, ids)
+
+
+@pytest.fixture
+def report() -> SimpleNamespace:
+    """A run that is right on short texts and wrong on the longest third."""
+    n = 300
+    chars = np.arange(n)
+    label = chars % 2
+    right = chars < 200
+    prob = np.where(right, label, 1 - label) * 0.8 + 0.1
+    frame = pd.DataFrame({"post_id": [f"p{i}" for i in range(n)], "label": label, "split": "test", "n_chars": chars,
+                          "prob_rumor": prob})  # fmt: skip
+    cut = pd.DataFrame({"words": [5, 5], "split": ["dev", "test"], "accuracy": [0.6, 0.7], "auc": [0.6, 0.75]})
+    config = RunConfig("dmfl", "weibo-text", "TCNN", profile="laptop", detector=cfg.DMFLConfig(parts="text_cnn"))
+    return SimpleNamespace(
+        config=config, name="x", predictions=lambda: frame, facts={}, hashes={"extras/truncated.csv": ""},
+        extra=lambda name: cut,
+    )  # fmt: skip
+
+
+def test_lengths_tell_where_a_model_is_right(report: SimpleNamespace) -> None:
+    frame = text_only.lengths([report])
+    thirds = frame[frame["cut"] == "characters"]
+    assert thirds["n"].tolist() == [100, 100, 100] and thirds["accuracy"].tolist() == [1, 1, 0]
+    words = frame[frame["cut"] == "first words"]
+    assert words[["level", "accuracy", "auc"]].values.tolist() == [["5", 0.7, 0.75]]
