@@ -175,11 +175,8 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
     default = replace(sizes.dmfl, word2vec=words)
     if dataset == "weibo":
         default = replace(default, lambda_c=1.2)  # paper §6.3: 1.2 on Weibo, 1.8 elsewhere
-    start = changes.get("logic_init", default.logic_init)
-    if start == "stage1":
-        default = replace(default, logic_width=sizes.d_joint)
-    elif start == "bert":
-        default = replace(default, logic_weights=sizes.texts[language].weights)
+    starts = {"stage1": {"logic_width": sizes.d_joint}, "bert": {"logic_weights": sizes.texts[language].weights}}
+    default = replace(default, **starts.get(changes.get("logic_init", default.logic_init), {}))
     stage1 = None if default.image else sclip(settings, language, corpus_seed=corpus_seed)
     return RunConfig(
         model="dmfl", dataset=dataset, variant=variant, seed=seed, profile=settings.profile, language=language,
