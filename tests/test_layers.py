@@ -44,7 +44,7 @@ LAYERS = (
     ("comparison",),
     ("anatomy", "counterfactuals", "explanations", "pretraining", "selection"),
     ("controls", "papers", "starts", "sweeps", "text_only", "word_probe"),
-    ("costs", "maps", "verdicts"),
+    ("costs", "grids", "maps", "verdicts"),
     ("conflicts", "shapes"),
     ("look",),
     ("pictures", "plots"),

@@ -1,0 +1,69 @@
+"""K × λ: the decomposition finds what was put in, and the gap is train minus test."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from statsmodels.stats.anova import anova_lm
+
+from rumorlib import config as cfg
+from rumorlib import experiments, grids
+
+GRID = list(itertools.product((1, 2, 4), (0.3, 0.7)))
+
+
+def frame(value, n_seeds: int = 3) -> pd.DataFrame:
+    rows = [
+        {"dataset": "d", "top_k": k, "fusion_weight": weight, "seed": seed,
+         **{split: value(k, weight, seed) for split in grids.SPLITS}}
+        for (k, weight), seed in itertools.product(GRID, range(n_seeds))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_two_settings_that_only_add_up_do_not_interact() -> None:
+    noise = np.random.default_rng(0).normal(0, 1e-6, 100)
+    found = grids.interaction(
+        frame(lambda k, w, seed: 0.6 + 0.01 * k - 0.1 * w + noise[k * 7 + seed]), "top_k", "fusion_weight"
+    )
+    assert (found["share_interaction"] < 1e-3).all() and (found["interaction_points"] < 0.01).all()
+    assert found.filter(like="share_").sum(axis=1).to_numpy() == pytest.approx(1)
+
+
+def test_the_decomposition_is_statsmodels_analysis_of_variance() -> None:
+    noise = np.random.default_rng(1).normal(0, 0.01, (5, 10, 3))
+    data = frame(lambda k, w, seed: 0.6 + 0.01 * k * w + noise[k, int(10 * w), seed])
+    found = grids.interaction(data, "top_k", "fusion_weight").set_index("split").loc["test"]
+    table = anova_lm(smf.ols("test ~ C(top_k) * C(fusion_weight)", data).fit())
+    assert found["f"] == pytest.approx(table.loc["C(top_k):C(fusion_weight)", "F"])
+    assert found["p"] == pytest.approx(table.loc["C(top_k):C(fusion_weight)", "PR(>F)"])
+    shares = table["sum_sq"] / table["sum_sq"].sum()
+    names = ["share_top_k", "share_fusion_weight", "share_interaction", "share_seed"]
+    assert found[names].to_numpy(float) == pytest.approx(shares.to_numpy())
+
+
+def test_one_seed_has_no_test_and_a_hole_is_refused() -> None:
+    single = frame(lambda k, w, seed: k * w / 10, n_seeds=1)
+    assert grids.interaction(single, "top_k", "fusion_weight")["p"].isna().all()
+    with pytest.raises(ValueError, match="not complete"):
+        grids.interaction(single.iloc[1:], "top_k", "fusion_weight")
+
+
+def test_the_gap_is_train_minus_test_of_every_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = cfg.resolve("demo", ["demo-en"], seeds=[0, 1])
+    scores = {"train": 0.9, "dev": 0.8, "test": 0.7}
+    reports = [
+        SimpleNamespace(
+            config=config, metrics={s: {"accuracy": v - 0.1 * config.seed * (s == "test")} for s, v in scores.items()}
+        )
+        for config in experiments.micc_grid(settings)
+    ]
+    monkeypatch.setattr(grids, "by_variant", lambda given: {r.config.path: [r] for r in given})
+    table = grids.gaps(grids.points(reports, "top_k", "fusion_weight"), "top_k", "fusion_weight")
+    assert len(table) == 4 and (table["n_seeds"] == 2).all()
+    assert table["gap"].to_numpy() == pytest.approx(0.25) and table["train"].to_numpy() == pytest.approx(0.9)
