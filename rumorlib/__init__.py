@@ -9,7 +9,7 @@ parameters     notebook parameters from the command line, checked
 data/          raw corpora and drawn scenes -> one posts table -> batches; near-duplicates, groups, splits
 check_data     a user's folder: what it holds, what is wrong, what is usable: `python -m rumorlib check-data`
 encoders/      text and image towers, frozen features on disk, SCLIP's two towers
-models/        MICC, DMFL and the baselines
+models/        MICC, DMFL, detectors of other authors and plain baselines
 training       one visible loop; early stopping on dev only
 evaluation     predictions -> metrics of a whole split
 statistics     intervals and tests over clusters and seeds
@@ -20,8 +20,10 @@ alignment      MICC's alignment of whole corpora, once, where stage 2 leaves SCL
 exploration    the corpora in numbers, and their audit, for notebook 01
 evidence       what the pictures need: pointing, relevance and attention maps
 features       what each baseline reads of a corpus
+detectors      how detectors of other authors are built, and what they read
 run            one run from data to predictions
 experiments    which runs make up each table
+rivals         runs of the detectors of other authors
 runs           one run on disk: complete or not there
 tables         a frame as csv and markdown
 results        run what is missing, load what is there; tables and figures with provenance

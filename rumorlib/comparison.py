@@ -1,12 +1,12 @@
 """Reports -> the frames that tables and figures show: intervals, comparisons, reported | ours | gap, verdicts.
 
 Every number is computed anew from stored predictions; dev and test stand in rows of their own and nothing is chosen on
-test. Intervals: cluster bootstrap over pictures (spec §15). Corpora, bounds and
-other references: `controls`; the papers' claims: `verdicts`.
+test. Intervals: cluster bootstrap over pictures (spec §15). Bounds and references: `controls`; claims: `verdicts`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,6 +26,14 @@ NAMES: dict[tuple[str, str], str] = {
     ("micc", "product"): "MICC (product input)",
     ("micc", "relevance"): "MICC (relevance input)",
     ("dmfl", "default"): "DMFL",
+    ("safe", "default"): "SAFE",
+    ("carmn", "default"): "CARMN",
+    ("mfan", "default"): "MFAN",
+    ("mfan", "no-graph"): "MFAN (no graph)",
+    ("eann", "default"): "EANN",
+    ("eann", "no-adversary"): "EANN (no adversary)",
+    ("spotfake", "default"): "SpotFake",
+    ("muse", "default"): "MUSE-style similarities",
     ("baseline", "majority"): "majority",
     ("baseline", "tfidf_lr"): "TF-IDF + LR",
     ("baseline", "surface_lr"): "surface counts + LR",
@@ -36,6 +44,7 @@ NAMES: dict[tuple[str, str], str] = {
     ("baseline", "text_forest"): "trees on text, by heart",
     ("baseline", "image_forest"): "trees on frozen image, by heart",
 }
+SINGLE_SCALE = re.compile(r"fields-\d+(-[a-z]+)?")
 IMAGE_MACRO = ("twitter",)  # many posts share a picture: each picture counts once, primary there (spec §15)
 POINT_METRICS = (
     "precision_rumor", "recall_rumor", "f1_rumor", "precision_non_rumor", "recall_non_rumor", "f1_non_rumor",
@@ -44,8 +53,10 @@ POINT_METRICS = (
 
 
 def names(config: RunConfig) -> str:
-    """Printed name of a run's model; an unlisted variant is its model and its own name, a
-    detector of one file its class."""
+    """Printed name of a run's model; an unlisted variant is its model and its own name, a detector of one file its
+    class. MICC on one scale of stage 1 is not CLIP: no CLIP weights are in it (choice C10)."""
+    if config.model == "micc" and SINGLE_SCALE.fullmatch(config.variant):
+        return "single-scale SCLIP"
     unlisted = config.variant if config.model == "detector" else f"{config.model.upper()} {config.variant}"
     return NAMES.get((config.model, config.variant), unlisted)
 
@@ -207,14 +218,8 @@ def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[
         test = statistics.paired_permutation(a, b, clusters_of(a), metric, weight=weight)
         scores = {"ours": _score(config.dataset, ours, split), "theirs": _score(config.dataset, theirs, split)}
         scores["highest_score"], top = max((_score(c.dataset, frame, split), names(c)) for c, frame in others)
-        row = {
-            "dataset": dataset,
-            "model": names(config),
-            "rival": names(best),
-            "metric": metric,
-            "highest": top,
-        } | scores
-        rows.append(row | test._asdict())
+        row = {"dataset": dataset, "model": names(config), "rival": names(best), "metric": metric, "highest": top}
+        rows.append(row | scores | test._asdict())
     frame = pd.DataFrame(rows)
     if frame.empty:
         return frame
@@ -253,19 +258,25 @@ def against_reported(reports: Iterable[Report], artifact_id: str, model: str = "
     """
     stated = reported(artifact_id)
     stated = stated[stated["metric"].isin(["accuracy", "f1"])]
-    papers = {paper.lower() for paper in stated["paper"]}
-    ours = main_table([r for r in reports if r.config.model in papers and r.config.variant == model], ["test"])
+    ours = {row: main_table([r for r in reports if (r.config.model, r.config.variant) in runs], ["test"])
+            for row, runs in _own(stated, model).items()}  # fmt: skip
     rows = []
     for line in stated.itertuples():
         f1 = ("f1_weighted",) if line.paper == "DMFL" else ("f1_rumor", "f1_macro", "f1_weighted")
         for metric in ("accuracy",) if line.metric == "accuracy" else f1:
-            for own in ours.to_dict("records") if line.row == line.paper else [None]:
-                rows.append(_beside(line, own, metric))
+            found = ours.get(line.row, pd.DataFrame())
+            rows += [_beside(line, own, metric) for own in found.to_dict("records") or [None]]
     return pd.DataFrame(rows)
 
 
+def _own(stated: pd.DataFrame, model: str) -> dict[str, set[tuple[str, str]]]:
+    """Printed row -> (model, variant) of our runs of it: the paper's own model, and others we trained."""
+    others = {row: {(row.lower(), variant) for variant in ("default", "no-graph")} for row in stated["row"]}
+    return others | {paper: {(paper.lower(), model)} for paper in stated["paper"]}
+
+
 def _beside(line: Any, own: dict[str, Any] | None, metric: str) -> dict[str, Any]:
-    """One stated number beside one of ours; `own` None: a model of others that we did not run."""
+    """One stated number beside one of ours; `own` None: nothing that we ran."""
     row = {"paper": line.paper, "corpus": line.dataset, "row": line.row, "metric": line.metric}
     row |= {"reading": line.reading, "reported": line.value}
     if own is None:

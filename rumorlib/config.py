@@ -273,6 +273,92 @@ class HeadsConfig:
     doses: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0)  # share of test pictures, stories or texts in train too
 
 
+# --- detectors of other authors -------------------------------------------------------------
+# Defaults are the papers' or their code's where known; what is ours is in the choice named. Profiles make them smaller.
+
+
+@dataclass(frozen=True)
+class ReadingConfig:
+    """What SAFE, CARMN, MFAN and EANN read: the word vectors and image rows that DMFL reads."""
+
+    word2vec: Word2VecConfig = Word2VecConfig()
+    image: VisionConfig | None = None  # as DMFLConfig.image
+    image_components: int | None = None  # as DMFLConfig.image_components
+
+
+@dataclass(frozen=True)
+class SAFEConfig(ReadingConfig):
+    """SAFE (Zhou et al., PAKDD 2020; C30)."""
+
+    kernel_sizes: tuple[int, ...] = (3, 4)  # the authors' code
+    n_filters: int = 128  # per window; the authors' code
+    d_reduced: int = 32  # width of words and image rows before the convolutions; the authors' code
+    d_model: int = 200  # d of t and v; the authors' code
+    alpha: float = 0.5  # C30: weight of the prediction loss; the paper tunes it per corpus
+    beta: float = 0.5  # C30: weight of the similarity loss
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class CARMNConfig(ReadingConfig):
+    """CARMN (Song et al., IPM 2021; C31)."""
+
+    kernel_sizes: tuple[int, ...] = (3, 4, 5)  # C31
+    d_model: int = 300  # C31
+    n_heads: int = 8  # C31
+    d_head: int = 16  # C12, as DMFL
+    dropout: float = 0.5  # C31
+
+
+@dataclass(frozen=True)
+class MFANConfig(ReadingConfig):
+    """MFAN (Zheng et al., IJCAI 2022; C32)."""
+
+    kernel_sizes: tuple[int, ...] = (3, 4, 5)
+    d_model: int = 300  # three times 100 filters
+    n_heads: int = 8
+    d_head: int = 16  # its code
+    lambda_c: float = 2.15  # paper
+    lambda_a: float = 1.55  # paper
+    dropout: float = 0.6  # its code
+    graph: bool = False  # posts, comments and users; needs a corpus with replies
+    link_threshold: float = 0.5  # cosine above which a hidden link is inferred; paper
+    max_neighbours: int = 32  # C32: of one post, links of the data first
+
+
+@dataclass(frozen=True)
+class EANNConfig(ReadingConfig):
+    """EANN (Wang et al., KDD 2018; C33)."""
+
+    kernel_sizes: tuple[int, ...] = (1, 2, 3, 4)  # paper
+    n_filters: int = 20  # per window; paper
+    d_model: int = 32  # of each modality; paper
+    reverse_lambda: float = 1.0  # paper
+    adversary: bool = True  # the event discriminator; needs a corpus with events
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class SpotFakeConfig:
+    """SpotFake (Singhal et al., BigMM 2019; C34)."""
+
+    d_hidden: int = 2742  # first layer of each modality; its code
+    d_model: int = 32  # second layer of each modality; paper
+    d_fusion: int = 35  # paper
+    dropout: float = 0.4  # paper
+
+
+@dataclass(frozen=True)
+class MUSEConfig:
+    """A MUSE-style row (Papadopoulos et al., WACV 2025; C35)."""
+
+    d_model: int = 64  # hidden units (C35)
+    dropout: float = 0.2  # C35
+
+
+RivalConfig = SAFEConfig | CARMNConfig | MFANConfig | EANNConfig | SpotFakeConfig | MUSEConfig
+
+
 # --- explanations ---------------------------------------------------------------------------
 
 # Posts whose explanations are scored against exact effects, by grid, and steps of the integral (Gauss-Legendre, as
@@ -311,7 +397,7 @@ class TrainConfig:
 class RunConfig:
     """Everything that decides a result; its canonical JSON is hashed, its names are its folder."""
 
-    model: Literal["sclip", "micc", "dmfl", "baseline", "detector"]
+    model: Literal["sclip", "micc", "dmfl", "baseline", "detector", "safe", "carmn", "mfan", "eann", "spotfake", "muse"]
     dataset: str  # name of a corpus, see data/corpora.py: LOADERS
     variant: str = "default"
     seed: int = 0
@@ -320,7 +406,7 @@ class RunConfig:
     corpus_seed: int = 0  # drawn scenes only
     sclip: SCLIPConfig | None = None
     stage1: RunConfig | None = None  # the SCLIP run whose weights this run starts from
-    detector: MICCConfig | DMFLConfig | BaselineConfig | DetectorConfig | None = None
+    detector: MICCConfig | DMFLConfig | BaselineConfig | DetectorConfig | RivalConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
     protocol: str = later("")  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual
     on_missing_image: OnMissing = later("drop")  # C26
@@ -370,6 +456,7 @@ DATASETS: dict[str, tuple[str, ...]] = {
 # Main rows, whose seed noise has to be known; and ablations and sweeps, which compare many runs (spec §15).
 SEEDS: dict[str, tuple[int, ...]] = {"demo": (0,), "laptop": tuple(range(10)), "paper": tuple(range(10))}
 SWEEP_SEEDS: dict[str, tuple[int, ...]] = {"demo": (0,), "laptop": (0, 1, 2), "paper": (0, 1, 2)}
+RIVAL_SEEDS = 3  # at most, of detectors of other authors
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from rumorlib import evidence, inputs
 from rumorlib.config import RunConfig, Settings
@@ -20,23 +20,38 @@ def of_corpus(config: RunConfig, settings: Settings, checkpoint: Path | None, co
     posts = corpus.posts
     kind, weight = config.detector.kind, posts.get("weight")
     text = image = relevance = None
-    joint = partial(inputs.joint_texts, corpus, config.stage1, checkpoint, config.language, settings)
     if kind in ("text_lr", "text_image_lr"):
-        frozen = inputs.encode_texts(posts["text"].tolist(), config.stage1, config.language, settings).features
-        text = (joint() if frozen is None else frozen.float()).numpy()
+        text = frozen_texts(config, settings, checkpoint, corpus)
     if kind in ("image_lr", "text_image_lr", "image_forest"):
-        if config.stage1.sclip.vision.kind == "feature_map":
-            maps, rows = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
-        else:
-            tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
-            maps = tokens.transpose(1, 2)[..., None]  # (I, d_v, N, 1): pooled over patches
-        image = baselines.pooled(maps)[rows.numpy()]
+        image, rows = frozen_images(config, settings, checkpoint, corpus)
+        image = image[rows.numpy()]
     if kind == "relevance_lr":
         patches, rows = inputs.joint_patches(corpus, config.stage1, checkpoint, settings)
         n_patches = [side * side for side in grid_sides(config.stage1.sclip.vision)]
-        relevance = evidence.stage1_relevance(joint(), patches, rows, n_patches)
+        joint = inputs.joint_texts(corpus, config.stage1, checkpoint, config.language, settings)
+        relevance = evidence.stage1_relevance(joint, patches, rows, n_patches)
     return baselines.Features(posts["label"].to_numpy(), posts["text"].tolist(), text, image, relevance,
                               None if weight is None else weight.to_numpy())  # fmt: skip
+
+
+def frozen_texts(config: RunConfig, settings: Settings, checkpoint: Path | None, corpus: Corpus) -> np.ndarray:
+    """(n, d) frozen text features of every post: of the pretrained encoder, or T of stage 1 where there is none."""
+    frozen = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings).features
+    if frozen is None:
+        frozen = inputs.joint_texts(corpus, config.stage1, checkpoint, config.language, settings)
+    return frozen.float().numpy()
+
+
+def frozen_images(
+    config: RunConfig, settings: Settings, checkpoint: Path | None, corpus: Corpus
+) -> tuple[np.ndarray, Tensor]:
+    """(I, d) pooled frozen features of the distinct images, and each post's row among them, (n,)."""
+    if config.stage1.sclip.vision.kind == "feature_map":
+        maps, rows = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
+    else:
+        tokens, rows = inputs.patch_tokens(corpus, config.stage1, checkpoint, settings)
+        maps = tokens.transpose(1, 2)[..., None]  # (I, d_v, N, 1): pooled over patches
+    return baselines.pooled(maps), rows
 
 
 def of_rows(features: baselines.Features, index: np.ndarray) -> baselines.Features:

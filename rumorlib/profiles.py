@@ -10,7 +10,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rumorlib.config import DMFLConfig, HeadsConfig, MICCConfig, TextConfig, TrainConfig, VisionConfig, Word2VecConfig
+from rumorlib.config import (
+    CARMNConfig,
+    DMFLConfig,
+    EANNConfig,
+    HeadsConfig,
+    MFANConfig,
+    MICCConfig,
+    MUSEConfig,
+    RivalConfig,
+    SAFEConfig,
+    SpotFakeConfig,
+    TextConfig,
+    TrainConfig,
+    VisionConfig,
+    Word2VecConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,8 @@ class Sizes:
     micc_train: TrainConfig
     dmfl: DMFLConfig
     dmfl_train: TrainConfig
+    rivals: dict[str, RivalConfig]  # detectors of other authors; words and image rows are DMFL's
+    rivals_train: TrainConfig
     dmfl_text: DMFLConfig | None = None  # of rows that read texts only; None: as dmfl
     dmfl_text_train: TrainConfig | None = None
     head: str = "mlp"  # of SCLIP
@@ -55,6 +72,15 @@ SIZES: dict[str, Sizes] = {
             dropout=0.2,
         ),
         dmfl_train=TrainConfig(epochs=3, batch_size=128, lr=3e-3, patience=3),
+        rivals={
+            "safe": SAFEConfig(n_filters=24, d_model=32),
+            "carmn": CARMNConfig(d_model=48, d_head=8, dropout=0.2),
+            "mfan": MFANConfig(d_model=48, d_head=8, dropout=0.2),
+            "eann": EANNConfig(),
+            "spotfake": SpotFakeConfig(d_hidden=128),
+            "muse": MUSEConfig(),
+        },
+        rivals_train=TrainConfig(epochs=4, batch_size=128, lr=3e-3, patience=3),
         scale_unit=0.5,
     ),
     "laptop": Sizes(
@@ -88,6 +114,15 @@ SIZES: dict[str, Sizes] = {
         # the paper's width, cheap without pictures
         dmfl_text=DMFLConfig(logic_width=96, logic_depth=2, logic_heads=4),
         dmfl_text_train=TrainConfig(epochs=8, batch_size=64, lr=1e-3, patience=2),
+        rivals={
+            "safe": SAFEConfig(),
+            "carmn": CARMNConfig(d_model=96),
+            "mfan": MFANConfig(d_model=150),
+            "eann": EANNConfig(),
+            "spotfake": SpotFakeConfig(d_hidden=512),
+            "muse": MUSEConfig(),
+        },
+        rivals_train=TrainConfig(epochs=3, batch_size=256, lr=1e-3, patience=2),
     ),
     "paper": Sizes(
         vision=VisionConfig(
@@ -113,6 +148,15 @@ SIZES: dict[str, Sizes] = {
         dmfl_train=TrainConfig(
             epochs=20, batch_size=64, lr=2e-3, tower_lr_scale=0.01, optimizer="adam", weight_decay=0.0, patience=5
         ),
+        rivals={
+            "safe": SAFEConfig(),
+            "carmn": CARMNConfig(),
+            "mfan": MFANConfig(),
+            "eann": EANNConfig(),
+            "spotfake": SpotFakeConfig(),
+            "muse": MUSEConfig(),
+        },
+        rivals_train=TrainConfig(epochs=20, batch_size=64, lr=1e-3, optimizer="adam", weight_decay=0.0, patience=5),
     ),
 }
 # Small heads on fixed features (anatomy, selection rules); demo's drawn scenes are few, so that it takes seconds.

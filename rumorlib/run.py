@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from rumorlib import alignment, dmfl_posts, evaluation, evidence, features, inputs, training
+from rumorlib import alignment, detectors, dmfl_posts, evaluation, evidence, features, inputs, training
 from rumorlib.config import DetectorConfig, MICCConfig, RunConfig, Settings
 from rumorlib.data import keys, split_files
 from rumorlib.data.batches import Aligned, Batch, PostTensors, Texts
@@ -51,6 +51,7 @@ def run(config: RunConfig, settings: Settings, stage1_checkpoint: Path | None = 
     training.seed_everything(config.seed)
     kinds: dict[str, Callable[..., Outcome]] = {
         "sclip": _run_sclip, "micc": _run_micc, "dmfl": _run_dmfl, "baseline": _run_baseline, "detector": _run_detector,
+        **dict.fromkeys(detectors.BUILDERS, _run_rival),
     }  # fmt: skip
     outcome = kinds[config.model](config, settings, stage1_checkpoint)
     if config.model == "sclip":
@@ -159,6 +160,14 @@ def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) ->
     if corpus.images is None:
         extras["truncated"] = evidence.truncated(model, tensors, corpus.posts)
     return dataclasses.replace(outcome, extras=extras, facts=outcome.facts | facts)
+
+
+def _run_rival(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
+    """A detector of other authors (spec §14): what it reads and how it is built stands in `detectors`."""
+    corpus = inputs.corpus_of(config, settings)
+    model, tensors, facts = detectors.build(config, corpus, settings, checkpoint)
+    outcome = _fit_detector(config, model, tensors, corpus.posts)
+    return dataclasses.replace(outcome, facts=outcome.facts | facts)
 
 
 def _run_detector(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import evaluation, experiments, files, pretraining, results, text_only
+from rumorlib import evaluation, experiments, files, pretraining, results, rivals, text_only
 
 COLUMNS = [
     "id",
@@ -177,6 +177,7 @@ def planned(profile: str) -> dict[str, dict]:
             experiments.dmfl_ablations, experiments.dmfl_heatmaps, experiments.baselines, experiments.sclip_variants,
             experiments.stage1_runs, pretraining.micc_stage1, partial(experiments.dmfl_loss_weights, which="lambda_c"),
             partial(experiments.dmfl_loss_weights, which="lambda_a"), text_only.runs, text_only.word2vec_runs,
+            rivals.main,
         ]  # fmt: skip
         for config in (config for make in lists for config in make(given)):
             every[config.path.as_posix()] = cfg.as_dict(config)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import comparison, controls, experiments, results, sweeps, verdicts
+from rumorlib import comparison, controls, experiments, results, rivals, sweeps, verdicts
 from rumorlib import config as cfg
 from rumorlib.data.posts import Corpus
 
@@ -157,6 +157,29 @@ def test_gaps_are_printed_on_the_papers_corpus_only(main: list[results.Report], 
     assert same["gap"] == pytest.approx(same["ours"] - same["reported"]) and same["verdict"] == "not reproduced"
     others = comparison.against_reported(main, "d_e1")
     assert others.empty or set(others["verdict"]) == {"untestable here: not run"}
+    mfan = report(tmp_path, rivals.rival(DEMO, "demo-en", "mfan"), predictions(1.0, 5))
+    named = comparison.against_reported([*main, mfan], "d_e1").query("row == 'MFAN'")
+    assert set(named["our_model"]) == {"MFAN (no graph)"} and named["gap"].isna().all()
+    assert set(named["verdict"]) == {"untestable here: other corpus"}
+
+
+def test_the_single_scale_row_is_not_called_clip() -> None:
+    (run,) = rivals.single_scale(DEMO)
+    assert comparison.names(run) == "single-scale SCLIP"
+    two = experiments.micc(DEMO, "demo-en", variant="fields-16-16")
+    assert comparison.names(two) == "MICC fields-16-16"
+
+
+def test_orders_among_rivals_are_tested_on_our_corpora(tmp_path: Path) -> None:
+    strength = {"safe": 4.0, "carmn": 0.0, "mfan": 0.0}
+    runs = [report(tmp_path, rivals.rival(DEMO, "demo-en", name), predictions(s)) for name, s in strength.items()]
+    table = verdicts.claims(runs, "DMFL").set_index("claim")
+    assert table.loc["SAFE above CARMN", "verdict"] == "reproduced" and table.loc["SAFE above CARMN", "p_holm"] < 0.05
+    assert table.loc["CARMN above SAFE", "verdict"] == "not reproduced"
+    assert table.loc["MFAN best baseline", "verdict"] == "not reproduced"
+    assert table.loc["SAFE above CARMN", "corpus"] == "demo-en" and "pheme" in table.loc["SAFE above CARMN", "why"]
+    nothing = verdicts.claims([], "DMFL").set_index("claim")
+    assert set(nothing.loc[["SAFE above CARMN", "MFAN best baseline"], "verdict"]) == {"untestable here"}
 
 
 def test_claims_name_their_numbers_and_know_when_nothing_can_be_said(main: list[results.Report]) -> None:
