@@ -42,6 +42,7 @@ class Evidence:
     codes: dict[str, np.ndarray]  # event, author, image, text, image_group -> (n,)
     pairs: dict[str, Pairs]  # image, text -> rows of their codes
     numbers: dict[str, np.ndarray]  # publish time, attached images -> (n,), nan where unknown
+    folds: dict[str, list[tuple[np.ndarray, np.ndarray]]]  # of `protocols`, drawn once for scores and twins
 
 
 def gather(
@@ -84,7 +85,7 @@ def gather(
         numbers["attached images"] = table["n_images"].to_numpy(float)
     languages = table["language"].value_counts()
     language = "zh" if len(languages) and languages.index[0].startswith("zh") else "en"
-    return Evidence(corpus.name, table, language, codes, pairs, numbers)
+    return Evidence(corpus.name, table, language, codes, pairs, numbers, protocols(table, corpus.name))
 
 
 def _codes(names: pd.Series) -> np.ndarray:
@@ -158,7 +159,7 @@ def shortcut_scores(evidence: Evidence, n_resamples: int = 1000) -> pd.DataFrame
     if len(pictured) and len(pictured) / len(np.unique(pictured)) >= POSTS_PER_IMAGE:
         units.append("image")
     rows = []
-    for protocol, folds in protocols(evidence.posts, evidence.name).items():
+    for protocol, folds in evidence.folds.items():
         for unit in units:
             rows += [
                 {"dataset": evidence.name, "protocol": protocol, "unit": unit} | row
@@ -221,7 +222,7 @@ def leaks(evidence: Evidence) -> pd.DataFrame:
     kinds = [(f"same {name}", name, None) for name in ("event", "author", "image", "text") if name in evidence.codes]
     kinds += [(f"near-duplicate {name}", name, pairs) for name, pairs in evidence.pairs.items()]
     rows = []
-    for protocol, folds in protocols(evidence.posts, evidence.name).items():
+    for protocol, folds in evidence.folds.items():
         for kind, name, pairs in kinds:
             codes = evidence.codes[name]
             if not (codes >= 0).any():

@@ -15,7 +15,7 @@ import pandas as pd
 from rumorlib import inputs, statistics
 from rumorlib.comparison import clusters_of, corpus_name, names, pooled
 from rumorlib.config import Settings
-from rumorlib.data import drawn, splits
+from rumorlib.data import drawn
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.data.posts import Corpus
 from rumorlib.results import Report
@@ -71,13 +71,6 @@ def corpus_counts(posts: pd.DataFrame, name: str) -> pd.DataFrame:
 def count_table(loaded: Sequence[Corpus]) -> pd.DataFrame:
     """`corpus_counts` of several corpora below each other (c_1; c_fig2 draws its posts)."""
     return pd.concat([corpus_counts(c.posts, c.name) for c in loaded], ignore_index=True)
-
-
-def crossings(loaded: Sequence[Corpus]) -> pd.DataFrame:
-    """Groups that stand in more than one split (c_4): dataset, and the columns of `splits.crossings`."""
-    frames = [splits.crossings(c.posts).assign(dataset=c.name) for c in loaded]
-    frame = pd.concat(frames, ignore_index=True)
-    return frame[["dataset", *(column for column in frame if column != "dataset")]]
 
 
 def example_scenes(corpus: Corpus, colours: Mapping[str, str], split: str = "dev") -> dict[str, list[Any]]:

@@ -1,4 +1,5 @@
-"""What is in the corpora beyond counts: effective numbers, picture sizes, and the leakage audit of each (c_5 to c_7).
+"""What is in the corpora beyond counts: their folders checked, effective numbers, picture sizes, crossings, and the
+leakage audit of each (c_4 to c_8).
 
 Frames hold numbers only: no text, no picture and no id of a post.
 """
@@ -11,10 +12,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from rumorlib import audit, inputs
+from rumorlib import audit, config, inputs
+from rumorlib.check_data import VERDICTS
 from rumorlib.config import Settings
+from rumorlib.data import corpora, splits
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.images import FORMATS, ArrayImages, FolderImages, ImageError
+from rumorlib.data.inspection import inspect_folder
 from rumorlib.data.keys import effective_number
 from rumorlib.data.posts import Corpus
 from rumorlib.models import baselines
@@ -27,27 +31,73 @@ DRAWN_AUDIT = {"min_jaccard": 0.8, "min_correlation": 0.98, "crops": False}
 def effective_numbers(loaded: Sequence[Corpus]) -> pd.DataFrame:
     """How many independent events and pictures a split amounts to: 1 / sum of squared shares of its posts (c_7).
 
-    Returns: dataset, split, posts, events, effective_events, images, effective_images, languages (the three most
-        frequent with their shares), first_day and last_day of publishing; empty where a corpus does not tell.
+    Returns: dataset, split, posts, events, effective_events, images (0 where posts come without), effective_images,
+        languages (the three most frequent with their shares), first_day and last_day of publishing and the middle day
+        of each class; empty where a corpus does not tell.
     """
     rows = []
     for corpus in loaded:
         for split, part in corpus.posts[corpus.posts["split"].isin(audit.USED)].groupby("split", sort=False):
             row = {"dataset": corpus.name, "split": split or "(none)", "posts": len(part)}
             for kind, column in (("events", "event"), ("images", "image_group")):
-                names = part.loc[part[column] != "", column]
+                # a corpus of texts may name pictures that nobody has: they tie posts together but are not counted
+                named = (part[column] != "") & ((kind == "events") | (part["image"] != ""))
+                names = part.loc[named, column]
                 row |= {kind: names.nunique(), f"effective_{kind}": effective_number(names)}
             shares = part["language"].replace("", "?").value_counts(normalize=True).head(3)
             row["languages"] = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-            days = parse_dates(part["created_at"], offset_hours(part["language"])).dropna()
-            row |= {"first_day": f"{days.min():%Y-%m-%d}" if len(days) else "",
-                    "last_day": f"{days.max():%Y-%m-%d}" if len(days) else ""}  # fmt: skip
+            days = parse_dates(part["created_at"], offset_hours(part["language"]))
+            row |= {"first_day": _day(days.min()), "last_day": _day(days.max())}
+            for label, name in enumerate(("non_rumor", "rumor")):
+                row[f"median_day_{name}"] = _day(days[part["label"] == label].median())
             rows.append(row)
     return pd.DataFrame(rows)
 
 
+def _day(time: pd.Timestamp) -> str:
+    return "" if pd.isna(time) else f"{time:%Y-%m-%d}"
+
+
+def checked(settings: Settings) -> pd.DataFrame:
+    """`check-data` on the folder of every corpus of the profile: what it holds and whether it can be used.
+
+    Returns: folder (below the data root), layout, posts or captions, and of them dropped, missing, unreadable;
+        duplicate_texts, duplicate_images, share_rumor (nan for captions), problems, notes, verdict. Empty at demo:
+        drawn corpora have no files.
+    Raises: PostsError: a folder cannot be read.
+    """
+    shown = ["posts", "dropped", "missing", "unreadable", "duplicate_texts", "duplicate_images", "share_rumor"]
+    rows = []
+    for folder in dict.fromkeys(corpora.folder_of(name) for name in settings.datasets):
+        if folder is None:
+            continue
+        found = inspect_folder(config.data_root(settings.data_root) / folder, progress=False)
+        total = found.splits.iloc[-1].reindex(shown)
+        words = {"problems": "; ".join(found.problems), "notes": "; ".join(found.notes)}
+        rows.append({"folder": folder, "layout": found.layout, **total, **words, "verdict": VERDICTS[found.code]})
+    return pd.DataFrame(rows, columns=["folder", "layout", *shown, "problems", "notes", "verdict"])
+
+
+def crossings(loaded: Sequence[Corpus], twins: pd.DataFrame) -> pd.DataFrame:
+    """Groups that stand in more than one split (c_4), and near-duplicate pictures that no group holds.
+
+    Args: twins: of `audited`.
+    Returns: dataset, and the columns of `splits.crossings`; in rows of kind "near_duplicate_pair", of the corpora with
+        pictures and a split of their own, groups = pairs of alike pictures, crossing = those with one side in test,
+        posts = test posts with a twin on the other side. Where near-duplicates are one image_group these must be 0; the
+        photo tier keeps the split of its photographs, and there they are counted.
+    """
+    frames = [splits.crossings(corpus.posts).assign(dataset=corpus.name) for corpus in loaded]
+    alike = twins[(twins["protocol"] == "official") & (twins["kind"] == "near-duplicate picture")]
+    pairs = alike.assign(kind="near_duplicate_pair", groups=alike["pairs"], posts=alike["test_posts"])
+    frame = pd.concat([*frames, pairs], ignore_index=True)
+    order = {corpus.name: row for row, corpus in enumerate(loaded)}
+    frame = frame.sort_values("dataset", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    return frame[["dataset", "kind", "groups", "crossing", "posts", "share_of_test"]]
+
+
 def picture_sizes(loaded: Sequence[Corpus]) -> pd.DataFrame:
-    """Width and height of the distinct picture files, read from their headers.
+    """Width and height of the distinct picture files, read from their headers (c_8).
 
     Returns: dataset, pictures, unreadable, width_median, height_median, short_side_min, short_side_max (pixels),
         wide_share (share wider than high), and formats with their counts. Corpora without pictures are left out.

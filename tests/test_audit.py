@@ -3,18 +3,22 @@
 import io
 import itertools
 import os
+import re
+import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import imagehash
 import numpy as np
 import pandas as pd
+import published
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rumorlib import audit, config, controls, exploration, plots, shortcuts
-from rumorlib.data import corpora, duplicates, posts
+from rumorlib import audit, config, exploration, plots, shortcuts
+from rumorlib.data import corpora, duplicates, posts, splits
 from rumorlib.data.images import ArrayImages, FolderImages
 from rumorlib.data.posts import Corpus
 from rumorlib.shortcuts import Fold
@@ -292,6 +296,56 @@ def test_effective_numbers_and_sizes(tmp_path):
     assert (row["pictures"], row["unreadable"], row["width_median"], row["formats"]) == (2, 1, 30, "PNG 1")
 
 
+def test_the_middle_day_of_each_class_and_no_pictures_where_none_are():
+    corpus = leaking_corpus()
+    row = exploration.effective_numbers([corpus]).set_index("split").loc["train"]
+    assert row["median_day_non_rumor"].startswith("2010-01") and row["median_day_rumor"].startswith("2011-01")
+    row = exploration.effective_numbers([replace(corpus, posts=corpus.posts.assign(image="", created_at=""))]).iloc[0]
+    assert row["images"] == 0 and np.isnan(row["effective_images"])  # image_group still says who listed what
+    assert row["median_day_rumor"] == row["first_day"] == ""
+
+
+def test_folds_are_drawn_once_for_scores_and_twins(evidence):
+    only = replace(evidence, folds={"official": evidence.folds["official"]})
+    assert set(audit.shortcut_scores(only, 20)["protocol"]) == set(audit.leaks(only)["protocol"]) == {"official"}
+    assert evidence.folds.keys() == audit.protocols(evidence.posts, "made").keys()
+
+
+def test_near_duplicates_that_no_group_holds_are_counted_where_the_split_is_shown():
+    corpus = leaking_corpus()
+    copies = corpus.images.array.copy()
+    copies[39] = np.asarray(cut(Image.fromarray(copies[0]), 0.5, 0.5).resize((128, 128)))  # a test picture
+    corpus = Corpus("made", corpus.posts, ArrayImages(corpus.images.keys, copies), "made")
+    table = exploration.crossings([corpus], audit.leaks(audit.gather(corpus))).set_index("kind")
+    assert list(table.index) == ["image_group", "text_group", "event", "near_duplicate_pair"]
+    assert table.loc["image_group", "crossing"] == 0
+    assert table.loc["near_duplicate_pair", ["groups", "crossing", "posts"]].tolist() == [1, 1, 6]
+    assert table.loc["near_duplicate_pair", "share_of_test"] == pytest.approx(0.1)
+
+
+def test_the_folders_of_a_profile_are_checked(tmp_path):
+    published.weibo17(tmp_path / "weibo_jin2017")
+    published.captions(tmp_path / "flickr8k")
+    names = ("photo-en", "photo-zh", "weibo-text", "demo-en")
+    table = exploration.checked(config.Settings("laptop", names, (0,), data_root=tmp_path)).set_index("folder")
+    assert list(table.index) == ["flickr8k", "weibo_jin2017"]
+    assert table["layout"].tolist() == ["captions", "weibo17"] and table["posts"].tolist() == [4, 6]
+    assert table.loc["weibo_jin2017", ["verdict", "notes"]].tolist() == ["usable", "posts without text: 1"]
+    assert str(tmp_path) not in table.to_string()
+    assert exploration.checked(config.Settings("demo", ("demo-en",), (0,))).empty
+
+
+def test_the_benchmark_runs_and_finds_what_it_planted(capsys):
+    place = config.PROJECT_ROOT / "benchmarks" / "audit.py"
+    found = runpy.run_path(str(place), run_name="benchmark")
+    found["main"](["--posts", "200"])  # too few for its bars of speed
+    printed = capsys.readouterr().out
+    shares = [
+        float(share) for line in re.findall(r"recall (.*)", printed) for share in re.findall(r"[01]\.\d{4}", line)
+    ]
+    assert len(shares) == 5 and min(shares) >= 0.99
+
+
 # --- real corpora ---------------------------------------------------------------------------
 
 
@@ -320,4 +374,4 @@ def test_twitter_reference_numbers(real):
     assert score["post", "random", "same picture"] == pytest.approx(0.998, abs=0.003)
     assert score["image", "official", "surface counts"] == pytest.approx(0.654, abs=0.01)
     assert score["post", "official", "TF-IDF"] == pytest.approx(0.66, abs=0.015)
-    assert controls.crossings([Corpus("twitter", evidence.posts, None, "")])["crossing"].iloc[0] == 0
+    assert splits.crossings(evidence.posts)["crossing"].iloc[0] == 0
