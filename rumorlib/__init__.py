@@ -18,7 +18,8 @@ audit          what the shortcuts of a corpus score on its splits, and what cros
 inputs         a run's config -> tensors: texts encoded, distinct images encoded once
 alignment      MICC's alignment of whole corpora, once, where stage 2 leaves SCLIP frozen
 exploration    the corpora in numbers, and their audit, for notebook 01
-evidence       what the pictures need: pointing, relevance and attention maps
+evidence       what the pictures need: pointing, relevance and attention maps; modalities: text and image sides of DMFL
+watch          what a DMFL run keeps while it trains
 features       what each baseline reads of a corpus
 detectors      how detectors of other authors are built, and what they read
 run            one run from data to predictions
@@ -32,8 +33,9 @@ pretraining    which runs make up the table of stage 1s, and retrieval after sta
 controls       corpora counted, leaks, bounds of one modality, pointing, retrieval
 sweeps         ablations and sweeps as frames; costs: what a post costs; maps: numbers behind heat maps
 verdicts       the papers' claims, each with its numbers and a verdict
+complexity     how DMFL's cost grows; readings: what DMFL reads off its heat maps; gaps: text against image
 look           one style for every figure
-plots          tidy frame -> figure; pictures: scenes and maps -> figure
+plots          tidy frame -> figure; curves: measures and growth; pictures: scenes and maps -> figure
 execute        the notebooks, run in order and checked: `python -m rumorlib run`
 readme         the generated blocks of README.md
 """

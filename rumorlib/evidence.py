@@ -15,7 +15,8 @@ from rumorlib.config import RunConfig
 from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import patch_boxes
-from rumorlib.encoders.vocabulary import SEP
+from rumorlib.encoders.vocabulary import CLS, SEP
+from rumorlib.models.attention import masked_mean
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
 
@@ -155,3 +156,25 @@ def retrieval(model: SCLIP, tensors: CaptionTensors, image_rows: Tensor, languag
     texts = model.encode_text(tensors.texts[language].rows(caption_rows), language)
     similarity = torch.cat([model.similarity(part, patches).mean(-1) for part in texts.split(128)])
     return evaluation.retrieval_recall(similarity.numpy(), new_row[tensors.owner[caption_rows]].numpy())
+
+
+@torch.inference_mode()
+def word_to_patch(model: DMFL, batch: Batch, words: Tensor | None = None) -> dict[str, Tensor]:
+    """Where in the image some words of each post look: scores of patches, as any other explanation gives them.
+
+    Eq 12's own weights cannot say it, since each patch spreads the same unit over the words. So the softmax goes over
+    the patches: "swapped", Eq 12's scores read the other way, and "logic", the last cross-attention of Eq 14.
+
+    Args:
+        words: (B, L) bool, the words that ask; None: every word. [CLS] and [SEP] never ask.
+    Returns: name -> (B, N) weights, mean over heads and words, each row sums to 1; zeros for a post without such a
+        word. Only the maps the variant has; a logic chain that starts from BERT reads word pieces and gives none.
+    """
+    model.eval()
+    output = model(batch, need_maps=True)
+    asking = batch.text_mask & (batch.text_ids != CLS) & (batch.text_ids != SEP)
+    asking = asking if words is None else asking & words
+    found = {"swapped": output.weights if model.config.swap_query else output.swapped}
+    if model.config.logic_init != "bert":  # whose map is over word pieces, and no word is known by its place
+        found["logic"] = output.logic_map
+    return {name: masked_mean(maps.float().mean(1), asking) for name, maps in found.items() if maps is not None}

@@ -223,17 +223,6 @@ def dmfl_heads(settings: Settings) -> list[RunConfig]:
     return _sweep(settings, dmfl, "n_heads", values)
 
 
-def dmfl_heatmaps(settings: Settings) -> list[RunConfig]:
-    """Runs that keep Eq 12's map of one fixed batch at the paper's epochs (D-E6, Figs 10 and 11)."""
-    epochs = {"weibo": (1, 5, 9, 20)}
-    runs = []
-    for dataset in swept(settings):
-        at = epochs.get(dataset, (1, 5, 7, 10))
-        train = {"epochs": at[-1], "patience": None, "record_epochs": at}
-        runs.append(dmfl(settings, dataset, settings.seeds[0], "heatmaps", train=train))
-    return runs
-
-
 # --- baselines and bounds ---------------------------------------------------------------------------
 
 BASELINES = ("majority", "tfidf_lr", "surface_lr", "text_lr", "image_lr", "text_image_lr", "relevance_lr")

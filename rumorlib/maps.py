@@ -56,60 +56,36 @@ def attention_grids(frame: pd.DataFrame, reports: Sequence[Report]) -> dict[str,
     return grids
 
 
-def attention_statistics(reports: Sequence[Report]) -> pd.DataFrame:
-    """What §6.4 says in words, as numbers, a line per corpus and stored epoch; means over the posts of the batch.
+def of_posts(report: Report) -> pd.DataFrame:
+    """Statistics of every post and stored epoch of a run's fixed batch, see `watch.map_statistics`."""
+    return report.extra("attention_posts")
 
-    A cell is dark when its weight exceeds mean + 1 standard deviation of the same post at the first stored epoch: one
-    yardstick for all epochs. Columns: dataset, epoch, dev_loss, entropy (of a patch's weights over the words, divided
-    by the log of their number: 1 = even), dark_cells (mean per post), dark_share (of all cells), iou_previous,
-    iou_first (overlap of the dark cells with those of another epoch: intersection over union; 1 = the same, nan where
-    neither has any), n_posts.
+
+def attention_statistics(reports: Iterable[Report]) -> pd.DataFrame:
+    """What §6.4 says in words, as numbers (d_e6): a line per corpus and stored epoch, means over the fixed batch.
+
+    Columns: dataset, epoch (0 = before training), dev_loss, n_posts, and those of `watch.map_statistics`.
     """
-    losses, rows = dev_loss(reports), []
-    for dataset, part in attention(reports).groupby("dataset", sort=False):
-        per_post = pd.concat([_of_post(cells) for _, cells in part.groupby("post")])
-        for epoch, values in per_post.groupby("epoch"):
-            means = values.drop(columns="epoch").mean()
-            rows.append({"dataset": dataset, "epoch": epoch, "dev_loss": losses[dataset, epoch], **means,
-                         "n_posts": len(values)})  # fmt: skip
+    rows = []
+    for report in reports:
+        losses, dataset = dev_loss([report]), report.config.dataset
+        for epoch, part in of_posts(report).groupby("epoch"):
+            means = part.drop(columns=["post", "epoch"]).mean()
+            loss = losses.get((dataset, epoch), np.nan)
+            rows.append({"dataset": dataset, "epoch": epoch, "dev_loss": loss, "n_posts": len(part), **means})
     return pd.DataFrame(rows)
 
 
-def _of_post(cells: pd.DataFrame) -> pd.DataFrame:
-    """Statistics of one post, a line per stored epoch."""
-    grids = {e: g.pivot(index="patch", columns="position", values="weight") for e, g in cells.groupby("epoch")}
-    grids = {epoch: grid.to_numpy() for epoch, grid in grids.items()}
-    first = next(iter(grids.values()))
-    dark = {epoch: grid > first.mean() + first.std() for epoch, grid in grids.items()}
-    rows, previous = [], None
-    for epoch, grid in grids.items():
-        masks = dark[epoch], dark[next(iter(dark))]
-        row = {"epoch": epoch, "entropy": entropy(grid), "dark_cells": masks[0].sum(), "dark_share": masks[0].mean()}
-        row |= {
-            "iou_previous": np.nan if previous is None else overlap(masks[0], previous),
-            "iou_first": overlap(*masks),
-        }
-        rows.append(row)
-        previous = masks[0]
-    return pd.DataFrame(rows)
-
-
-def entropy(weights: np.ndarray) -> float:
-    """Mean entropy of the rows of (Q, K) weights over log K, in [0, 1]: 1 = every key alike, 0 = one key has it all.
-
-    With a single key there is nothing to choose: nan.
-    """
-    if weights.shape[1] < 2:
-        return float("nan")
-    shares = weights / weights.sum(axis=1, keepdims=True)
-    parts = -shares * np.log(np.clip(shares, 1e-12, None))
-    return float(parts.sum(axis=1).mean() / np.log(weights.shape[1]))
-
-
-def overlap(mask: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boolean masks; nan where both are empty."""
-    union = (mask | other).sum()
-    return float((mask & other).sum() / union) if union else float("nan")
+def word_pointing(reports: Iterable[Report]) -> pd.DataFrame:
+    """Do the claim's words look at the claimed object? dataset, epoch, and the columns of `watch.word_pointing`; drawn
+    posts only (d_e6_pointing)."""
+    frames = [
+        report.extra("word_pointing").assign(dataset=report.config.dataset)
+        for report in reports
+        if "extras/word_pointing.csv" in report.hashes
+    ]
+    names = ["dataset", "map", "epoch", "n", "mass", "low", "high", "chance", "other_words", "top", "top_chance"]
+    return pd.concat(frames, ignore_index=True)[names] if frames else pd.DataFrame(columns=names)
 
 
 # --- MICC: relevance per scale --------------------------------------------------------------------

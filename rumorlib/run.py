@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from rumorlib import alignment, detectors, dmfl_posts, evaluation, evidence, features, inputs, training
+from rumorlib import alignment, detectors, dmfl_posts, evaluation, evidence, features, inputs, training, watch
 from rumorlib.config import DetectorConfig, MICCConfig, RunConfig, Settings
 from rumorlib.data import keys, split_files
 from rumorlib.data.batches import Aligned, Batch, PostTensors, Texts
@@ -148,15 +148,10 @@ def _micc_inputs(
 
 def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
     model, tensors, corpus, facts = dmfl_posts.on_posts(config, settings, checkpoint)
-    maps: list[pd.DataFrame] = []
-    shown = inputs.rows_of(corpus.posts, "dev")[: evidence.N_POSTS]
-
-    def record(epoch: int) -> None:
-        if epoch in config.train.record_epochs:
-            maps.append(evidence.attention_map(model, tensors.batch(shown)).assign(epoch=epoch))
-
-    outcome = _fit_detector(config, model, tensors, corpus.posts, record)
-    extras = {"attention": pd.concat(maps, ignore_index=True)} if maps else {}
+    kept = watch.Watch(config, tensors, corpus.posts)
+    kept.before(model)
+    outcome = _fit_detector(config, model, tensors, corpus.posts, lambda epoch: kept.after_epoch(model, epoch))
+    extras = kept.extras(model)
     if corpus.images is None:
         extras["truncated"] = evidence.truncated(model, tensors, corpus.posts)
     return dataclasses.replace(outcome, extras=extras, facts=outcome.facts | facts)

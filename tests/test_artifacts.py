@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import evaluation, experiments, files, pretraining, results, rivals, text_only
+from rumorlib import evaluation, experiments, files, gaps, pretraining, readings, results, rivals, text_only
 
 COLUMNS = [
     "id",
@@ -174,10 +174,10 @@ def planned(profile: str) -> dict[str, dict]:
         lists = [
             experiments.micc_main, experiments.micc_ablations, experiments.micc_top_k, experiments.micc_fusion_weight,
             experiments.micc_receptive_fields, experiments.micc_grid, experiments.dmfl_main, experiments.dmfl_heads,
-            experiments.dmfl_ablations, experiments.dmfl_heatmaps, experiments.baselines, experiments.sclip_variants,
-            experiments.stage1_runs, pretraining.micc_stage1, partial(experiments.dmfl_loss_weights, which="lambda_c"),
-            partial(experiments.dmfl_loss_weights, which="lambda_a"), text_only.runs, text_only.word2vec_runs,
-            rivals.main,
+            experiments.dmfl_ablations, readings.runs, gaps.alignment_runs, experiments.baselines,
+            experiments.sclip_variants, experiments.stage1_runs, pretraining.micc_stage1,
+            *(partial(experiments.dmfl_loss_weights, which=which) for which in ("lambda_c", "lambda_a")),
+            text_only.runs, text_only.word2vec_runs, rivals.main,
         ]  # fmt: skip
         for config in (config for make in lists for config in make(given)):
             every[config.path.as_posix()] = cfg.as_dict(config)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import experiments, files, pretraining
+from rumorlib import experiments, files, gaps, pretraining, readings
 from rumorlib.encoders.vision import grid_sides
 
 LISTS = {
@@ -27,7 +27,8 @@ LISTS = {
     "dmfl_lambda_c": lambda settings: experiments.dmfl_loss_weights(settings, "lambda_c"),
     "dmfl_lambda_a": lambda settings: experiments.dmfl_loss_weights(settings, "lambda_a"),
     "dmfl_heads": experiments.dmfl_heads,
-    "dmfl_heatmaps": experiments.dmfl_heatmaps,
+    "dmfl_heatmaps": readings.runs,
+    "dmfl_alignment": gaps.alignment_runs,
     "baselines": experiments.baselines,
     "single_modality_fits": experiments.single_modality_fits,
     "second_corpus": experiments.second_corpus,
@@ -60,6 +61,7 @@ VARIANTS = {  # what each ablation may change, and must
     "TB": {"detector.parts", "detector.alignment"},
     "TL": {"detector.parts"},
     "A": {"detector.alignment"},
+    "side": {"detector.alignment"},
     "ATT": {"detector.fusion"},
     "TCNN": {"detector.parts", "detector.alignment"},
     "TTRAS": {"detector.parts", "detector.alignment"},
@@ -91,7 +93,7 @@ def default_of(config: cfg.RunConfig, given: cfg.Settings) -> cfg.RunConfig:
 
 @pytest.mark.parametrize("profile", cfg.PROFILES)
 @pytest.mark.parametrize("grid", cfg.GRIDS)
-@pytest.mark.parametrize("name", ["micc_main", "micc_ablations", "micc_stage1", "dmfl_ablations"])
+@pytest.mark.parametrize("name", ["micc_main", "micc_ablations", "micc_stage1", "dmfl_ablations", "dmfl_alignment"])
 def test_a_variant_differs_in_what_it_is_named_after(name: str, grid: str, profile: str) -> None:
     given = settings(profile, grid)
     for config in LISTS[name](given):

@@ -225,58 +225,7 @@ def test_latency_is_a_positive_median() -> None:
     assert costs.latency_ms(torch.nn.Linear(2, 2), torch.zeros(1, 2), repeats=3) > 0
 
 
-def test_dmfl_grows_as_the_formulas_say() -> None:
-    config = experiments.dmfl(DEMO, "demo-en")
-    frame = costs.dmfl_complexity(config, lengths=(8, 16, 32), sides=(2, 4)).set_index("part")
-    assert frame.loc["text CNN, Eq 4", "exponent_L"] == pytest.approx(1, abs=0.01)
-    assert frame.loc["text CNN, Eq 4", "exponent_N"] == pytest.approx(0, abs=1e-6)
-    assert 1 < frame.loc["self-attention of words, Eq 11", "exponent_L"] < 2
-    assert 0 < frame.loc["cross-attention, Eq 12", "exponent_N"] <= 1
-    parts = frame.drop(index="whole model")
-    assert parts["macs_largest"].sum() <= frame.loc["whole model", "macs_largest"]
-    assert parts["macs_largest"].sum() > 0.99 * frame.loc["whole model", "macs_largest"]  # only the classifier is left
-
-
 # --- heat maps ------------------------------------------------------------------------------------
-
-
-def attention(sharp: dict[int, float]) -> pd.DataFrame:
-    """Two posts whose attention gets sharper; position 0 is masked, as [CLS] is."""
-    frames = []
-    for epoch, factor in sharp.items():
-        for post in range(2):
-            weight = np.exp(factor * np.random.default_rng(post).normal(size=(9, 6)))
-            weight[:, 0] = 0
-            weight /= weight.sum(1, keepdims=True)
-            patch, position = np.indices(weight.shape)
-            frames.append(pd.DataFrame({
-                "post": post, "patch": patch.ravel(), "position": position.ravel(), "score": 0.0,
-                "weight": weight.ravel(), "epoch": epoch,
-            }))  # fmt: skip
-    return pd.concat(frames, ignore_index=True)
-
-
-def test_attention_statistics_follow_the_sharpness(output: Path) -> None:
-    given = replace(DEMO, datasets=("demo-en",))
-    extra = {"attention": attention({1: 0.0001, 5: 1.0, 7: 1.0, 10: 4.0})}
-    reports = [finished(config, extras=extra) for config in experiments.dmfl_heatmaps(given)]
-    frame = maps.attention_statistics(reports).set_index("epoch")
-    assert frame.loc[1, "entropy"] == pytest.approx(1, abs=1e-6)  # the masked position does not count
-    assert frame.loc[10, "entropy"] < frame.loc[5, "entropy"] < 1
-    assert frame.loc[7, "iou_previous"] == 1 and frame.loc[1, "iou_first"] == 1
-    assert np.isnan(frame.loc[1, "iou_previous"]) and set(frame["n_posts"]) == {2}
-    grids = maps.attention_grids(maps.attention(reports, post=0), reports)
-    assert list(grids) == ["1, demo-en", "5, demo-en", "7, demo-en (best dev)", "10, demo-en"]
-    assert all(np.isnan(grid[:, 0]).all() and np.nansum(grid) == pytest.approx(9) for grid in grids.values())
-
-
-def test_entropy_and_overlap() -> None:
-    assert maps.entropy(np.full((2, 5), 0.2)) == pytest.approx(1)
-    assert maps.entropy(np.eye(3)) == pytest.approx(0, abs=1e-9)
-    assert np.isnan(maps.entropy(np.ones((3, 1))))  # one key: every weight is 1 by construction
-    mask, other = np.array([True, True, False]), np.array([False, True, True])
-    assert maps.overlap(mask, other) == pytest.approx(1 / 3)
-    assert np.isnan(maps.overlap(mask & False, other & False))
 
 
 def test_relevance_is_read_scale_by_scale(output: Path) -> None:

@@ -132,3 +132,15 @@ def post(language: str, shape: int, colour: int, place: int, count: int, verb: i
 def caption(language: str, shape: int, colour: int, place: int, count: int, verb: int, template: int) -> str:
     """A stage-1 caption: one thing and its place, or how many there are."""
     return _phrase(language, "captions", shape, colour, place, count, verb, template)
+
+
+def claim_words(language: str, shape: str, colour: str) -> tuple[str, str]:
+    """The words for the claimed shape and colour in `language`, of their English names: the words that bear evidence.
+
+    English shapes also occur with a plural s; a Chinese segmentation may join the two.
+    """
+    english, words = _WORDS["en"], _WORDS[language]
+    return (
+        words["shapes"][english["shapes"].index(shape)],
+        words["colours"][english["colours"].index(colour)],
+    )

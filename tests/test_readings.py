@@ -1,0 +1,122 @@
+"""What is read off heat maps and sides, on runs written by the test: each verdict where the answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rumorlib import config as cfg
+from rumorlib import maps, pictures, readings, results, runs, verdicts, watch
+
+DEMO = cfg.resolve(train="none")
+N_POSTS, PATCHES, WORDS = 24, 9, 6
+VERDICTS = {"reproduced", "not reproduced", "inconclusive", "untestable here"}
+
+
+def finished(config: cfg.RunConfig, extras: dict[str, pd.DataFrame], best: int = 7) -> results.Report:
+    """A run on disk whose dev loss is lowest at epoch `best`."""
+    epochs = range(1, (config.train.record_epochs or (3,))[-1] + 1)
+    history = pd.DataFrame({"epoch": epochs, "dev_loss": [0.5 + 0.01 * abs(epoch - best) for epoch in epochs]})
+    predictions = pd.DataFrame({"post_id": ["test-0"], "label": [1], "split": ["test"], "prob_rumor": [0.7]})
+    outcome = SimpleNamespace(metrics={"test": {"accuracy": 0.75}}, history=history, predictions=predictions,
+                              extras=extras, state=None, facts={"split_hash": "ab"})  # fmt: skip
+    runs.write_run(results.run_folder(config), config, outcome, 1.0)
+    return results.run_or_load(config, replace(DEMO, profile=config.profile))
+
+
+def a_map(seed: int, n_dark: int, start: int = 0) -> np.ndarray:
+    """Weights that are even but for `n_dark` dark rows from `start` on, where one word has nearly all."""
+    weights = np.full((PATCHES, WORDS), 1.0) + 1e-3 * np.random.default_rng(seed).random((PATCHES, WORDS))
+    weights[start : start + n_dark, 2] = 100
+    return weights / weights.sum(1, keepdims=True)
+
+
+def kept(n_dark: dict[int, int], start: dict[int, int] | None = None, image: bool = False) -> dict[str, pd.DataFrame]:
+    """Extras of a run with so many dark rows per epoch; `image`: another image darkens other rows."""
+    start = start or {}
+    grids = {e: [a_map(p, n, start.get(e, 0)) for p in range(N_POSTS)] for e, n in n_dark.items()}
+    other = {e: [a_map(p, n, 4 if image else start.get(e, 0)) for p in range(N_POSTS)] for e, n in n_dark.items()}
+    patch, position = np.indices((PATCHES, WORDS))
+    raw = [
+        pd.DataFrame({"post": 0, "patch": patch.ravel(), "position": 1 + position.ravel(), "score": 0.0,
+                      "weight": grid[0].ravel(), "epoch": epoch})
+        for epoch, grid in grids.items() if epoch
+    ]  # fmt: skip
+    return {"attention": pd.concat(raw), "attention_posts": watch.map_statistics(grids, other)}
+
+
+@pytest.fixture
+def as_the_paper_says(output: Path) -> list[results.Report]:
+    english, chinese = readings.runs(DEMO)
+    en = kept({0: 0, 1: 0, 5: 2, 7: 3, 10: 4}, image=True)
+    zh = kept({0: 0, 1: 4, 5: 3, 9: 3, 20: 2}, {9: 5, 20: 5})
+    pointed = pd.DataFrame({
+        "map": ["swapped", "logic"] * 2, "n": 50, "mass": [0.05, 0.05, 0.05, 0.2], "low": [0.04, 0.04, 0.04, 0.15],
+        "high": [0.06, 0.06, 0.06, 0.25], "chance": 0.05, "other_words": 0.05, "top": 0.1, "top_chance": 0.06,
+        "epoch": [0, 0, 10, 10],
+    })  # fmt: skip
+    return [finished(english, en | {"word_pointing": pointed}), finished(chinese, zh, best=9)]
+
+
+def test_english_maps_run_at_phemes_epochs_and_chinese_ones_at_weibos() -> None:
+    for profile in cfg.PROFILES:
+        given = cfg.resolve(profile, train="none")
+        at = {c.dataset: c.train.record_epochs for c in readings.runs(given)}
+        assert set(at) == set(given.datasets)
+        for dataset, epochs in at.items():
+            chinese = dataset.endswith("zh") or dataset == "weibo"
+            assert epochs == ((1, 5, 9, 20) if chinese else (1, 5, 7, 10))
+
+
+def test_statistics_and_pictures_come_from_the_stored_maps(as_the_paper_says: list[results.Report]) -> None:
+    frame = maps.attention_statistics(as_the_paper_says).set_index(["dataset", "epoch"])
+    assert frame.loc[("demo-en", 1), "entropy"] == pytest.approx(1, abs=1e-4)
+    assert frame.loc[("demo-en", 10), "entropy"] < frame.loc[("demo-en", 5), "entropy"]
+    assert np.isnan(frame.loc[("demo-en", 0), "dev_loss"]) and frame.loc[("demo-en", 7), "dev_loss"] == 0.5
+    assert set(frame["n_posts"]) == {N_POSTS}
+    shown = maps.attention(as_the_paper_says, post=0)
+    grids = maps.attention_grids(shown, as_the_paper_says)
+    assert list(grids)[:4] == ["1, demo-en", "5, demo-en", "7, demo-en (best dev)", "10, demo-en"] and len(grids) == 8
+    figure = pictures.attention_heatmaps(grids)
+    limits = {axes.images[0].get_clim() for axes in figure.axes if axes.images}
+    assert len(limits) == 1  # one colour scale
+
+
+def test_maps_as_the_paper_describes_them_reproduce_its_readings(as_the_paper_says: list[results.Report]) -> None:
+    frame = readings.claims(as_the_paper_says)
+    assert list(frame) == verdicts.COLUMNS and set(frame["verdict"]) <= VERDICTS
+    said = frame.set_index(["corpus", "claim"])["verdict"]
+    of_paper = frame[frame["source"].str.contains("Fig")]
+    wrong = of_paper[of_paper["verdict"] != "reproduced"]
+    assert wrong.empty, wrong[["claim", "ours", "why"]]
+    assert len(of_paper) == sum(len(lines) + 1 for lines in readings.READINGS.values())
+    pair = "demo-en, demo-zh"
+    assert said[pair, "early attention is less even in Chinese"] == "reproduced"
+    assert said["demo-en", "the map shows how the words fit this image"] == "reproduced"
+    assert said["demo-zh", "the map shows how the words fit this image"] == "not reproduced"  # image changed nothing
+    pointing = frame[frame["claim"].str.contains("claimed object")].set_index("quantity")["verdict"]
+    assert pointing.tolist() == ["inconclusive", "reproduced"]
+
+
+def test_maps_of_no_change_reproduce_nothing_that_needs_one(output: Path) -> None:
+    english, chinese = readings.runs(DEMO)
+    even = {epoch: 0 for epoch in (0, 1, 5, 7, 9, 10, 20)}
+    frame = readings.claims([finished(english, kept(even), best=1), finished(chinese, kept(even), best=20)])
+    changes = frame[frame["quantity"].str.contains("minus|moves")]
+    assert len(changes) > 5 and "reproduced" not in set(changes["verdict"])
+    said = frame.set_index(["corpus", "claim"])["verdict"]
+    assert said["demo-zh", "epoch 1: dark areas are there"] == "not reproduced"
+    assert said["demo-en", "dev is best at epoch 7 and worse at epoch 10"] == "not reproduced"
+
+
+def test_real_posts_have_no_boxes(output: Path) -> None:
+    given = cfg.resolve("laptop", ["photo-en"], train="none")
+    report = finished(readings.runs(given)[0], kept({0: 0, 1: 0, 5: 2, 7: 3, 10: 4}))
+    assert maps.word_pointing([report]).empty
+    line = readings.claims([report]).iloc[-1]
+    assert (line["verdict"], line["why"]) == ("untestable here", "no truth boxes")
