@@ -17,7 +17,7 @@ from rumorlib.data.batches import PostTensors, Texts
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.encoders.vocabulary import CLS, SEP, UNK, Vocabulary, tokenize
-from rumorlib.encoders.word2vec import load_vectors, train_word2vec
+from rumorlib.encoders.word2vec import closeness, load_vectors, train_word2vec
 from rumorlib.models.dmfl import DMFL
 
 
@@ -48,7 +48,11 @@ def on_posts(
         model.logic.start_from_joint(joint_words(lexicon, config, settings, checkpoint))
     if state and model.has_logic:
         model.logic.start_from_bert(state)
-    return model, tensors, corpus, {"word2vec_coverage": coverage, "n_words": len(lexicon)}
+    facts = {"word2vec_coverage": coverage, "n_words": len(lexicon)}
+    if detector.parts == "text_cnn":  # what the vectors are like, beside what the CNN makes of them
+        train = [tokenize(text, lexicon.unit) for text in corpus.posts.loc[corpus.posts["split"] == "train", "text"]]
+        facts["closeness"] = [None if np.isnan(value) else value for value in closeness(train, lexicon, vectors)]
+    return model, tensors, corpus, facts
 
 
 @lru_cache(maxsize=2)

@@ -20,6 +20,7 @@ from rumorlib.config import (
     MUSEConfig,
     RivalConfig,
     SAFEConfig,
+    Settings,
     SpotFakeConfig,
     TextConfig,
     TrainConfig,
@@ -175,3 +176,19 @@ OF_POSTS = {"batch_size": 64, "epochs": 30}
 # What DMFL needs in order to learn (notebook 04): longer than its demo run, and four times the corpus's train posts.
 DMFL_STARTS_TRAIN = {"epochs": 6, "patience": 6, "lr": 3e-3}
 DMFL_STARTS_POSTS = 12_000
+# DMFL on a laptop takes minutes a run on real posts: fewer seeds of its main rows, one of its variants and sweeps, and
+# variants on Twitter's few pictures too.
+DMFL_SEEDS = {"laptop": (3, 1)}
+DMFL_ABLATED = ("twitter",)
+
+
+def dmfl_seeds(settings: Settings, main: bool = False) -> tuple[int, ...]:
+    """Seeds of DMFL's main rows, or of its variants and sweeps: the first ones of the settings'."""
+    n_main, n_swept = DMFL_SEEDS.get(settings.profile, (None, None))
+    return settings.seeds[: n_main if main else n_swept]
+
+
+def dmfl_ablated(settings: Settings, swept: tuple[str, ...]) -> tuple[str, ...]:
+    """Datasets of DMFL's variants: those of every sweep, and at laptop Twitter."""
+    more = DMFL_ABLATED if settings.profile == "laptop" else ()
+    return tuple(name for name in settings.datasets if name in (*swept, *more))

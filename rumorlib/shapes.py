@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from rumorlib import statistics, sweeps
+from rumorlib import experiments, statistics, sweeps
+from rumorlib.config import RunConfig, Settings
 from rumorlib.results import Report
 from rumorlib.verdicts import COLUMNS
 
 FEWEST = 5  # points below which a curve has no shape
 ALPHA = 0.05
+STEP = 0.4  # of the first sweep of lambda_c and lambda_a, the paper's
 
 
 @dataclass(frozen=True)
@@ -141,3 +144,22 @@ def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: s
     row = about | {"ours": rough[0] - rough[1], "low": low, "high": high, "verdict": verdict,
                    "why": f"roughness {rough[0]:.2f} against {rough[1]:.2f}"}  # fmt: skip
     return pd.DataFrame([row], columns=COLUMNS)
+
+
+def halved(reports: Sequence[Report], setting: str, settings: Settings) -> list[RunConfig]:
+    """The second step of the paper's search (§6.3; choice C21): the values half a step below and above the one that is
+    best on dev, per corpus and seed, without those there are. Full grid; nothing on the reduced one.
+
+    Args: reports: the first sweep, in even steps. setting: "lambda_c" or "lambda_a".
+    """
+    if settings.grid != "full":
+        return []
+    plans = []
+    for dataset, curve in curves(reports, setting, n=1).items():
+        best, half = curve.values[int(np.argmax(curve.accuracy))], STEP / 2
+        seeds = sorted({report.config.seed for report in reports if sweeps.corpus_name(report.config) == dataset})
+        for value in (round(best - half, 2), round(best + half, 2)):
+            if value > 0 and value not in curve.values.round(2):
+                make = partial(experiments.dmfl, settings, dataset, variant=f"{setting}={value}")
+                plans += [make(seed=seed, **{setting: value}) for seed in seeds]
+    return plans

@@ -122,3 +122,22 @@ def _truncated(reports: Sequence[Report]) -> Iterable[tuple]:
         for n_words, part in frame.groupby("words"):
             accuracy = statistics.t_interval(part["accuracy"])  # over seeds
             yield (*key, "first words", str(n_words), np.nan, *accuracy, part["auc"].mean())
+
+
+def vectors(reports: Sequence[Report]) -> pd.DataFrame:
+    """Word vectors trained in several ways: what they cover, whether closer words are more related, and what a text CNN
+    on them reaches.
+
+    Args: reports: of `word2vec_runs`.
+    Returns: dataset, vectors (a key of WORD2VEC), n_words, coverage (of the vocabulary), closeness, low, high (rank
+        correlation, 95 % over words), tcnn_dev, tcnn_test (accuracy), test_low, test_high (95 %, posts).
+    """
+    rows = []
+    for report, name in zip(reports, WORD2VEC, strict=True):
+        frame, facts = report.predictions(), report.facts
+        test = frame[frame["split"] == "test"].reset_index(drop=True)
+        found = statistics.cluster_bootstrap(test, "accuracy", comparison.clusters_of(test))
+        row = comparison.corpus_name(report.config), name, facts["n_words"], facts["word2vec_coverage"]
+        rows.append((*row, *facts["closeness"], report.metrics["dev"]["accuracy"], *found))
+    names = ["dataset", "vectors", "n_words", "coverage", "closeness", "low", "high", "tcnn_dev"]
+    return pd.DataFrame(rows, columns=[*names, "tcnn_test", "test_low", "test_high"])

@@ -44,7 +44,7 @@ LAYERS = (
     ("trained",),
     ("comparison",),
     ("anatomy", "counterfactuals", "explanations", "pretraining", "selection"),
-    ("controls", "papers", "starts", "sweeps", "text_only", "word_probe"),
+    ("controls", "papers", "starts", "sweeps", "text_only"),
     ("costs", "grids", "maps", "verdicts"),
     ("complexity", "conflicts", "readings", "shapes"),
     ("gaps",),

@@ -54,3 +54,12 @@ def test_the_rougher_curve_is_told() -> None:
     claim = shapes.tortuosity_claim(rough + smooth, "lambda_a", "demo-en", "demo-zh", n=50).iloc[0]
     assert claim["verdict"] == "reproduced" and claim["ours"] > 0
     assert shapes.tortuosity_claim(rough, "lambda_a", "demo-en", "demo-zh").iloc[0]["verdict"] == "untestable here"
+
+
+def test_the_second_step_lies_around_the_best_on_dev_and_asks_for_nothing_twice() -> None:
+    runs = sweep("demo-en", {0.4: 0.6, 0.8: 0.7, 1.2: 0.8, 1.4: 0.79, 1.6: 0.7})
+    full, reduced = (cfg.resolve("demo", grid=grid) for grid in ("full", "reduced"))
+    assert [c.detector.lambda_a for c in shapes.halved(runs, "lambda_a", full)] == [1.0]  # 1.4 is there
+    assert shapes.halved(runs, "lambda_a", reduced) == []
+    edge = shapes.halved(sweep("demo-en", {0.2: 0.8, 0.6: 0.7}), "lambda_a", full)
+    assert [c.variant for c in edge] == ["lambda_a=0.4"]

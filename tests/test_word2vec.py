@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from rumorlib.config import Word2VecConfig
-from rumorlib.encoders.vocabulary import CLS, PAD, SEP, UNK, Vocabulary
+from rumorlib.encoders.vocabulary import CLS, PAD, SEP, SPECIAL, UNK, Vocabulary
 from rumorlib.encoders.word2vec import (
+    closeness,
+    distances,
     hierarchical_softmax_probabilities,
     load_vectors,
     train_skip_gram,
@@ -124,3 +126,25 @@ def test_load_vectors_refuses(tmp_path, name, lines, message):
 def test_load_vectors_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="train them"):
         load_vectors(tmp_path / "none.vec", Vocabulary.build(["cat"]))
+
+
+def test_distances_by_hand() -> None:
+    apart, count = distances([["a", "b", "x", "c"], ["a", "c", "a"], ["b"]], ["a", "b", "c"])
+    assert apart[0, 1] == 1 and apart[0, 2] == 2 and apart[1, 2] == 2  # a-c: 3 and 1
+    assert count[0, 2] == 2 and count[0, 1] == 1 and np.isnan(np.diag(apart)).all()
+
+
+def test_vectors_that_follow_distance_correlate_and_noise_does_not() -> None:
+    random = np.random.default_rng(0)
+    words = [f"w{i:02d}" for i in range(30)]
+    texts = [words[start : start + 12] for start in random.integers(0, 19, 400)]
+    lexicon = Vocabulary.from_tokens(texts)
+    place = {word: i for i, word in enumerate(words)}
+    angle = np.array([place.get(word, 0) for word in lexicon.words]) * np.pi / 60
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    assert closeness(texts, lexicon, circle)[0] > 0.95
+    noise = closeness(texts, lexicon, random.standard_normal((len(lexicon), 50)))
+    assert noise[1] < 0 < noise[2]
+    trained, _ = train_word2vec(texts, Word2VecConfig(d_word=16, window=3, epochs=10), 0, lexicon)
+    assert closeness(texts, lexicon, trained)[1] > 0
+    assert len(lexicon) == 30 + len(SPECIAL)

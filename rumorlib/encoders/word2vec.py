@@ -182,3 +182,59 @@ def hierarchical_softmax_probabilities(model: Any, word: str) -> np.ndarray:
     paths = zip(codes, points, strict=True)
     # log sigma(x) = -log(1 + exp(-x)), summed along the path so that deep words do not underflow.
     return np.array([np.exp(-np.logaddexp(0, -(1 - 2 * code) * inner[point]).sum()) for code, point in paths])
+
+
+# --- are closer words more related? ---------------------------------------------------------------
+
+N_FREQUENT = 150  # words whose pairs are compared
+SHARED_TEXTS = 5  # texts two words must share
+
+
+def distances(tokens: Sequence[Sequence[str]], words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean distance in tokens of every two words in the texts that hold both, and in how many texts: (W, W) twice,
+    nan and 0 where none does. The nearest occurrences count."""
+    index = {word: i for i, word in enumerate(words)}
+    total = np.zeros((len(words), len(words)))
+    count = np.zeros_like(total)
+    for text in tokens:
+        places: dict[int, list[int]] = {}
+        for place, token in enumerate(text):
+            if token in index:
+                places.setdefault(index[token], []).append(place)
+        found = sorted(places)
+        for i, a in enumerate(found):
+            for b in found[i + 1 :]:
+                near = min(abs(p - q) for p in places[a] for q in places[b])
+                total[[a, b], [b, a]] += near
+                count[[a, b], [b, a]] += 1
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0), count
+
+
+def closeness(
+    tokens: Sequence[Sequence[str]], lexicon: Vocabulary, vectors: np.ndarray, n: int = 300, seed: int = 0
+) -> tuple[float, float, float]:
+    """Is it so that "the closer the distance, the stronger the correlation" (DMFL §1)? Rank correlation of minus the
+    mean distance of two words with the cosine of their vectors, over pairs of frequent words that share a few texts.
+
+    Args: tokens: of the training texts. vectors: (V, d) rows of the lexicon. n, seed: resamples of the words.
+    Returns: estimate and 95 % interval, words drawn again with all their pairs; nan where fewer than three pairs count.
+    """
+    from scipy.stats import spearmanr
+
+    words = lexicon.words[len(SPECIAL) : len(SPECIAL) + N_FREQUENT]
+    apart, count = distances(tokens, words)
+    unit = vectors[len(SPECIAL) : len(SPECIAL) + len(words)].astype(float)
+    unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    cosine, (a, b) = unit @ unit.T, np.nonzero(np.triu(count >= SHARED_TEXTS, 1))
+    if len(a) < 3:
+        return float("nan"), float("nan"), float("nan")
+
+    def correlation(chosen: np.ndarray) -> float:
+        times = np.bincount(chosen, minlength=len(words))
+        repeats = times[a] * times[b]
+        return spearmanr(np.repeat(-apart[a, b], repeats), np.repeat(cosine[a, b], repeats)).statistic
+
+    random = np.random.default_rng(seed)
+    drawn = [correlation(random.integers(0, len(words), len(words))) for _ in range(n)]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return float(correlation(np.arange(len(words)))), float(low), float(high)
