@@ -31,6 +31,7 @@ def sclip(settings: Settings, language: str, seed: int = 0, corpus_seed: int = 0
         dropout=sizes.sclip_dropout,
         head=sizes.head,
         feature_dropout=sizes.feature_dropout,
+        temperature_init=sizes.temperature,
     )
     name = variant if len(languages) > 1 or variant != "default" else f"default-{languages[0]}"
     return RunConfig(

@@ -282,4 +282,6 @@ def caption_tensors(stage1: RunConfig, settings: Settings) -> tuple[CaptionTenso
     count = torch.bincount(owner)
     first = count.cumsum(0) - count
     encoded = encode_images(loaded.images, images["image"].tolist(), stage1.sclip.vision, settings)
+    if stage1.sclip.vision.kind == "feature_map":  # the tower reads place by place: laid out so once, not every batch
+        encoded = encoded.contiguous(memory_format=torch.channels_last)
     return CaptionTensors(texts, encoded, owner, first, count), images

@@ -48,6 +48,7 @@ class Sizes:
     dmfl_text_train: TrainConfig | None = None
     head: str = "mlp"  # of SCLIP
     feature_dropout: float = 0.0
+    temperature: float = 0.07  # of SCLIP's loss at the start
     scale_unit: float = 1.0  # receptive fields relative to the papers' (drawn scenes are 96 px wide, not 192)
 
 

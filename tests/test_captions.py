@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
+import pandas as pd
 import published
 import pytest
 
 from rumorlib import config
-from rumorlib.data import captions, coco_cn, corpora, flickr
-from rumorlib.data.images import ImageError
+from rumorlib.data import captions, coco_cn, corpora, flickr, posts
+from rumorlib.data.images import ArrayImages, ImageError
 from rumorlib.data.posts import PostsError
 
 
@@ -138,3 +140,17 @@ def test_named_stage_one_corpora(tmp_path):
     published.flickr30k(tmp_path / "flickr30k", "token")
     with pytest.raises(PostsError, match=r"no split; add the layout"):
         corpora.load_captions("flickr30k-en", settings)
+
+
+def test_posts_as_captions_leave_test_out_and_count_near_duplicate_pictures_once():
+    """Pictures of one group are one picture with all its texts; a repeated text counts once; labels play no part."""
+    table = pd.DataFrame({
+        "post_id": list("123456"), "text": ["x", "y", "x", "z", "u", "v"], "label": [0, 1, 0, 1, 0, 1],
+        "image": ["a", "b", "a", "c", "d", ""], "image_group": ["g", "g", "g", "", "h", ""],
+        "split": ["train"] * 3 + ["dev", "test", "train"],
+    })  # fmt: skip
+    pictures = ArrayImages(list("abcd"), np.zeros((4, 8, 8, 3), dtype=np.uint8))
+    made = captions.of_posts(posts.Corpus("twitter", posts.check(table, "test"), pictures, ""), "en").captions
+    assert made[["image", "text", "split"]].to_numpy().tolist() == [
+        ["a", "x", "train"], ["a", "y", "train"], ["c", "z", "dev"]
+    ]  # fmt: skip

@@ -12,7 +12,7 @@ import statsmodels.formula.api as smf
 from statsmodels.stats.anova import anova_lm
 
 from rumorlib import config as cfg
-from rumorlib import experiments, grids
+from rumorlib import experiments, grids, pretraining
 
 GRID = list(itertools.product((1, 2, 4), (0.3, 0.7)))
 
@@ -67,3 +67,13 @@ def test_the_gap_is_train_minus_test_of_every_point(monkeypatch: pytest.MonkeyPa
     table = grids.gaps(grids.points(reports, "top_k", "fusion_weight"), "top_k", "fusion_weight")
     assert len(table) == 4 and (table["n_seeds"] == 2).all()
     assert table["gap"].to_numpy() == pytest.approx(0.25) and table["train"].to_numpy() == pytest.approx(0.9)
+
+
+def test_retrieval_after_stage_2_shows_both_stages_of_the_runs_that_stored_it() -> None:
+    stored = pd.DataFrame({"language": "en", "split": "dev", "t2i_recall_at_1": [0.1, 0.2], "stage": ["a", "b"]})
+    config = SimpleNamespace(dataset="photo-en", variant="unfrozen")
+    run = SimpleNamespace(config=config, hashes={"extras/retrieval.csv": ""}, extra=lambda name: stored)
+    frozen = SimpleNamespace(config=config, hashes={})
+    found = pretraining.retrieval_after([frozen, run])
+    assert found["t2i_recall_at_1"].tolist() == [0.1, 0.2] and list(found)[:3] == ["dataset", "variant", "stage"]
+    assert pretraining.retrieval_after([frozen]).empty
