@@ -16,8 +16,9 @@ from rumorlib import shortcuts, statistics
 from rumorlib.data import keys, splits
 from rumorlib.data import protocols as data_protocols
 from rumorlib.data.dates import offset_hours, parse_dates
-from rumorlib.data.duplicates import MIN_CORRELATION, MIN_JACCARD, Pairs, image_pairs, text_pairs, thumbnails
+from rumorlib.data.duplicates import MIN_CORRELATION, Pairs, image_pairs, thumbnails
 from rumorlib.data.posts import Corpus
+from rumorlib.data.text_duplicates import MIN_JACCARD, text_pairs
 from rumorlib.shortcuts import Answer, Fold
 
 USED = ("train", "dev", "test", "unassigned", "")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rumorlib import audit, config, exploration, plots, shortcuts
-from rumorlib.data import corpora, duplicates, posts, splits
+from rumorlib.data import corpora, duplicates, posts, splits, text_duplicates
 from rumorlib.data.images import ArrayImages, FolderImages
 from rumorlib.data.posts import Corpus
 from rumorlib.shortcuts import Fold
@@ -116,7 +116,7 @@ def test_features_add_what_pixels_miss_and_a_pair_stands_once():
     assert found(duplicates.image_pairs(grey, features)) == {(0, 12), (1, 13)}
 
 
-def shingle_jaccard(one, other, n=duplicates.N_CHARS):
+def shingle_jaccard(one, other, n=text_duplicates.N_CHARS):
     a, b = ({text[i : i + n] for i in range(len(text) - n + 1)} for text in (one, other))
     return len(a & b) / len(a | b) if a and b else 0.0
 
@@ -124,7 +124,7 @@ def shingle_jaccard(one, other, n=duplicates.N_CHARS):
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text("abc 水火", min_size=0, max_size=30), min_size=0, max_size=12, unique=True))
 def test_text_pairs_are_those_of_the_definition(texts):
-    pairs = duplicates.text_pairs(texts, 0.6)
+    pairs = text_duplicates.text_pairs(texts, 0.6)
     every = {(i, j): shingle_jaccard(texts[i], texts[j]) for i, j in itertools.combinations(range(len(texts)), 2)}
     assert found(pairs) <= {pair for pair, value in every.items() if value >= 0.6}  # exact: no pair too many
     assert {pair for pair, value in every.items() if value >= 0.9} <= found(pairs)  # by chance one in 10^12 is missed
@@ -137,14 +137,14 @@ def test_planted_texts_are_found(letters):
     random = np.random.default_rng(0)
     texts = ["".join(random.choice(list(letters), 60)) for _ in range(400)]
     edited = [text[:30] + "ZZ" + text[32:] for text in texts]
-    pairs = duplicates.text_pairs(texts + edited)
+    pairs = text_duplicates.text_pairs(texts + edited)
     assert len({(i, 400 + i) for i in range(400)} & found(pairs)) >= 0.99 * 400
     assert len(found(pairs)) <= 400
 
 
 def test_a_similarity_of_nothing_is_refused():
     with pytest.raises(ValueError, match="min_jaccard"):
-        duplicates.text_pairs(["a", "b"], 0)
+        text_duplicates.text_pairs(["a", "b"], 0)
 
 
 # --- rules ----------------------------------------------------------------------------------

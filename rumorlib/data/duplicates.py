@@ -1,9 +1,9 @@
-"""Near-duplicate texts and pictures: which pairs are the same thing, edited a little (spec §15, groups).
+"""Near-duplicate pictures: which pairs are the same one, edited a little (spec §15, groups).
 
-Both searches narrow all pairs down by hashes, in numpy and scipy, and then measure each candidate. Texts: MinHash
-(datasketch) of character shingles, then the exact Jaccard similarity. Pictures: the perceptual hash of the whole
-picture against the hashes of 25 windows of every other, then the correlation with the best window; features of a frozen
-encoder name more candidates, whose windows may be smaller. The hash is imagehash.phash's, for all windows at once.
+The search narrows all pairs down by hashes, in numpy, and then measures each candidate: the perceptual hash of the
+whole picture against the hashes of 25 windows of every other, then the correlation with the best window; features of a
+frozen encoder name more candidates, whose windows may be smaller. The hash is imagehash.phash's, for all windows at
+once.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from PIL import Image
 
 from rumorlib.data.images import ImageError, Images
 
-N_CHARS = 4  # shingle length: one changed word of ten keeps a similarity above MIN_JACCARD, also in Chinese
-MIN_JACCARD = 0.5
-BANDS, ROWS_PER_BAND = 42, 3  # a pair at MIN_JACCARD shares a band with probability 1 - (1 - 0.5^3)^42 = 0.996
 SIDE_PX = 64  # of the grey thumbnails that pictures are compared by
 HASH_PX, HASH_SIDE = 32, 8  # imagehash.phash's own: 64 bits, from an 8 x 8 corner of the cosine transform at 32 px
 N_WAVES = 12  # side of the corner that is compared afterwards; each coefficient counts by its frequency
@@ -50,80 +47,6 @@ class Pairs(NamedTuple):
     left: np.ndarray  # (m,) int64
     right: np.ndarray  # (m,) int64
     score: np.ndarray  # (m,) float64
-
-
-# --- texts --------------------------------------------------------------------------------------
-
-
-def text_pairs(texts: Sequence[str], min_jaccard: float = MIN_JACCARD, n_chars: int = N_CHARS, seed: int = 1) -> Pairs:
-    """Pairs of texts whose sets of character shingles overlap.
-
-    Candidates share a band of a MinHash signature; the Jaccard similarity of each is then computed exactly, so every
-    pair returned is one, and one of `min_jaccard` >= 0.5 is missed with probability 0.004 at most.
-
-    Args:
-        texts: distinct, normalised as the caller sees fit (`keys.normalise_text`). One shorter than `n_chars` has no
-            shingle and is in no pair.
-        min_jaccard: shared shingles / all shingles of the two, in (0, 1].
-        n_chars: characters per shingle.
-        seed: of the hash functions.
-    Returns: the pairs; score: their Jaccard similarity.
-    """
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    if not 0 < min_jaccard <= 1:
-        raise ValueError(f"min_jaccard must lie in (0, 1], got {min_jaccard}")
-    if len(texts) < 2:
-        return _pairs([])
-    hashing = HashingVectorizer(
-        analyzer="char", ngram_range=(n_chars, n_chars), lowercase=False, binary=True, norm=None,
-        alternate_sign=False, n_features=2**22, dtype=np.float32,
-    )  # fmt: skip
-    shingles = hashing.transform(texts)
-    size = np.diff(shingles.indptr)
-    found = []
-    for left, right in _sharing_bands(_signatures(shingles, seed), size > 0, min_jaccard):
-        shared = np.asarray(shingles[left].multiply(shingles[right]).sum(axis=1)).ravel()
-        jaccard = shared / (size[left] + size[right] - shared)
-        alike = jaccard >= min_jaccard
-        found.append((left[alike], right[alike], jaccard[alike]))
-    return _pairs(found)
-
-
-def _signatures(shingles, seed: int) -> np.ndarray:
-    """(n, BANDS * ROWS_PER_BAND) MinHash signatures of the rows of a sparse matrix."""
-    from datasketch import MinHash
-
-    rows = [shingles.indices[start:end].tolist() for start, end in zip(shingles.indptr, shingles.indptr[1:])]
-    hashes = MinHash.generator(rows, num_perm=BANDS * ROWS_PER_BAND, seed=seed, hashfunc=int)
-    return np.stack([minhash.hashvalues for minhash in hashes])
-
-
-def _sharing_bands(
-    signatures: np.ndarray, usable: np.ndarray, min_jaccard: float
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks of row pairs (left < right) that agree on whole bands, as many as a pair at `min_jaccard` has with
-    probability 0.999, one at least: a product of the rows x buckets matrix."""
-    from scipy.sparse import csr_matrix, triu
-    from scipy.stats import binom
-
-    n_shared = max(1, int(binom.ppf(0.001, BANDS, min_jaccard**ROWS_PER_BAND)))
-
-    rows = np.flatnonzero(usable)
-    bands = signatures[rows].reshape(len(rows), BANDS, ROWS_PER_BAND).astype(np.uint64)
-    odd = np.array([1, 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)[:ROWS_PER_BAND]
-    keys = (bands * odd).sum(axis=2, dtype=np.uint64)  # wraps; a collision costs one needless candidate
-    bucket = np.stack([np.unique(column, return_inverse=True)[1] for column in keys.T], axis=1)
-    bucket += np.arange(BANDS) * len(rows)
-    entries = np.ones(bucket.size, np.int8), bucket.ravel(), np.arange(len(rows) + 1) * BANDS
-    member = csr_matrix(entries, shape=(len(rows), BANDS * max(len(rows), 1)))
-    for start in range(0, len(rows), ROWS_PER_BLOCK):
-        shared = triu(member[start : start + ROWS_PER_BLOCK] @ member.T, start + 1).tocoo()
-        enough = shared.data >= n_shared
-        yield rows[shared.row[enough] + start], rows[shared.col[enough]]
-
-
-# --- pictures -----------------------------------------------------------------------------------
 
 
 def thumbnails(images: Images, keys: Sequence[str]) -> tuple[np.ndarray, list[str]]:
@@ -167,7 +90,7 @@ def image_pairs(
     Returns: the pairs; score: the correlation.
     """
     if not len(grey):
-        return _pairs([])
+        return all_pairs([])
     windows = WINDOWS if crops else WINDOWS[:1]
     waves = np.concatenate([_waves(block, windows) for block in _blocks(grey)])  # (n, 25 or 1, 12, 12)
     hashes, unit = _bits(waves), _weighted(waves)
@@ -186,7 +109,7 @@ def image_pairs(
             correlation = _moved(grey, left, unit[right, 0], window, WIDE_WINDOWS)
             alike = correlation >= min_correlation
             found.append((left[alike], right[alike], correlation[alike]))
-    return _pairs(found)
+    return all_pairs(found)
 
 
 def _blocks(grey: np.ndarray) -> Iterator[np.ndarray]:
@@ -278,8 +201,8 @@ def _alike_features(features: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarr
             yield left[block], right[block]
 
 
-def _pairs(found: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Pairs:
-    """All blocks as one, each pair once with its best score."""
+def all_pairs(found: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Pairs:
+    """All blocks of (left, right, score) as one, each pair once with its best score."""
     empty = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     left, right, score = (np.concatenate(parts) for parts in zip(empty, *found))
     low, high = np.minimum(left, right), np.maximum(left, right)

@@ -15,8 +15,9 @@ import pandas as pd
 
 from rumorlib.config import OnMissing
 from rumorlib.data import keys, missing
-from rumorlib.data.duplicates import Pairs, image_pairs, text_pairs, thumbnails
+from rumorlib.data.duplicates import Pairs, image_pairs, thumbnails
 from rumorlib.data.posts import Corpus
+from rumorlib.data.text_duplicates import text_groups
 
 
 def link_duplicates(corpus: Corpus, on_missing_image: OnMissing = "drop") -> Corpus:
@@ -33,7 +34,7 @@ def link_duplicates(corpus: Corpus, on_missing_image: OnMissing = "drop") -> Cor
     posts = corpus.posts.reset_index(drop=True)
     texts = posts["text"].map(keys.normalise_text)
     distinct = list(dict.fromkeys(text for text in texts if text))
-    alike = _chained(distinct, text_pairs(distinct))
+    alike = dict(zip(distinct, map(str, text_groups(distinct)), strict=True))
     changed = {"text_group": _merged("text", posts["text_group"], texts.map(alike).fillna(""))}
     if names:
         copies = dict(zip(names, contents, strict=True))
