@@ -154,12 +154,21 @@ class MICCConfig:
     # sclip: all of SCLIP; texts and patches come as vectors of the joint space, made once per input (laptop);
     # tokens: the image tower up to its patch tokens Z_s, run once per image and cached;
     # nothing: end to end from the pretrained backbones' cached features up (profile paper)
+    compression: Literal["fp32", "bf16", "int8"] = later("fp32")  # ours: numbers of a finished model (derived.py)
+    pruned: float = later(0.0)  # ours: share of a finished model's weights set to zero, the smallest ones
+    distil: float = later(0.0)  # ours: weight of a finished model's answers in the loss, the labels' is 1 - distil
+    distil_temperature: float = later(2.0)  # both answers are softened by it (Hinton et al. 2015)
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
         if not 0 <= self.fusion_weight <= 1:
             raise ValueError(f"fusion_weight must lie in [0, 1], got {self.fusion_weight}")
+        if not 0 <= self.pruned < 1 or not 0 <= self.distil <= 1 or self.distil_temperature <= 0:
+            raise ValueError(
+                f"pruned must lie in [0, 1), distil in [0, 1], distil_temperature above 0; got {self.pruned}, "
+                f"{self.distil}, {self.distil_temperature}"
+            )
 
     @property
     def reads(self) -> str:
@@ -411,6 +420,7 @@ class RunConfig:
     protocol: str = later("")  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual
     on_missing_image: OnMissing = later("drop")  # C26
     n_train: int | None = later(None)  # drawn scenes only: train posts of an experiment; None: the committed corpus
+    parent: RunConfig | None = later(None)  # the finished run whose weights this one compresses or learns from
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:

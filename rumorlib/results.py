@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rumorlib.run import Outcome
 
-    Train = Callable[[cfg.RunConfig, cfg.Settings, Path | None], Outcome]
+    Train = Callable[..., Outcome]  # of a config, settings, weights of stage 1, and weights of the parent if it has one
 
 INDEX = cfg.PROJECT_ROOT / "results" / "index.csv"
 _TRAINED: set[tuple[Path, str]] = set()  # folder and config hash of runs made in this process: train="all" skips them
@@ -125,18 +125,19 @@ def run_or_load(
 
 
 def _train(folder: Path, config: cfg.RunConfig, settings: cfg.Settings, train: Train | None) -> None:
-    """Run stage 1 if there is one, then the run itself, and write it."""
-    weights, more = None, {}
-    if config.stage1:
-        stage1 = run_or_load(config.stage1, settings, checkpoint=True, train=train)
-        weights = stage1.checkpoint()
-        more["stage1"] = {"run": stage1.name, "checkpoint_sha256": stage1.hashes[runs.CHECKPOINT]}
+    """Run stage 1 and the parent if there are any, then the run itself, and write it."""
+    weights, more = [], {}
+    for name, needed in (("stage1", config.stage1), ("parent", config.parent)):
+        if needed:
+            report = run_or_load(needed, settings, checkpoint=True, train=train)
+            more[name] = {"run": report.name, "checkpoint_sha256": report.hashes[runs.CHECKPOINT]}
+            weights.append(report.checkpoint())
     if train is None:
-        from rumorlib import run
+        from rumorlib import derived, run
 
-        train = run.run
+        train = derived.run if config.parent else run.run
     start = time.perf_counter()
-    outcome = train(config, settings, weights)
+    outcome = train(config, settings, *(weights or [None]))
     time_s = time.perf_counter() - start
     runs.write_run(folder, config, outcome, time_s, **more)
     ledger.enter(config, json.loads((folder / "report.json").read_text(encoding="utf-8")))

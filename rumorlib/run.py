@@ -56,7 +56,11 @@ def run(config: RunConfig, settings: Settings, stage1_checkpoint: Path | None = 
     outcome = kinds[config.model](config, settings, stage1_checkpoint)
     if config.model == "sclip":
         return outcome
-    corpus = inputs.corpus_of(config, settings)
+    return of_corpus(outcome, inputs.corpus_of(config, settings))
+
+
+def of_corpus(outcome: Outcome, corpus: Corpus) -> Outcome:
+    """The outcome with what names its posts among the facts."""
     facts = outcome.facts | {"split_file": corpus.split_file, "posts_hash": keys.posts_hash(corpus.posts)}
     return dataclasses.replace(outcome, facts=facts)
 
@@ -116,7 +120,7 @@ def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcom
         return found
 
     before = look("stage 1 only")
-    outcome = _fit_detector(config, model, tensors, posts)
+    outcome = fit_detector(config, model, tensors, posts)
     extras = {name: pd.concat([before[name], frame], ignore_index=True) for name, frame in look("fine-tuned").items()}
     if "support_x0" in posts:
         extras["relevance"] = evidence.relevance_of_posts(model, tensors, posts)
@@ -150,7 +154,7 @@ def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) ->
     model, tensors, corpus, facts = dmfl_posts.on_posts(config, settings, checkpoint)
     kept = watch.Watch(config, tensors, corpus.posts)
     kept.before(model)
-    outcome = _fit_detector(config, model, tensors, corpus.posts, lambda epoch: kept.after_epoch(model, epoch))
+    outcome = fit_detector(config, model, tensors, corpus.posts, lambda epoch: kept.after_epoch(model, epoch))
     extras = kept.extras(model)
     if corpus.images is None:
         extras["truncated"] = evidence.truncated(model, tensors, corpus.posts)
@@ -161,7 +165,7 @@ def _run_rival(config: RunConfig, settings: Settings, checkpoint: Path | None) -
     """A detector of other authors (spec §14): what it reads and how it is built stands in `detectors`."""
     corpus = inputs.corpus_of(config, settings)
     model, tensors, facts = detectors.build(config, corpus, settings, checkpoint)
-    outcome = _fit_detector(config, model, tensors, corpus.posts)
+    outcome = fit_detector(config, model, tensors, corpus.posts)
     return dataclasses.replace(outcome, facts=outcome.facts | facts)
 
 
@@ -176,7 +180,7 @@ def _run_detector(config: RunConfig, settings: Settings, checkpoint: Path | None
     tensors = inputs.post_tensors(corpus.posts, Texts(ids, mask, sentences), images, image_row)
     training.seed_everything(config.seed)
     model = named.build(detector, named.Given(torch.tensor(vectors), sentences.shape[1], tuple(images.shape[1:])))
-    return _fit_detector(config, model, tensors, corpus.posts)
+    return fit_detector(config, model, tensors, corpus.posts)
 
 
 def _run_baseline(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
@@ -189,13 +193,13 @@ def _run_baseline(config: RunConfig, settings: Settings, checkpoint: Path | None
     prob = np.full(len(posts), np.nan)
     for split, index in rows.items():
         prob[index] = probabilities[split]
-    return _score(posts, prob, facts={})
+    return score(posts, prob, facts={})
 
 
 # --- shared by the trained detectors --------------------------------------------------------------
 
 
-def _fit_detector(
+def fit_detector(
     config: RunConfig,
     model: nn.Module,
     tensors: PostTensors,
@@ -219,16 +223,16 @@ def _fit_detector(
         "n_trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "best_epoch": fit.best_epoch,
     }
-    outcome = _score(posts, predict(model, tensors), facts)
+    outcome = score(posts, predict(model, tensors), facts)
     return dataclasses.replace(outcome, history=fit.history, state=model.state_dict())
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, tensors: PostTensors) -> np.ndarray:
-    """(n,) probability of rumor of every post, in evaluation mode."""
+def predict(model: nn.Module, tensors: PostTensors, rows: Tensor | None = None) -> np.ndarray:
+    """(n,) probability of rumor of every post, or of those at `rows`, in evaluation mode."""
     model.eval()
-    everyone = torch.arange(len(tensors.label))
-    return torch.cat([model.prob_rumor(batch).float() for batch in tensors.in_order(everyone)]).numpy()
+    rows = torch.arange(len(tensors.label)) if rows is None else rows
+    return torch.cat([model.prob_rumor(batch).float() for batch in tensors.in_order(rows)]).numpy()
 
 
 @torch.inference_mode()
@@ -245,7 +249,7 @@ def _mean_losses(model: nn.Module, batches) -> dict[str, float]:
     return {key: value / n for key, value in sums.items()}
 
 
-def _score(posts: pd.DataFrame, prob: np.ndarray, facts: dict[str, Any]) -> Outcome:
+def score(posts: pd.DataFrame, prob: np.ndarray, facts: dict[str, Any]) -> Outcome:
     """Metrics of every split, and predictions of every split but train.
 
     Probabilities are rounded to the four decimals that are stored, so every metric recomputes exactly from the file.

@@ -135,6 +135,7 @@ class MICC(nn.Module):
     def __init__(self, config: MICCConfig, sclip: SCLIP, language: str) -> None:
         super().__init__()
         self.config, self.sclip, self.language = config, sclip, language
+        self.teacher_logit: Tensor | None = None  # (n,) of every post, where config.distil asks for it
         for name, parameter in sclip.named_parameters():  # the other language and the loss's scale play no part here
             other = name.startswith(("text_towers.", "text_heads.")) and name.split(".")[1] != language
             frozen = config.freeze == "sclip" or (name.startswith("image_tower.") and config.freeze == "tokens")
@@ -191,8 +192,15 @@ class MICC(nn.Module):
         return torch.cat(parts, dim=-1)
 
     def training_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """L = BCE(sigmoid(logit), label), weighted mean over posts (M12)."""
-        losses = F.binary_cross_entropy_with_logits(self(batch).logit, batch.label, reduction="none")
+        """L = BCE(sigmoid(logit), label), weighted mean over posts (M12); while a student trains, mixed with its
+        teacher's answers: (1 - a) · BCE(z, y) + a · T² · BCE(z / T, sigmoid(z_teacher / T)) (Hinton et al. 2015)."""
+        logit, share = self(batch).logit, self.config.distil
+        losses = F.binary_cross_entropy_with_logits(logit, batch.label, reduction="none")
+        if self.training and share:
+            heat = self.config.distil_temperature
+            soft = (self.teacher_logit[batch.row] / heat).sigmoid()
+            soft_losses = F.binary_cross_entropy_with_logits(logit / heat, soft, reduction="none")
+            losses = (1 - share) * losses + share * heat**2 * soft_losses
         return {"loss": (losses * batch.weight).sum() / batch.weight.sum()}
 
     def prob_rumor(self, batch: Batch) -> Tensor:
