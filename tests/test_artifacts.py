@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import evaluation, experiments, files, gaps, pretraining, readings, results, rivals, text_only
+from rumorlib import evaluation, experiments, files, gaps, lightweight, pretraining, readings, results, rivals, text_only
 
 COLUMNS = [
     "id",
@@ -177,12 +177,13 @@ def planned(profile: str) -> dict[str, dict]:
             experiments.dmfl_ablations, readings.runs, gaps.alignment_runs, experiments.baselines,
             experiments.sclip_variants, experiments.stage1_runs, pretraining.micc_stage1,
             *(partial(experiments.dmfl_loss_weights, which=which) for which in ("lambda_c", "lambda_a")),
-            text_only.runs, text_only.word2vec_runs, rivals.main,
+            text_only.runs, text_only.word2vec_runs, rivals.main, lightweight.runs,
         ]  # fmt: skip
-        for config in (config for make in lists for config in make(given)):
+        todo = [config for make in lists for config in make(given)]
+        while todo:
+            config = todo.pop()
             every[config.path.as_posix()] = cfg.as_dict(config)
-            if config.stage1:
-                every[config.stage1.path.as_posix()] = cfg.as_dict(config.stage1)
+            todo += [needed for needed in (config.stage1, config.parent) if needed]
     return every
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import experiments, files, gaps, pretraining, readings
+from rumorlib import experiments, files, gaps, lightweight, pretraining, readings
 from rumorlib.encoders.vision import grid_sides
 
 LISTS = {
@@ -32,6 +32,7 @@ LISTS = {
     "baselines": experiments.baselines,
     "single_modality_fits": experiments.single_modality_fits,
     "second_corpus": experiments.second_corpus,
+    "lightweight": lightweight.runs,
 }
 SWEEPS = {
     "micc_top_k": {"detector.top_k"},
@@ -209,9 +210,11 @@ def test_the_papers_values_are_the_defaults(profile: str) -> None:
 def every_run(profile: str, grid: str) -> Iterator[cfg.RunConfig]:
     for make in LISTS.values():
         for config in make(settings(profile, grid)):
-            yield config
-            if config.stage1:
-                yield config.stage1
+            while config:
+                yield config
+                if config.stage1:
+                    yield config.stage1
+                config = config.parent
 
 
 @pytest.mark.parametrize("grid", cfg.GRIDS)
