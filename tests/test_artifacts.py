@@ -12,7 +12,18 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import evaluation, experiments, files, gaps, lightweight, pretraining, readings, results, rivals, text_only
+from rumorlib import (
+    evaluation,
+    experiments,
+    files,
+    gaps,
+    lightweight,
+    pretraining,
+    readings,
+    results,
+    rivals,
+    text_only,
+)
 
 COLUMNS = [
     "id",
