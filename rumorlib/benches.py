@@ -24,8 +24,8 @@ from rumorlib.profiles import HEADS, LANGUAGE, SIZES
 REAL = ("twitter", "weibo-text", "pheme-text")  # corpora of the anatomy; photo tier: one modality says nothing there
 THUMBNAIL_PX = 8  # drawn scenes: colours of an 8 x 8 grid
 N_TIME_BINS, MOST_IMAGES = 20, 9
-DRAWN_POSTS = {"n_train": 800, "n_dev": 200, "n_test": 400, "n_unseen": 0, "n_pairs": 0, "n_undetectable": 0,
-               "n_fingerprint": 0, "n_caption_scenes": 10}  # fmt: skip
+DRAWN_POSTS = {"n_train": 800, "n_dev": 200, "n_test": 400, "n_unseen": 1, "n_pairs": 1, "n_undetectable": 1,
+               "n_fingerprint": 1, "n_caption_scenes": 10}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ def of_drawn(config: HeadsConfig, leak_rate: float = 0.0) -> Bench:
     pixels = np.stack([corpus.images.pixels(key, THUMBNAIL_PX).reshape(-1) for key in shown]).astype(np.float32)
     image = reduced(pixels, config)[[row_of[key] for key in corpus.posts["image"]]]
     group = corpus.posts["image"].to_numpy()
-    return Bench("demo-en", corpus, words(corpus.posts["text"], "en", config), image, None, group)
+    return Bench("demo-en, few posts", corpus, words(corpus.posts["text"], "en", config), image, None, group)
 
 
 def words(texts: pd.Series, language: str, config: HeadsConfig) -> np.ndarray:
@@ -124,6 +124,11 @@ def metadata(posts: pd.DataFrame) -> np.ndarray | None:
     return np.column_stack(columns).astype(float) if times.notna().any() else None
 
 
-def unsplit(name: str, settings: Settings) -> Corpus:
-    """The corpus with the sides it is published with, before any dev is taken from train."""
-    return corpora.load(name, settings)
+def unsplit(bench: Bench, settings: Settings) -> Corpus:
+    """The corpus with the sides it is published with, before any dev was taken from train; rows as in the bench."""
+    if bench.metadata is None:
+        sides = bench.posts["split"].where(bench.posts["split"].isin(["train", "test"]), "unassigned")
+    else:
+        published = corpora.load(bench.name, settings).posts.set_index("post_id")["split"]
+        sides = bench.posts["post_id"].map(published)
+    return replace(bench.corpus, posts=bench.posts.assign(split=sides))

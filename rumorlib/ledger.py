@@ -30,25 +30,28 @@ def path_of(profile: str) -> Path:
 def enter(config: cfg.RunConfig, report: Mapping[str, Any]) -> bool:
     """Append the line of a run that has just been written; False, and nothing written, if it scored no test posts.
 
-    Args: report: its report.json. A line is one write, so processes that run side by side do not mix theirs.
+    Args: report: its report.json.
     """
     if not any(split.startswith("test") for split in report["metrics"]) or config.model == "sclip":
         return False
-    git = report.get("git", {})
+    append(config.profile, config.path.as_posix(), report["config_hash"], report["facts"].get("split_hash", ""),
+           report["finished_utc"], report.get("git", {}))  # fmt: skip
+    return True
+
+
+def append(profile: str, run: str, config_hash: str, split_hash: str, when: str, git: Mapping[str, Any]) -> None:
+    """Append one reading of test posts. A line is one write, so processes that run side by side do not mix theirs."""
     commit = f"{git.get('commit') or 'none'}{' and changes' if git.get('dirty') else ''}"
-    values = (config.path.as_posix(), report["config_hash"], report["facts"].get("split_hash", ""),
-              report["finished_utc"], commit)  # fmt: skip
-    path = path_of(config.profile)
+    path = path_of(profile)
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS] * new + [values])
+    lines = [COLUMNS] * (not path.exists()) + [(run, config_hash, split_hash, when, commit)]
+    csv.writer(text, lineterminator="\n").writerows(lines)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(handle, text.getvalue().encode())
     finally:
         os.close(handle)
-    return True
 
 
 def read(profile: str) -> list[dict[str, str]]:

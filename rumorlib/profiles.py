@@ -163,7 +163,11 @@ SIZES: dict[str, Sizes] = {
     ),
 }
 # Small heads on fixed features (anatomy, selection rules); demo's drawn scenes are few, so that it takes seconds.
-HEADS = {"demo": HeadsConfig(components=48, n_seeds=5), "laptop": HeadsConfig(), "paper": HeadsConfig()}
+HEADS = {
+    "demo": HeadsConfig(components=48, n_seeds=5, epochs=40, batch_size=64),
+    "laptop": HeadsConfig(),
+    "paper": HeadsConfig(),
+}
 LANGUAGE = {"demo-en": "en", "demo-zh": "zh", "photo-en": "en", "photo-zh": "zh", "twitter": "en", "weibo": "zh",
             "pheme": "en", "weibo-text": "zh", "pheme-text": "en"}  # fmt: skip
 # Stage-1 corpus of each language: demo trains one visual tower on both languages of the drawn captions.
