@@ -19,7 +19,7 @@ from rumorlib.data import claims, corpora, drawn, keys
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.posts import Corpus
 from rumorlib.models import baselines
-from rumorlib.profiles import HEADS, LANGUAGE, SIZES
+from rumorlib.profiles import HEADS, SIZES
 
 REAL = ("twitter", "weibo-text", "pheme-text")  # corpora of the anatomy; photo tier: one modality says nothing there
 THUMBNAIL_PX = 8  # drawn scenes: colours of an 8 x 8 grid
@@ -67,7 +67,7 @@ def of_profile(settings: Settings) -> Iterator[Bench]:
 
 @lru_cache(maxsize=1)
 def of_corpus(name: str, settings: Settings) -> Bench:
-    """The bench of a corpus; texts of a corpus with a frozen text encoder by that encoder, else by TF-IDF."""
+    """The bench of a corpus: frozen encoders where it has pictures, TF-IDF for a corpus of texts."""
     config = HEADS[settings.profile]
     if settings.profile == "demo":
         return of_drawn(config)
@@ -75,7 +75,7 @@ def of_corpus(name: str, settings: Settings) -> Bench:
     corpus = replace(corpus, posts=corpus.posts.reset_index(drop=True))
     language = "zh" if name.startswith("weibo") else "en"
     image = None
-    if name in LANGUAGE and SIZES[settings.profile].texts[language].kind == "frozen":
+    if corpus.images is not None and SIZES[settings.profile].texts[language].kind == "frozen":
         stage1 = experiments.sclip(settings, language)
         texts = inputs.encode_texts(corpus.posts["text"].tolist(), stage1, language, settings).features.float()
         maps, rows = inputs.images_of(corpus, stage1.sclip.vision, settings)
