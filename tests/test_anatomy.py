@@ -1,0 +1,189 @@
+"""The anatomy: heads are what they say, a step adds what it is named after, doses keep sizes, exchanges permute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rumorlib import anatomy, benches, counterfactuals, ledger, selection
+from rumorlib import config as cfg
+from rumorlib.data.posts import Corpus
+from rumorlib.models import heads
+
+CONFIG = cfg.HeadsConfig(components=8, width=16, epochs=20, batch_size=32, lr=1e-2, n_seeds=3, doses=(0.0, 0.5, 1.0))
+N_PICTURES, POSTS_EACH = 60, 6
+
+
+def bench(signal: float = 0.0, identity: float = 0.0, seed: int = 0, pictures: bool = True) -> benches.Bench:
+    """Posts of pictures that have one label each; `signal`: the label in the text, `identity`: each picture its own
+    feature, which tells the label to those who have seen the picture."""
+    random = np.random.default_rng(seed)
+    picture = np.repeat(np.arange(N_PICTURES), POSTS_EACH)
+    label = (random.permutation(N_PICTURES) % 2)[picture]
+    split = np.where(picture < 30, "train", np.where(picture < 40, "dev", "test"))
+    n = len(picture)
+    posts = pd.DataFrame({
+        "post_id": [f"p{i:04d}" for i in range(n)], "label": label, "split": split, "text": "", "image": "",
+        "event": [f"e{p // 10}" for p in picture], "image_group": picture.astype(str), "text_group": "",
+        "created_at": "", "language": "en",
+    })  # fmt: skip
+    text = random.normal(size=(n, 4)) + signal * (2 * label - 1)[:, None]
+    image = identity * random.normal(size=(N_PICTURES, 8))[picture] + 0.1 * random.normal(size=(n, 8))
+    told = (label + (random.random(n) < 0.05))[:, None] % 2 * 1.0  # metadata: the label, nearly
+    corpus = Corpus("toy", posts, None, "")
+    group = picture.astype(str) if pictures else posts["post_id"].to_numpy()
+    return benches.Bench("toy", corpus, text, image if pictures else None, np.hstack([told, told]), group)
+
+
+# --- heads ----------------------------------------------------------------------------------------
+
+
+def test_a_head_is_two_linear_layers_and_seeds_do_not_touch_each_other() -> None:
+    torch.manual_seed(0)
+    model = heads.Heads(5, CONFIG).eval()
+    x = torch.randn(1, 7, 5)
+    together = model(x.expand(3, -1, -1))
+    for seed in range(3):
+        hidden = torch.relu(x[0] @ model.hidden[seed] + model.bias[seed])
+        assert torch.allclose(together[seed], (hidden @ model.out[seed]).squeeze(-1) + model.offset[seed], atol=1e-6)
+    together[0].sum().backward()
+    assert model.hidden.grad[0].abs().sum() > 0 and model.hidden.grad[1:].abs().sum() == 0
+    with pytest.raises(ValueError, match="were given"):
+        model(x[..., :3])
+
+
+def test_heads_learn_what_is_there_and_seeds_differ() -> None:
+    toy = bench(signal=1.5)
+    train, test = (np.flatnonzero(toy.posts["split"] == name) for name in ("train", "test"))
+    prob = heads.fit_predict(toy.text, toy.label, train, CONFIG, test)
+    assert prob.shape == (20, 3, len(test)) and ((prob >= 0) & (prob <= 1)).all()
+    assert (((prob[-1] >= 0.5) == toy.label[test]).mean(1) > 0.9).all()
+    assert not np.allclose(prob[-1, 0], prob[-1, 1])
+    assert np.array_equal(prob, heads.fit_predict(toy.text, toy.label, train, CONFIG, test)), "same seed, same numbers"
+    with pytest.raises(ValueError, match="both classes"):
+        heads.fit_predict(toy.text, np.ones_like(toy.label), train, CONFIG, test)
+
+
+# --- the waterfall --------------------------------------------------------------------------------
+
+
+def test_each_habit_adds_what_it_is_named_after() -> None:
+    steps = anatomy.waterfall(bench(identity=2.0), CONFIG).set_index("step")
+    assert list(steps.index) == list(anatomy.STEPS)
+    score = steps["accuracy"]
+    assert abs(score["honest"] - 0.5) < 0.25, "an unseen picture says nothing"
+    assert score["random posts"] > score["random groups"] + 0.2, "a picture that was seen tells its label"
+    assert score["epoch on test"] >= score["random posts"] - 1e-9
+    assert score["seed on test"] >= score["epoch on test"] - 1e-9
+    assert score["metadata"] > 0.85
+    assert steps["n_seeds"].tolist() == [3, 3, 3, 3, 1, 1]
+    assert steps["gain"].iloc[1:].tolist() == pytest.approx(score.diff().iloc[1:].tolist())
+
+
+def test_without_a_leak_the_split_adds_nothing() -> None:
+    score = anatomy.waterfall(bench(signal=1.0), CONFIG).set_index("step")["accuracy"]
+    assert abs(score["random posts"] - score["honest"]) < 0.08
+
+
+def test_the_balanced_loss_weighs_classes_alike() -> None:
+    label, prob = np.array([1, 0, 0, 0]), np.array([0.8, 0.1, 0.1, 0.4])
+    by_hand = -(np.log(0.8) + np.mean([np.log(0.9), np.log(0.9), np.log(0.6)])) / 2
+    assert anatomy.balanced_log_loss(label, prob) == pytest.approx(by_hand)
+    weighted = anatomy.balanced_log_loss(label, prob, np.array([1, 1, 1, 0]))
+    assert weighted == pytest.approx(-(np.log(0.8) + np.log(0.9)) / 2)
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_doses_keep_all_sizes_and_leak_what_they_say(pictures: bool) -> None:
+    toy, seen = bench(identity=2.0, pictures=pictures), {}
+    honest = np.flatnonzero(toy.posts["split"] == "train")
+    asked_ids: set[tuple] = set()
+    for leak, dose, _, train, asked in anatomy._dosed(toy, CONFIG):
+        asked_ids.add(tuple(asked))
+        assert len(train) == len(honest) and len(set(train)) == len(train)
+        entered = np.setdiff1d(train, honest)
+        seen[leak, dose] = set(entered)
+        assert (toy.posts["split"].iloc[entered] == "test").all()
+        if leak == "same post":
+            assert set(entered) <= set(asked)
+        else:
+            assert not set(entered) & set(asked)
+    assert len(asked_ids) == 1, "the same posts are asked at every dose"
+    kind = "same picture" if pictures else "same story"
+    assert seen["", 0.0] == set() and seen[kind, 0.5] < seen[kind, 1.0], "a larger dose holds the smaller one"
+    assert len(seen["same post", 1.0]) == len(next(iter(asked_ids)))
+
+
+def test_more_leaks_higher_scores() -> None:
+    curve = anatomy.doses(bench(identity=2.0), CONFIG)
+    same = curve[curve["leak"] == "same picture"].set_index("dose")["accuracy"]
+    assert same[1.0] > same[0.0] + 0.1
+    assert curve.groupby("leak")["dose"].apply(list).tolist() == [[0.0, 0.5, 1.0]] * 2, "every curve starts at 0"
+
+
+# --- selection ------------------------------------------------------------------------------------
+
+
+def tried(name_loss: dict[str, list[float]]) -> Iterator[selection.Tried]:
+    frame = pd.DataFrame({"post_id": ["a", "b"], "label": [0, 1], "image_group": ["x", "y"], "seed": 0})
+    for choice in selection.choices():
+        losses = name_loss.get(choice.name, [1.0, 1.1, 1.2])
+        good = choice.name == "MLP, both, lr=0.001"
+        yield selection.Tried(choice, tuple(losses), 0, frame.assign(prob_rumor=[0.1, 0.9] if good else [0.9, 0.1]))
+
+
+def test_each_rule_takes_what_it_says() -> None:
+    losses = {
+        "LR, text, C=0.001": [0.52, 0.50, 0.54],  # simplest within one standard error of the best
+        "LR, both, C=0.1": [0.50, 0.44, 0.56],  # lowest mean
+        "LR, image, C=0.01": [0.30, 1.5, 1.5],  # lowest on fold 0
+        "LR, text, C=0.0001": [0.60, 0.61, 0.62],  # simpler, but out of reach
+    }
+    found = {rule: one.choice.name for rule, one in selection._chosen(list(tried(losses))).items()}
+    assert found == {
+        "a priori": selection.DEFAULT,
+        "cross-fit, one standard error": "LR, text, C=0.001",
+        "cross-fit, lowest loss": "LR, both, C=0.1",
+        "single dev": "LR, image, C=0.01",
+        "oracle on test": "MLP, both, lr=0.001",
+    }
+
+
+def test_the_selection_table_on_drawn_scenes(output, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [selection.Choice("both", c=1e-3), selection.Choice("text", lr=1e-3)]
+    monkeypatch.setattr(selection, "choices", lambda: few)
+    rules, points = selection.table(cfg.resolve("demo"), "demo-en")
+    assert points["configuration"].tolist() == [choice.name for choice in few]
+    assert rules["estimate"].max() == rules.set_index("rule").loc["oracle on test", "estimate"]
+    assert points["epochs"].iloc[0] == 0 and points["epochs"].iloc[1] >= 1
+    read = ledger.read("demo")
+    assert len(read) == len(few) and all(line["run"].startswith("selection/demo-en/") for line in read)
+    assert "cross-fit" in selection.agreement(points)
+
+
+# --- counterfactuals ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", counterfactuals.EXCHANGES)
+def test_exchanges_permute_pictures_within_what_they_keep(name: str) -> None:
+    posts, (within, differs) = bench().posts, counterfactuals.EXCHANGES[name]
+    found = counterfactuals.partners(posts, within, differs)
+    assert sorted(found) == list(range(len(posts))), "the set of pictures stays"
+    if within:
+        assert (posts[within].to_numpy()[found] == posts[within].to_numpy()).all()
+    assert (posts[differs].to_numpy()[found] != posts[differs].to_numpy()).all()
+
+
+def test_a_regression_on_pictures_loses_what_the_exchange_takes() -> None:
+    toy = bench(signal=0.0)
+    told = toy.image + 3 * (2 * toy.label - 1)[:, None]  # the picture alone says the label
+    toy = benches.Bench(toy.name, toy.corpus, toy.text, told, None, toy.group)
+    made = {name: frame for name, frame, _ in counterfactuals._of_regression(toy)}
+    accuracy = {name: ((f["prob_rumor"] >= 0.5) == f["label"]).mean() for name, f in made.items()}
+    assert accuracy[counterfactuals.AS_IT_IS] == 1 and accuracy["pictures within label"] == 1
+    assert accuracy[counterfactuals.BLANKED] < 0.8 and accuracy["pictures across events"] < 0.9
+    assert accuracy[counterfactuals.TRAINED] < 0.9 and accuracy[counterfactuals.EMPTIED] == 1
