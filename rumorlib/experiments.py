@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from rumorlib.config import BaselineConfig, RunConfig, SCLIPConfig, Settings
-from rumorlib.profiles import LANGUAGE, SIZES, STAGE1, dmfl_ablated, dmfl_seeds
+from rumorlib.profiles import LANGUAGE, SIZES, STAGE1, dmfl_seeds, dmfl_swept
 
 # --- stage 1 ------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
 
 def dmfl_main(settings: Settings) -> list[RunConfig]:
     """The full model per dataset and seed (D-E1)."""
-    return [dmfl(settings, dataset, seed) for dataset in settings.datasets for seed in dmfl_seeds(settings, main=True)]
+    return [dmfl(settings, data, seed) for data in settings.datasets for seed in dmfl_seeds(settings, data, main=True)]
 
 
 DMFL_VARIANTS: dict[str, dict[str, Any]] = {
@@ -206,22 +206,22 @@ def dmfl_ablations(settings: Settings) -> list[RunConfig]:
     """The seven variants of §6.2 (D-E2)."""
     return [
         dmfl(settings, dataset, seed, name, **changes)
-        for dataset in dmfl_ablated(settings, swept(settings))
+        for dataset in dmfl_swept(settings, swept(settings), variants=True)
         for name, changes in DMFL_VARIANTS.items()
-        for seed in dmfl_seeds(settings)
+        for seed in dmfl_seeds(settings, dataset)
     ]
 
 
 def dmfl_loss_weights(settings: Settings, which: str) -> list[RunConfig]:
     """λ_c or λ_a in steps of 0.4, the other at the paper's value (D-E3, D-E4)."""
     values = tuple(round(0.4 * step, 1) for step in range(1, 11)) if settings.grid == "full" else (4.0,)
-    return _sweep(replace(settings, seeds=dmfl_seeds(settings)), dmfl, which, values)
+    return _sweep(settings, dmfl, which, values)
 
 
 def dmfl_heads(settings: Settings) -> list[RunConfig]:
     """Heads of the cross-modal attention (D-E5, Fig 9)."""
     values = (2, 4, 6, 8, 10) if settings.grid == "full" else (2,)
-    return _sweep(replace(settings, seeds=dmfl_seeds(settings)), dmfl, "n_heads", values)
+    return _sweep(settings, dmfl, "n_heads", values)
 
 
 # --- baselines and bounds ---------------------------------------------------------------------------
@@ -265,11 +265,12 @@ def _sweep(settings: Settings, make: Any, name: str, values: tuple) -> list[RunC
     """One run per dataset, value and seed; the dataset's default value is always among them and is its default run,
     trained once for every sweep."""
     runs = []
-    for dataset in swept(settings):
+    for dataset in dmfl_swept(settings, swept(settings)) if make is dmfl else swept(settings):
+        seeds = dmfl_seeds(settings, dataset) if make is dmfl else settings.seeds
         default = getattr(make(settings, dataset).detector, name)
         for value in sorted({*values, default}):
             variant = "default" if value == default else f"{name}={value}"
-            runs += [make(settings, dataset, seed, variant, **{name: value}) for seed in settings.seeds]
+            runs += [make(settings, dataset, seed, variant, **{name: value}) for seed in seeds]
     return runs
 
 

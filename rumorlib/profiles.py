@@ -182,19 +182,21 @@ OF_POSTS = {"batch_size": 64, "epochs": 30}
 # What DMFL needs in order to learn (notebook 04): longer than its demo run, and four times the corpus's train posts.
 DMFL_STARTS_TRAIN = {"epochs": 6, "patience": 6, "lr": 3e-3}
 DMFL_STARTS_POSTS = 12_000
-# DMFL on a laptop takes minutes a run on real posts: fewer seeds of its main rows, one of its variants and sweeps, and
-# variants on Twitter's few pictures too.
-DMFL_SEEDS = {"laptop": (3, 1)}
-DMFL_ABLATED = ("twitter",)
+# DMFL on a laptop takes minutes a run on the 36,000 photo posts and one on Twitter: on the reduced grid Twitter has
+# three seeds of the main row and the sweeps, and the variants are run on both.
+DMFL_QUICK = "twitter"
+DMFL_SEEDS = 3
 
 
-def dmfl_seeds(settings: Settings, main: bool = False) -> tuple[int, ...]:
-    """Seeds of DMFL's main rows, or of its variants and sweeps: the first ones of the settings'."""
-    n_main, n_swept = DMFL_SEEDS.get(settings.profile, (None, None))
-    return settings.seeds[: n_main if main else n_swept]
+def dmfl_seeds(settings: Settings, dataset: str, main: bool = False) -> tuple[int, ...]:
+    """Seeds of DMFL's runs: at laptop's reduced grid the first ones of the settings'."""
+    if settings.profile != "laptop" or settings.grid == "full":
+        return settings.seeds
+    return settings.seeds[: DMFL_SEEDS if main and dataset == DMFL_QUICK else 1]
 
 
-def dmfl_ablated(settings: Settings, swept: tuple[str, ...]) -> tuple[str, ...]:
-    """Datasets of DMFL's variants: those of every sweep, and at laptop Twitter."""
-    more = DMFL_ABLATED if settings.profile == "laptop" else ()
-    return tuple(name for name in settings.datasets if name in (*swept, *more))
+def dmfl_swept(settings: Settings, swept: tuple[str, ...], variants: bool = False) -> tuple[str, ...]:
+    """Datasets of DMFL's sweeps, or of its variants: those of every sweep; at laptop's reduced grid the quick one."""
+    if settings.profile != "laptop" or settings.grid == "full" or DMFL_QUICK not in settings.datasets:
+        return swept
+    return (*swept, DMFL_QUICK) if variants and DMFL_QUICK not in swept else (DMFL_QUICK,)
