@@ -366,3 +366,62 @@ def single_scale_variants(given: cfg.Settings) -> set[str]:
 def test_the_single_scale_row_is_the_ablations_run() -> None:
     assert single_scale_variants(cfg.resolve("demo")) == {"fields-16"}
     assert single_scale_variants(cfg.resolve("laptop", train="none")) == {"fields-32-en"}
+
+
+# --- from a corpus to a detector --------------------------------------------------------------------
+
+
+def small_run(name: str, **changes: Any) -> cfg.RunConfig:
+    given = cfg.resolve("paper", train="none")
+    words = cfg.Word2VecConfig(d_word=D_WORD, epochs=1, max_length=12)
+    run = rivals.rival(given, "pheme", name, **changes)
+    return dataclasses.replace(run, detector=dataclasses.replace(run.detector, word2vec=words))
+
+
+@pytest.fixture
+def pheme_posts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The fixture's threads as a corpus, split by event, with image rows made up."""
+    corpus = pheme.read(published.pheme(tmp_path), "keep")
+    split = corpus.posts["event"].map({"charliehebdo": "train", "ferguson": "dev"})
+    rows = torch.randn(len(corpus.posts), N, D), torch.arange(len(corpus.posts))
+    monkeypatch.setattr(detectors.dmfl_posts, "image_rows", lambda *_: rows)
+    return dataclasses.replace(corpus, posts=corpus.posts.assign(split=split))
+
+
+def test_mfan_trains_on_the_graph_of_threads(pheme_posts: Any) -> None:
+    config = small_run("mfan", graph=True, d_model=12, n_heads=2, d_head=4)
+    assert config.variant == "default"
+    made = detectors.build(config, pheme_posts, cfg.resolve("paper", train="none"), None)
+    n = len(pheme_posts.posts)
+    assert made.facts["n_nodes"] == 3 * n + 1 and made.facts["n_edges"] == 2 * n + 3 * n
+    assert made.model.neighbours.shape[0] == n and (made.model.neighbours[:, 0] == torch.arange(n)).all()
+    batch = made.tensors.batch(torch.arange(n))
+    made.model.training_loss(batch)["loss"].backward()
+    assert made.model.social.node.weight.grad.abs().sum() > 0
+    made.model.eval()
+    before = made.model.prob_rumor(batch)
+    made.model.nodes += torch.randn(made.model.nodes.shape, generator=torch.Generator().manual_seed(0))
+    assert not torch.allclose(before, made.model.prob_rumor(batch)), "the conversation is read"
+
+
+def test_an_adversary_needs_two_train_events(pheme_posts: Any) -> None:
+    with pytest.raises(ValueError, match="1 train events"):
+        detectors.build(small_run("eann"), pheme_posts, cfg.resolve("paper", train="none"), None)
+    made = detectors.build(small_run("eann", adversary=False), pheme_posts, cfg.resolve("paper", train="none"), None)
+    assert made.model.discriminator is None and made.facts["n_train_events"] == 0
+
+
+def test_events_of_dev_posts_are_not_learnt(pheme_posts: Any) -> None:
+    posts_ = pheme_posts.posts.copy()
+    posts_.loc[posts_.index[0], "split"] = "train"
+    event = ["a", "b", "c", "d"][: len(posts_)]
+    corpus = dataclasses.replace(pheme_posts, posts=posts_.assign(event=event))
+    made = detectors.build(small_run("eann"), corpus, cfg.resolve("paper", train="none"), None)
+    train = torch.tensor((posts_["split"] == "train").to_numpy())
+    assert torch.equal(made.model.events >= 0, train)
+
+
+def test_one_image_vector_is_the_mean_of_its_rows(pheme_posts: Any) -> None:
+    read = detectors.words(small_run("eann"), pheme_posts, cfg.resolve("paper", train="none"), None, one_vector=True)
+    rows = detectors.words(small_run("safe"), pheme_posts, cfg.resolve("paper", train="none"), None)
+    assert torch.allclose(read.tensors.images, rows.tensors.images.mean(dim=1, keepdim=True), atol=1e-6)
