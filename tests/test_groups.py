@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from rumorlib.data import groups, posts, protocols, splits
+from rumorlib.data.duplicates import image_pairs
 from rumorlib.data.images import FolderImages
 from rumorlib.data.posts import Corpus, PostsError
 
@@ -57,6 +58,22 @@ def test_the_order_of_posts_does_not_matter(corpus):
     first = groups.link_duplicates(corpus).posts
     for kind in ("text_group", "image_group"):
         assert partition(first[kind]) == partition(again[kind].tolist())
+
+
+def test_copies_of_a_file_are_linked_without_comparing_them(corpus, monkeypatch):
+    compared = []
+    monkeypatch.setattr(groups, "image_pairs", lambda grey: compared.append(len(grey)) or image_pairs(grey))
+    key = corpus.posts["image"][0]
+    whole = corpus.images.path(key).read_bytes()
+    names = [f"copy{k}.png" for k in range(30)]
+    for name in names:
+        (corpus.images.root / name).write_bytes(whole)
+    first = corpus.posts.iloc[0].to_dict()
+    rows = [first | {"post_id": name, "image": name, "image_group": name} for name in names]
+    more = pd.concat([corpus.posts, pd.DataFrame(rows)], ignore_index=True)
+    found = groups.link_duplicates(Corpus("manifest", more, corpus.images, "")).posts
+    assert found["image_group"].iloc[-30:].nunique() == 1 and found["image_group"].iloc[-1] == found["image_group"][0]
+    assert compared[0] < 6
 
 
 @pytest.mark.parametrize(("rule", "n_posts"), [("drop", 5), ("blank", 6), ("keep", 6)])

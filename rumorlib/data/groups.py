@@ -38,7 +38,8 @@ def link_duplicates(corpus: Corpus, on_missing_image: OnMissing = "drop") -> Cor
     changed = {"text_group": _merged("text", posts["text_group"], texts.map(alike).fillna(""))}
     if names:
         copies = dict(zip(names, contents, strict=True))
-        alike = _chained(names, image_pairs(grey))
+        first = np.sort(np.unique(contents, return_index=True)[1])  # copies are linked by their bytes, not compared
+        alike = _chained([names[row] for row in first], image_pairs(grey[first]))
         columns = [posts["image"].map(column).fillna("") for column in (copies, alike)]
         changed["image_group"] = _merged("image", posts["image_group"], *columns)
     posts = posts.assign(**changed)
