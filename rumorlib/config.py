@@ -145,6 +145,9 @@ class MICCConfig:
     fusion_weight: float = 0.65  # paper: lambda 0.65-0.70, weight of the semantic side (C7)
     alignment: Literal["top_k", "all_patches", "global"] = "top_k"  # MICC-A/γ: all_patches; MICC-A/δ: global
     selection: Literal["relevance", "random", "bottom", "saliency"] = "relevance"  # Top-K ranks by; else: controls
+    keep: Literal["k", "mass", "threshold"] = later("k")  # of the ranked patches of a scale: the first top_k, or, of
+    # these at most, those that make up relevance_mass, or those above a learned relevance; never none
+    relevance_mass: float = later(0.5)  # of softmax(relevance / beta) over a scale's patches, for keep="mass"
     fusion: Literal["scale_aware", "concat", "mean"] = "scale_aware"  # MICC-Ms/α: concat; MICC-Ms/β: mean
     classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model
     width: int = 256  # hidden units of the FFN and of the classifier (C2)
@@ -169,6 +172,10 @@ class MICCConfig:
                 f"pruned must lie in [0, 1), distil in [0, 1], distil_temperature above 0; got {self.pruned}, "
                 f"{self.distil}, {self.distil_temperature}"
             )
+        if not 0 < self.relevance_mass <= 1:
+            raise ValueError(f"relevance_mass must lie in (0, 1], got {self.relevance_mass}")
+        if self.keep != "k" and (self.alignment, self.selection, self.fusion) != ("top_k", "relevance", "scale_aware"):
+            raise ValueError(f"keep={self.keep!r} needs Top-K by relevance and the scale-aware fusion")
 
     @property
     def reads(self) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rumorlib.config import MICCConfig, SCLIPConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Batch, Texts
 from rumorlib.encoders.sclip import SCLIP
-from rumorlib.models.micc import MICC, ScaleAwareFusion, align, noise, select_top_k
+from rumorlib.models.micc import MICC, ScaleAwareFusion, align, mass_gate, noise, select_top_k
 
 N_PATCHES = [16, 4]  # 32 px, receptive fields 8 and 16
 D = 16
@@ -85,6 +85,74 @@ def test_a_constant_added_to_every_relevance_changes_nothing(constant: float) ->
     shifted_image, shifted_weights = fuse(patches, relevance + constant)
     torch.testing.assert_close(shifted_image, image)
     torch.testing.assert_close(shifted_weights, weights)
+
+
+# --- adaptive K -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", ["mass", "threshold"])
+def test_adaptive_weights_sum_to_one_and_each_scale_keeps_its_best_patch(keep: str) -> None:
+    model = new_micc(top_k=8, keep=keep, relevance_mass=0.6).eval()
+    with torch.no_grad():
+        output = model(new_batch())
+    torch.testing.assert_close(output.weights.sum(1), torch.ones(8))
+    first = [0, min(8, N_PATCHES[0])]
+    assert (output.weights[:, first] > 0).all() and (output.weights == 0).any()
+
+
+def test_all_the_mass_of_all_patches_is_no_selection() -> None:
+    """k >= N_s and mass 1: the same logits as with nothing left out; so is a threshold that everything passes."""
+    batch, plain = new_batch(), new_micc(top_k=16).eval()
+    for changes in ({"keep": "mass", "relevance_mass": 1.0}, {"keep": "threshold"}):
+        adaptive = new_micc(top_k=16, **changes).eval()
+        adaptive.load_state_dict(plain.state_dict(), strict=False)
+        if changes["keep"] == "threshold":
+            torch.nn.init.constant_(adaptive.threshold, -2.0)
+        with torch.no_grad():
+            torch.testing.assert_close(adaptive(batch).logit, plain(batch).logit)
+
+
+@given(mass=st.floats(0.05, 1.0), seed=st.integers(0, 200))
+@settings(max_examples=30, deadline=None)
+def test_the_mass_kept_is_enough_and_one_patch_less_is_not(mass: float, seed: int) -> None:
+    relevance = torch.rand(4, 16, generator=torch.Generator().manual_seed(seed)).double() * 2 - 1
+    gate = mass_gate(relevance, [16], 16, mass, 0.1).bool()
+    shares = (relevance / 0.1).softmax(1).sort(dim=1, descending=True).values
+    n_kept = gate.sum(1)
+    for row, n in zip(shares, n_kept.tolist()):
+        assert row[:n].sum() >= mass - 1e-9 and (n == 1 or row[: n - 1].sum() < mass + 1e-9)
+    assert (gate == (torch.arange(16) < n_kept[:, None])).all(), "the most relevant ones"
+
+
+def test_a_threshold_learns() -> None:
+    model = new_micc(top_k=8, keep="threshold")
+    model.training_loss(new_batch())["loss"].backward()
+    assert model.threshold.grad.abs().sum() > 0
+    plain = {name for name, _ in new_micc(top_k=8).named_parameters()}
+    assert {name for name, _ in model.named_parameters()} - plain == {"threshold"}
+
+
+@pytest.mark.parametrize("changes", [{"fusion": "mean"}, {"alignment": "global"}, {"selection": "random"}])
+def test_adaptive_k_needs_ranked_patches_and_weights(changes: dict) -> None:
+    with pytest.raises(ValueError, match="needs Top-K by relevance"):
+        MICCConfig(keep="mass", **changes)
+
+
+@pytest.mark.parametrize("keep", ["k", "mass", "threshold"])
+def test_the_order_of_the_patches_does_not_matter(keep: str) -> None:
+    """Fusion sees a set: patches permuted within their scale give the same image vector."""
+    model = new_micc(top_k=4, keep=keep).eval()
+    g = torch.Generator().manual_seed(5)
+    patches = torch.nn.functional.normalize(torch.randn(3, 20, D, generator=g), dim=-1)
+    text = torch.nn.functional.normalize(torch.randn(3, D, generator=g), dim=-1)
+    order = torch.cat([torch.randperm(16, generator=g), 16 + torch.randperm(4, generator=g)])
+
+    def fused(given: torch.Tensor) -> torch.Tensor:
+        aligned = align(model.config, N_PATCHES, text, given, torch.arange(3))
+        return model._fuse(aligned.patches, aligned.rho, model._gate(aligned))[0]
+
+    with torch.no_grad():
+        torch.testing.assert_close(fused(patches), fused(patches[:, order]))
 
 
 @pytest.mark.parametrize("selection", ["random", "bottom", "saliency"])

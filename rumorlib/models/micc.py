@@ -100,6 +100,23 @@ def n_kept(config: MICCConfig, n_patches: list[int]) -> int:
     return sum(n_patches if config.alignment == "all_patches" else (min(config.top_k, n) for n in n_patches))
 
 
+def mass_gate(relevance: Tensor, n_patches: list[int], k: int, mass: float, beta: float) -> Tensor:
+    """Which of a scale's k most relevant patches are needed for a share `mass` of its relevance (adaptive K).
+
+    Shares are softmax(relevance / beta) over the patches of a scale, beta being the temperature of stage 1's soft
+    maximum (M6); patches come, most relevant first, until their shares add up to `mass`.
+
+    Args: relevance: (B, N). mass: in (0, 1]; 1 keeps all k.
+    Returns: (B, M) 1 or 0, ordered as `select_top_k` orders; the first of every scale is 1.
+    """
+    gates = []
+    for part in relevance.split(n_patches, dim=1):
+        shares = (part / beta).softmax(1).sort(dim=1, descending=True).values
+        left = shares.flip(1).cumsum(1).flip(1)[:, :k]  # what a patch and those after it make up
+        gates.append((left > 1 - mass).index_fill(1, torch.tensor([0], device=left.device), True))
+    return torch.cat(gates, dim=1).to(relevance.dtype)
+
+
 class ScaleAwareFusion(nn.Module):
     """Weights kept patches by semantic score and relevance (MICC §3.4, Eqs 23-25)."""
 
@@ -108,16 +125,20 @@ class ScaleAwareFusion(nn.Module):
         self.score = mlp(d_joint, width, 1)  # FFN of Eq 23
         self.fusion_weight = fusion_weight
 
-    def forward(self, patches: Tensor, relevance: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, patches: Tensor, relevance: Tensor | None, gate: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(B, M, D) kept patches and their (B, M) relevance → V_refact (B, D) and weights (B, M) that sum to 1.
 
-        Without relevance (alignment removed) the semantic score alone decides: lambda = 1 (choice C10).
+        Without relevance (alignment removed) the semantic score alone decides: lambda = 1 (choice C10). gate: (B, M)
+        1 or 0, patches at 0 have no weight and no part in the softmax.
         """
         semantic = self.score(patches).squeeze(-1).float()  # (B, M), Eq 23: w_i = FFN(M'_i)
         scores = semantic
         if relevance is not None:  # Eq 24: s_i = lambda · w_i + (1 − lambda) · rho_i
             scores = self.fusion_weight * semantic + (1 - self.fusion_weight) * relevance
         weights = scores.softmax(-1)  # Eq 25: over all scales jointly (choice C8)
+        if gate is not None:
+            weights = weights * gate
+            weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-12)
         return (weights[..., None] * patches).sum(1), weights
 
 
@@ -144,6 +165,8 @@ class MICC(nn.Module):
         S, n_patches = len(sclip.n_patches), sclip.n_patches
         if config.fusion == "scale_aware":
             self.fuse = ScaleAwareFusion(d, config.width, config.fusion_weight)
+        if config.keep == "threshold":
+            self.threshold = nn.Parameter(torch.zeros(S))  # of relevance, per scale; 0: neither like nor unlike
         d_image = n_kept(config, n_patches) * d if config.fusion == "concat" else d
         extra = {"concat": 0, "product": 2 * d, "relevance": 2 * S}[config.classifier_input]
         if config.classifier_input == "product" and config.fusion == "concat":
@@ -158,7 +181,8 @@ class MICC(nn.Module):
         aligned = batch.images  # where nothing before fusion is trained, M8 and M9 were done once, by the same `align`
         if not isinstance(aligned, Aligned):
             aligned = align(self.config, self.sclip.n_patches, text, self._patches(aligned), batch.row)
-        image, weights = self._fuse(aligned.patches.float(), aligned.rho)
+        gate = self._gate(aligned)
+        image, weights = self._fuse(aligned.patches.float(), aligned.rho, gate)
         logit = self.classifier(self._classifier_input(text, image, aligned.relevance)).squeeze(-1)  # M10-M11
         return MICCOutput(logit.float(), aligned.relevance, aligned.indices, weights)
 
@@ -173,10 +197,23 @@ class MICC(nn.Module):
         tokens = images.float() if self.config.reads == "tokens" else self.sclip.image_tower(images)
         return self.sclip.project_patches(tokens)
 
-    def _fuse(self, kept: Tensor, rho: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _gate(self, aligned: Aligned) -> Tensor | None:
+        """(B, M) 1 for kept patches that stay, 0 for others (adaptive K); None: all stay."""
+        n_patches, k, beta = self.sclip.n_patches, self.config.top_k, self.sclip.config.beta
+        if self.config.keep == "mass":
+            return mass_gate(aligned.relevance, n_patches, k, self.config.relevance_mass, beta)
+        if self.config.keep == "threshold":
+            size = torch.tensor([min(k, n) for n in n_patches], device=aligned.rho.device)
+            over = aligned.rho - self.threshold.repeat_interleave(size)  # (B, M)
+            hard = (over > 0).index_fill(1, size.cumsum(0) - size, True).to(over.dtype)  # never none
+            soft = (over / beta).sigmoid()
+            return hard + soft - soft.detach()  # straight-through: 1 or 0 forwards, a sigmoid's slope backwards
+        return None
+
+    def _fuse(self, kept: Tensor, rho: Tensor | None, gate: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """One image vector, and the weights that made it (Eqs 23-25 and its ablations)."""
         if self.config.fusion == "scale_aware":
-            return self.fuse(kept, rho)
+            return self.fuse(kept, rho, gate)
         if self.config.fusion == "concat":  # MICC-Ms/α
             return kept.flatten(1), None
         return kept.mean(1), kept.new_full(kept.shape[:2], 1 / kept.shape[1])  # MICC-Ms/β
