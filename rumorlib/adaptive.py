@@ -6,6 +6,7 @@ relevance mass keeps as many as make up half of the relevance; a learned thresho
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from rumorlib import experiments, statistics, trained
 from rumorlib.comparison import clusters_of, pooled
 from rumorlib.config import RunConfig, Settings
+from rumorlib.encoders.vision import grid_sides
 from rumorlib.results import Report
 
 RULES = {"k": "fixed K = {top_k}", "mass": "mass {relevance_mass}, K <= {top_k}",
@@ -27,11 +29,11 @@ def runs(settings: Settings) -> list[RunConfig]:
     if settings.profile != "demo":
         return []
     rules: dict[str, dict[str, Any]] = {
-        "product": {}, "product-top_k=8": {"top_k": 8}, "product-mass": {"top_k": 8, "keep": "mass"},
-        "product-threshold": {"top_k": 8, "keep": "threshold"},
+        "product-top_k=1": {"top_k": 1}, "product": {}, "product-top_k=8": {"top_k": 8},
+        "product-mass": {"top_k": 8, "keep": "mass"}, "product-threshold": {"top_k": 8, "keep": "threshold"},
     }  # fmt: skip
     if settings.grid == "full":
-        rules |= {f"product-top_k={k}": {"top_k": k} for k in (1, 4)}
+        rules["product-top_k=4"] = {"top_k": 4}
         rules["product-mass=0.9"] = {"top_k": 8, "keep": "mass", "relevance_mass": 0.9}
     return [
         experiments.micc(settings, dataset, seed, variant, classifier_input="product", **changes)
@@ -48,7 +50,7 @@ def rule(config: RunConfig) -> str:
 
 @torch.inference_mode()
 def n_kept(config: RunConfig, settings: Settings) -> pd.Series:
-    """Patches with a weight, over all scales, per post_id: mean over the posts' scales is not taken."""
+    """Patches that have a weight, of all scales together, by post_id; of a rule that looks at the post."""
     model, tensors, posts = trained.micc(config, settings)
     everyone = torch.arange(len(posts))
     kept = torch.cat([(model(batch).weights > 0).sum(1) for batch in tensors.in_order(everyone)])
@@ -63,8 +65,8 @@ def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.
         the same posts, paired; nan for itself).
     """
     rows, kept = [], {}
-    for report in reports:
-        kept.setdefault((report.config.dataset, rule(report.config)), []).append(n_kept(report.config, settings))
+    for config in (r.config for r in reports if r.config.detector.keep != "k"):
+        kept.setdefault((config.dataset, rule(config)), []).append(n_kept(config, settings))
     of_rule = [(config, predictions[predictions["split"] == split]) for config, predictions in pooled(reports)]
     for config, predictions in of_rule:
         plain = next(p for c, p in of_rule if c.dataset == config.dataset and rule(c) == rule(_default(config)))
@@ -73,8 +75,11 @@ def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.
             part = part.reset_index(drop=True)
             found = statistics.cluster_bootstrap(part, "accuracy", clusters_of(part))
             row = {"dataset": config.dataset, "rule": rule(config), "clutter": str(level)}
-            counted = [series[part["post_id"].unique()].mean() for series in kept[config.dataset, rule(config)]]
-            row |= {"n": part["post_id"].nunique(), "kept": float(np.mean(counted))}
+            counted = [
+                series[part["post_id"].unique()].mean() for series in kept.get((config.dataset, rule(config)), [])
+            ]
+            fixed = sum(min(config.detector.top_k, side**2) for side in grid_sides(config.stage1.sclip.vision))
+            row |= {"n": part["post_id"].nunique(), "kept": float(np.mean(counted)) if counted else float(fixed)}
             row |= {"accuracy": found.estimate, "low": found.low, "high": found.high}
             same = predictions is plain
             gain = (np.nan,) * 3 if same else statistics.paired_drop(part, other.reset_index(drop=True))
@@ -84,6 +89,4 @@ def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.
 
 def _default(config: RunConfig) -> RunConfig:
     """The run's fixed-K rival, K as the paper has it."""
-    from dataclasses import replace
-
     return replace(config, detector=replace(config.detector, keep="k", top_k=2))

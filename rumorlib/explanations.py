@@ -15,7 +15,7 @@ the effects of the trained model. One that scores as well shows the input, not w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rumorlib import attributions, inputs, interventions, results, run, statistics, trained
+from rumorlib import attributions, experiments, inputs, interventions, results, run, statistics, trained
 from rumorlib.comparison import names
 from rumorlib.config import EXPLAINED_POSTS, RunConfig, Settings
 from rumorlib.data.batches import Texts
@@ -43,12 +43,17 @@ class Explained:
     """One trained MICC, the benchmark's posts, the exact effects and the explanations."""
 
     config: RunConfig
-    model: MICC
+    models: dict[str, MICC]  # by whose weights: TRAINED, and for the sanity checks STAGE1 and UNTRAINED
     texts: Texts  # n
     bench: ScenePosts  # pixels
     tokens: ScenePosts  # the same as patch tokens of the model's tower
     effects: np.ndarray  # (n, T)
     scores: dict[tuple[str, str], np.ndarray]  # (weights, explanation) -> (n, N)
+
+    @property
+    def model(self) -> MICC:
+        """The trained one."""
+        return self.models[TRAINED]
 
     @property
     def touches(self) -> np.ndarray:
@@ -61,6 +66,13 @@ class Explained:
         if images.dtype == torch.uint8:
             images = interventions.in_parts(self.model.sclip.image_tower, images)
         return attributions.read(self.model, self.texts.rows(post), images, self.bench.rows[post]).logit
+
+
+def models(settings: Settings) -> list[RunConfig]:
+    """The MICC runs that are explained: main rows of the first corpus, one seed; none where scenes are not drawn."""
+    drawn = settings.profile == "demo"
+    chosen = settings.datasets[0], settings.seeds[0]
+    return [c for c in experiments.micc_main(settings) if drawn and (c.dataset, c.seed) == chosen]
 
 
 def n_posts(settings: Settings) -> int:
@@ -76,24 +88,27 @@ def explain(config: RunConfig, settings: Settings, split: str = "dev") -> Explai
     """
     model, tensors, _ = trained.micc(config, settings)
     bench = interventions.scene_posts(inputs.corpus_of(config, settings), split, n_posts(settings), config.corpus_seed)
-    texts = tensors.texts.rows(bench.rows)
-    scores = {}
-    for weights, other in _weights(config, settings, model):
+    texts, scores = tensors.texts.rows(bench.rows), {}
+    models = {TRAINED: model} | (before_stage_2(config, settings) if _is_checked(config, settings) else {})
+    for weights, other in models.items():
         tokens = interventions.in_parts(other.sclip.image_tower, bench.images)
         found = attributions.patch_scores(other, texts, bench.images, tokens.clone(), bench.rows)
         scores |= {(weights, name): values for name, values in found.items()}
     scores["none", "contrast of the pixels"] = attributions.contrast(bench.images, model.sclip.image_tower.sides)
-    made = Explained(config, model, texts, bench, bench.encoded(model.sclip.image_tower), np.empty(0), scores)
-    return Explained(**{**vars(made), "effects": interventions.object_effects(made.logit, made.tokens)})
+    made = Explained(config, models, texts, bench, bench.encoded(model.sclip.image_tower), np.empty(0), scores)
+    return replace(made, effects=interventions.object_effects(made.logit, made.tokens))
 
 
-def _weights(config: RunConfig, settings: Settings, model: MICC) -> Iterator[tuple[str, MICC]]:
-    yield TRAINED, model
-    if config.variant == SANITY or settings.grid == "full":
-        stage1 = results.run_or_load(config.stage1, settings, checkpoint=True)
-        yield STAGE1, run.micc_on_posts(config, settings, stage1.checkpoint())[0].eval()
-        torch.manual_seed(config.seed)
-        yield UNTRAINED, MICC(config.detector, inputs.new_sclip(config.stage1, settings), config.language).eval()
+def _is_checked(config: RunConfig, settings: Settings) -> bool:
+    return config.variant == SANITY or settings.grid == "full"
+
+
+def before_stage_2(config: RunConfig, settings: Settings) -> dict[str, MICC]:
+    """The same architecture with the weights of stage 1 alone (fusion and classifier as drawn), and untrained."""
+    stage1 = results.run_or_load(config.stage1, settings, checkpoint=True)
+    made = {STAGE1: run.micc_on_posts(config, settings, stage1.checkpoint())[0].eval()}
+    torch.manual_seed(config.seed)
+    return made | {UNTRAINED: MICC(config.detector, inputs.new_sclip(config.stage1, settings), config.language).eval()}
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -222,79 +237,3 @@ def effect_table(made: list[Explained]) -> pd.DataFrame:
                         row | {"most_effective": (best[of] == name).mean(), "by_number": share[name][of].mean()}
                     )
     return pd.DataFrame(rows)
-
-
-# --- words ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ExplainedWords:
-    """One trained MICC, posts whose claim names a place, the exact effect of each content word, the explanations."""
-
-    config: RunConfig
-    effects: np.ndarray  # (n, C), of `interventions.word_effects`
-    scores: dict[tuple[str, str], np.ndarray]  # (weights, explanation) -> (n, C), a word scores as its best token
-
-
-def explain_words(config: RunConfig, settings: Settings, split: str = "dev") -> ExplainedWords:
-    """Exact effects and explanations of the words of English drawn posts.
-
-    Raises: ValueError: another language, whose words have alternatives of other lengths.
-    """
-    if config.language != "en":
-        raise ValueError(f"words are compared in English posts, got {config.language!r}")
-    model, tensors, _ = trained.micc(config, settings)
-    corpus = inputs.corpus_of(config, settings)
-    posts = interventions.word_posts(corpus, config.language, split, n_posts(settings), config.corpus_seed)
-    n, language = len(posts.texts), config.language
-    texts = inputs.encode_texts([*posts.texts, *posts.changed], config.stage1, language, settings)
-    original, changed = texts.rows(torch.arange(n)), texts.rows(torch.arange(n, len(texts)))
-    images = tensors.images[tensors.image_row[posts.rows]].float()
-    with torch.inference_mode():
-        before = attributions.read(model, original, images, posts.rows).logit
-        parts = torch.arange(len(posts.changed)).split(1024)
-        after = [attributions.read(model, changed.rows(p), images[posts.post[p]], posts.rows[posts.post[p]]).logit
-                 for p in parts]  # fmt: skip
-    effects = interventions.word_effects(before, torch.cat(after), posts)
-    positions = interventions.word_positions(original.ids, changed.ids, posts)
-    scores = {}
-    for weights, other in _weights(config, settings, model):
-        seen = images
-        if weights == UNTRAINED:  # its tower is another
-            pictures, row = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
-            seen = interventions.in_parts(other.sclip.image_tower, pictures[row[posts.rows]]).clone()
-        for name, found in attributions.word_scores(other, original, seen, posts.rows).items():
-            scores[weights, name] = np.where(positions, found[:, None, :], 0).max(2)
-    return ExplainedWords(config, effects, scores)
-
-
-def word_table(made: list[ExplainedWords]) -> pd.DataFrame:
-    """Every explanation of words against the exact effects (x_2).
-
-    Returns: dataset, model, weights, explanation, n; rank (Spearman over the content words of a post; blind: 0),
-        pointing (its first word has the largest effect; pointing_chance: 1 over their number), effect_of_top (exact
-        effect of its first word; of a random one and of the best in effect_random, effect_best), with _low and _high
-        (95 %, t interval over posts).
-    """
-    rows = []
-    for one in made:
-        n, n_words = one.effects.shape
-        best = one.effects == one.effects.max(1, keepdims=True)
-        for (weights, explanation), scores in one.scores.items():
-            top = np.take_along_axis(one.effects, scores.argmax(1)[:, None], 1)[:, 0]
-            row = {"dataset": one.config.dataset, "model": names(one.config), "weights": weights}
-            row |= {"explanation": explanation, "n": n} | interval("rank", rank_correlation(scores, one.effects))
-            row |= interval("pointing", expected_hits(scores, best, 1)) | {"pointing_chance": 1 / n_words}
-            row |= interval("effect_of_top", top) | {"effect_random": one.effects.mean()}
-            rows.append(row | {"effect_best": one.effects.max(1).mean()})
-    return pd.DataFrame(rows)
-
-
-def word_effect_table(made: list[ExplainedWords]) -> pd.DataFrame:
-    """Exact effect of each kind of word (x_2_effects): dataset, model, word, n, effect, effect_low, effect_high,
-    most_effective (share of posts in which no other word has a larger effect)."""
-    return pd.DataFrame([
-        {"dataset": one.config.dataset, "model": names(one.config), "word": word, "n": len(one.effects)}
-        | interval("effect", one.effects[:, c]) | {"most_effective": (one.effects.argmax(1) == c).mean()}
-        for one in made for c, word in enumerate(interventions.WORDS)
-    ])  # fmt: skip

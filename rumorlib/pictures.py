@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from rumorlib import look
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -65,8 +66,12 @@ def relevance_maps(
     truth_boxes: Sequence[Box | None] | None = None,
     scales: Sequence[str] | None = None,
     title: str = "",
+    unit: str = "relevance",
+    truth: str = "object of the claim",
+    top: str = "Top-K patch",
 ) -> Figure:
-    """Text-patch relevance r_s of MICC (§3.3) over each scene, per scale, with the Top-K patches (m_fig_relevance).
+    """Text-patch relevance r_s of MICC (§3.3) over each scene, per scale, with the Top-K patches (m_fig_relevance);
+    or any other importance of patches, a column each (x_fig2).
 
     A row is a scene: in colour with its truth box, then in grey below the map of each scale. Colours mean the same
     within a column; scales have different ranges.
@@ -78,6 +83,7 @@ def relevance_maps(
         titles: English, one per scene, left of its row.
         truth_boxes: per scene the box of the object the claim is about, or None.
         scales: heading per scale, e.g. "32 px".
+        unit, truth, top: what the colours, the truth box and the boxes of patches are called.
     Raises: ValueError: the lists differ in length.
     """
     truth_boxes = [None] * len(images) if truth_boxes is None else truth_boxes
@@ -89,18 +95,64 @@ def relevance_maps(
     fig, panels = look.panels(len(images) * (n_scales + 1), 1.75, 1.75, columns=n_scales + 1, title=title)
     fig.set_size_inches(fig.get_figwidth() + 1.5, fig.get_figheight() + 0.7)  # row texts; headings and colour bars
     rows = [panels[i * (n_scales + 1) : (i + 1) * (n_scales + 1)] for i in range(len(images))]
-    for row, image, text, truth in zip(rows, images, titles, truth_boxes):
+    for row, image, text, box in zip(rows, images, titles, truth_boxes):
         for axes in row:
             _picture(axes, image if axes is row[0] else _grey(image))
-            _frame(axes, [(truth, SUPPORT)] if truth is not None else ())
+            _frame(axes, [(box, SUPPORT)] if box is not None else ())
         row[0].set_ylabel(look.wrapped(text, 24), rotation=0, ha="right", va="center", fontsize=8)
     for s, heading in enumerate(scales):
         column = [row[s + 1] for row in rows]
-        _relevance_column(column, [maps[s] for maps in relevance], [kept[s] for kept in top_boxes])
+        _relevance_column(column, [maps[s] for maps in relevance], [kept[s] for kept in top_boxes], unit)
         rows[0][s + 1].set_title(look.english(heading))
     rows[0][0].set_title("scene")
-    used = {TOP} | ({SUPPORT} if any(truth is not None for truth in truth_boxes) else set())
-    _legend(fig, used, {SUPPORT: "object of the claim", TOP: "Top-K patch"})
+    used = {TOP} | ({SUPPORT} if any(box is not None for box in truth_boxes) else set())
+    _legend(fig, used, {SUPPORT: truth, TOP: top})
+    return fig
+
+
+@look.style()
+def weight_parts(
+    images: Sequence[np.ndarray],
+    boxes: Sequence[Sequence[Box]],
+    parts: Sequence[pd.DataFrame],
+    titles: Sequence[str],
+    title: str = "",
+) -> Figure:
+    """What made the weight of each kept patch (MICC Eqs 24, 25), a row per scene (x_fig1).
+
+    Left the scene with its kept patches numbered; right, per patch, lambda w and (1 − lambda) rho, each minus its mean
+    over the kept patches: together they are the logarithm of the weight against the geometric mean of the weights.
+
+    Args:
+        images: uint8 (H, W, 3).
+        boxes: per scene, the boxes of the kept patches.
+        parts: per scene, a row per kept patch in the order of its boxes: field_px, semantic, relevance, weight.
+        titles: English, one per scene.
+    Raises: ValueError: the lists differ in length.
+    """
+    _same_length(images=images, boxes=boxes, parts=parts, titles=titles)
+    fig, panels = look.panels(2 * len(images), 2.9, 2.0, columns=2, title=title)
+    reach = 1.35 * max(frame[["semantic", "relevance"]].abs().to_numpy().max() for frame in parts)
+    for left, right, image, kept, frame, text in zip(panels[::2], panels[1::2], images, boxes, parts, titles):
+        _picture(left, image)
+        _frame(left, [(box, TOP) for box in kept])
+        smallest = min(x1 - x0 for x0, _, x1, _ in kept)
+        for number, (x0, y0, x1, y1) in enumerate(kept, 1):  # a patch inside another keeps its own corner
+            x, y, side = (x0 + 2, y0 + 9, "left") if x1 - x0 <= smallest else (x1 - 2, y1 - 3, "right")
+            rim = [withStroke(linewidth=2, foreground="black")]
+            left.text(x, y, str(number), color="white", fontsize=8, weight="bold", ha=side, path_effects=rim)
+        left.set_ylabel(look.wrapped(text, 24), rotation=0, ha="right", va="center", fontsize=8)
+        y = np.arange(len(frame))
+        for shift, column, colour in ((-0.18, "semantic", look.PALETTE[0]), (0.18, "relevance", look.PALETTE[1])):
+            right.barh(y + shift, frame[column], height=0.34, color=colour)
+        for row, weight in enumerate(frame["weight"]):
+            right.text(reach, row, f"{weight:.2f}", ha="right", va="center", fontsize=8)
+        right.axvline(0, color="0.4", lw=0.8)
+        right.set(xlim=(-reach, reach), ylim=(len(frame) - 0.4, -0.6))
+        right.set_yticks(y, [f"{i}: {field} px" for i, field in enumerate(frame["field_px"], 1)])
+    panels[1].set_title("parts of the log weight · at the right the weight")
+    names = ("semantic part, lambda w", "relevance part, (1 - lambda) rho")
+    look.legend(fig, [Rectangle((0, 0), 1, 1, color=c, label=n) for c, n in zip(look.PALETTE, names)])
     return fig
 
 
@@ -170,7 +222,9 @@ def _frame(axes: Axes, boxes: Iterable[tuple[Box, str]], width: float = 1.8) -> 
         axes.add_patch(patch)
 
 
-def _relevance_column(column: list[Axes], maps: list[np.ndarray], top_boxes: Sequence[Sequence[Box]]) -> None:
+def _relevance_column(
+    column: list[Axes], maps: list[np.ndarray], top_boxes: Sequence[Sequence[Box]], unit: str
+) -> None:
     """The maps of one scale, alike coloured, their kept patches and below them their colour bar."""
     finite = [np.where(np.isfinite(values), values, np.nan).astype(float) for values in maps]
     known = np.concatenate([values[np.isfinite(values)] for values in finite])
@@ -180,7 +234,7 @@ def _relevance_column(column: list[Axes], maps: list[np.ndarray], top_boxes: Seq
         overlay = axes.imshow(values, extent=extent, cmap=_MAP, vmin=low, vmax=high, alpha=0.6)
         _frame(axes, [(box, TOP) for box in kept])
     place = column[-1].inset_axes((0, -0.11, 1, 0.05))  # inside the bottom panel's bounds, so that rows stay level
-    bar = axes.get_figure().colorbar(overlay, cax=place, orientation="horizontal", label="relevance")
+    bar = axes.get_figure().colorbar(overlay, cax=place, orientation="horizontal", label=unit)
     bar.solids.set_alpha(1)
     bar.locator = MaxNLocator(3)
 

@@ -86,18 +86,3 @@ def test_deleting_an_object_changes_the_logit_by_its_effect(
 def test_top_patches_are_k_of_the_highest() -> None:
     scores = np.array([[0.1, 0.9, 0.9, 0.2], [0.0, 0.0, 0.0, 0.0]])
     assert explanations.top_patches(scores, 2).tolist() == [[False, True, True, False], [True, True, False, False]]
-
-
-def test_a_word_table_scores_the_exact_effect_best() -> None:
-    from rumorlib import config, experiments
-
-    effects = np.random.default_rng(0).random((50, 5))
-    run = experiments.micc(config.resolve("demo"), "demo-en")
-    blind = np.random.default_rng(1).random((50, 5))
-    one = explanations.ExplainedWords(run, effects, {("trained", "itself"): effects, ("trained", "blind"): blind})
-    table = explanations.word_table([one]).set_index("explanation")
-    assert table.loc["itself", "rank"] == pytest.approx(1) and table.loc["itself", "pointing"] == 1
-    assert table.loc["itself", "effect_of_top"] == pytest.approx(table.loc["itself", "effect_best"])
-    assert table.loc["blind", "rank_low"] < 0 < table.loc["blind", "rank_high"]
-    kinds = explanations.word_effect_table([one])
-    assert kinds["most_effective"].sum() == pytest.approx(1) and len(kinds) == 5

@@ -47,6 +47,8 @@ LAYERS = (
     ("anatomy", "believable"),
     ("counterfactuals", "selection"),
     ("explanations", "pretraining"),
+    ("adaptive", "breaks", "probes", "word_explanations"),
+    ("explained_scenes", "predictions"),
     ("controls", "papers", "starts", "sweeps", "text_only"),
     ("costs", "grids", "maps", "verdicts"),
     ("complexity", "conflicts", "lightweight", "readings", "shapes"),

@@ -1,0 +1,81 @@
+"""Probe posts: guessing is read as guessing, seeing as seeing; the mark is where the generator put it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rumorlib import config, experiments, interventions, probes
+from rumorlib.data import drawn
+from rumorlib.data.claims import DrawnConfig
+from rumorlib.results import Report
+
+SETTINGS = config.resolve("demo")
+SMALL = DrawnConfig(n_caption_scenes=10, n_train=20, n_dev=4, n_test=4, n_unseen=2, n_pairs=2, n_undetectable=4,
+                    n_fingerprint=60)  # fmt: skip
+
+
+class Stored(Report):
+    """A report with predictions in memory."""
+
+    def predictions(self) -> pd.DataFrame:
+        return self.facts["predictions"].copy()
+
+
+def stored(variant: str, right: float) -> Report:
+    random = np.random.default_rng(len(variant))
+    label = random.integers(0, 2, 300)
+    hit = random.random(300) < right
+    prob = np.where(hit, label, 1 - label).astype(float)
+    frame = pd.DataFrame({"post_id": [f"{i}" for i in range(300)], "split": "undetectable", "label": label,
+                          "prob_rumor": prob})  # fmt: skip
+    return Stored(experiments.micc(SETTINGS, "demo-en", variant=variant), {}, Path(), {"predictions": frame})
+
+
+def test_a_guesser_is_not_above_chance_and_a_seer_is() -> None:
+    table = probes.undetectable([stored("guesser", 0.5), stored("seer", 0.7)]).set_index("model")
+    assert table.loc["MICC guesser", "reading"] == "not above .5"
+    assert table.loc["MICC seer", "reading"] == "above .5"
+    assert ((table["low"] < table["accuracy"]) & (table["accuracy"] < table["high"])).all()
+
+
+@pytest.fixture(scope="module")
+def bench() -> interventions.ScenePosts:
+    table, known = drawn.load("en", config=SMALL).posts, drawn.scenes_of(SMALL)
+    part = table[table["split"] == "fingerprint"].reset_index(drop=True)
+    return probes._marked(interventions.of_scenes(part, torch.arange(len(part)), [known[key] for key in part["image"]]))
+
+
+def test_marked_posts_are_the_rumors_and_the_mark_avoids_the_claimed_object(bench: interventions.ScenePosts) -> None:
+    assert 10 < len(bench.posts) < 50 and (bench.posts["label"] == 1).all()
+    run = experiments.micc(SETTINGS, "demo-en")
+    on = probes._on_the_mark(bench, run)
+    assert (on[:, :36].sum(1) == 4).all() and (on[:, 36:].sum(1) == 1).all(), "a place is 2 x 2 fine patches, 1 coarse"
+    role = interventions.roles(bench)
+    places = np.array([[t.place for t in scene.objects] + [-1] * (role.shape[1] - len(scene.objects))
+                       for scene in bench.scenes])  # fmt: skip
+    marked = np.array([scene.fingerprint_place for scene in bench.scenes])
+    assert not ((places == marked[:, None]) & (role == "evidence")).any()
+
+
+def test_blind_choice_is_counted_exactly() -> None:
+    run = experiments.micc(SETTINGS, "demo-en")
+
+    class Model:
+        class sclip:
+            n_patches = (36, 9)
+
+    marked = np.zeros((1, 45), bool)
+    marked[0, [0, 1, 6, 7, 36]] = True
+    random = np.random.default_rng(0)
+    drawn_hits = [
+        bool(np.isin(random.permutation(36)[:2], [0, 1, 6, 7]).any() or 0 in random.permutation(9)[:2])
+        for _ in range(4000)
+    ]
+    assert probes._blind(marked, run, Model) == pytest.approx(np.mean(drawn_hits), abs=0.03)
+    gamma = experiments.micc(SETTINGS, "demo-en", alignment="all_patches")
+    assert probes._blind(marked, gamma, Model) == 1.0
