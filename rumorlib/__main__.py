@@ -8,6 +8,7 @@ import sys
 VERBS = {
     "check-data": ("rumorlib.check_data", "say what a folder of data holds, what is wrong with it and what is usable"),
     "run": ("rumorlib.execute", "run the notebooks of a profile and write its tables and figures"),
+    "rebuild": ("rumorlib.rebuild", "make every committed table again from the committed runs; any difference fails"),
     "score": ("rumorlib.score", "score a file of predictions, also of outside systems, by the same protocol"),
     "readme": ("rumorlib.readme", "write the generated blocks of README.md and its sisters; --check compares"),
 }

@@ -56,7 +56,7 @@ LAYERS = (
     ("look",),
     ("curves", "fronts", "pictures", "plots", "waterfalls"),
     ("execute", "readme"),
-    ("score",),
+    ("rebuild", "score"),
     ("__main__",),
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
