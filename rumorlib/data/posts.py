@@ -22,7 +22,7 @@ COLUMNS = (
     "post_id", "text", "label", "split", "event", "image", "language", "created_at", "image_group", "text_group",
 )  # fmt: skip
 REQUIRED = ("post_id", "text", "label")
-# Some corpora bring more, for audits and graph models. No model of ours reads them: they may give the label away.
+# Some corpora bring more, for audits and graph models. Only MFAN's graph row reads them: they may give the label away.
 OPTIONAL = {
     "author": "id of who posted, as the platform has it",
     "n_images": "how many pictures were attached",
