@@ -180,7 +180,7 @@ APART = ("flickr30k", "coco-cn")  # caption corpora of one language each, on pho
 # Posts as captions (twitter-train: some 350 pictures): smaller batches and more epochs, so that there are steps at all.
 OF_POSTS = {"batch_size": 64, "epochs": 30}
 # What DMFL needs in order to learn (notebook 04): longer than its demo run, and four times the corpus's train posts.
-DMFL_STARTS_TRAIN = {"epochs": 6, "patience": 6, "lr": 3e-3}
+DMFL_STARTS_TRAIN = {"epochs": 8, "patience": 8, "lr": 2e-3}
 DMFL_STARTS_POSTS = 12_000
 # DMFL on a laptop takes minutes a run on the 36,000 photo posts and one on Twitter: on the reduced grid Twitter has
 # three seeds of the main row and the sweeps, and the variants are run on both.
