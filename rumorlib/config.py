@@ -146,7 +146,7 @@ class MICCConfig:
     alignment: Literal["top_k", "all_patches", "global"] = "top_k"  # MICC-A/γ: all_patches; MICC-A/δ: global
     selection: Literal["relevance", "random", "bottom", "saliency"] = "relevance"  # Top-K ranks by; else: controls
     keep: Literal["k", "mass", "threshold"] = later("k")  # of the ranked patches of a scale: the first top_k, or, of
-    # these at most, those that make up relevance_mass, or those above a learned relevance; never none
+    # these at most, those that make up relevance_mass, or those above a learned relevance; never none (C36)
     relevance_mass: float = later(0.5)  # of softmax(relevance / beta) over a scale's patches, for keep="mass"
     fusion: Literal["scale_aware", "concat", "mean"] = "scale_aware"  # MICC-Ms/α: concat; MICC-Ms/β: mean
     classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model

@@ -218,8 +218,8 @@ def effect_table(made: list[Explained]) -> pd.DataFrame:
     """What the models really rest on: exact effect by what an object is to the claim (x_1_effects).
 
     Returns: dataset, model, posts ("non-rumor", "rumor"), role, n_objects; effect, effect_low, effect_high (mean
-        |change of the logit|, 95 %, over objects); most_effective (share of these posts whose largest effect is such an
-        object's), by_number (the same if objects were drawn blindly).
+        |change of the logit| of such objects, 95 %, over posts that have one); most_effective (share of these posts
+        whose largest effect is such an object's), by_number (the same if objects were drawn blindly).
     """
     rows = []
     for one in made:
@@ -229,10 +229,11 @@ def effect_table(made: list[Explained]) -> pd.DataFrame:
         for label, posts in ((0, "non-rumor"), (1, "rumor")):
             of = (one.bench.posts["label"] == label).to_numpy()
             for name in ("evidence", "same kind", "same colour", "same shape", "other"):
-                values = effect[of & (role == name).any(1)][role[of & (role == name).any(1)] == name]
-                if len(values):
+                mine = (role == name)[of]
+                if mine.any():
+                    per_post = np.where(mine, effect[of], 0).sum(1)[mine.any(1)] / mine.sum(1)[mine.any(1)]
                     row = {"dataset": one.config.dataset, "model": names(one.config), "posts": posts, "role": name}
-                    row |= {"n_objects": len(values)} | interval("effect", values)
+                    row |= {"n_objects": int(mine.sum())} | interval("effect", per_post)
                     rows.append(
                         row | {"most_effective": (best[of] == name).mean(), "by_number": share[name][of].mean()}
                     )

@@ -89,8 +89,9 @@ def _undetectable(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def _fingerprint(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     by = table.set_index("model")
     for model, line in by.drop(index=GAMMA, errors="ignore").iterrows():
+        why = f"against patches drawn blindly; the same place without the mark: {line['kept_without_mark']:.3f}"
         yield _row("Top-K throws the marked patches away", model, "posts that keep a marked patch", line, "kept",
-                   line["kept_chance"], above=False, why="against patches drawn blindly")  # fmt: skip
+                   line["kept_chance"], above=False, why=why)  # fmt: skip
         for name, what in (("weight", "has more weight"), ("effect", "moves the logit more")):
             if GAMMA not in by.index:
                 continue

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rumorlib import attributions, experiments, inputs, interventions, statistics, trained
+from rumorlib import attributions, experiments, inputs, interventions, rivals, statistics, trained
 from rumorlib.comparison import names, pooled
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data.scenes import CELL_PX, GRID, IMAGE_PX
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.explanations import interval
+from rumorlib.models.micc import MICCOutput
 from rumorlib.results import Report
 
 ALPHA = 0.05
@@ -29,15 +30,18 @@ def runs(settings: Settings) -> list[RunConfig]:
     """Every planned model of the main tables, and MICC-A/γ: drawn scenes alone have probe posts."""
     if settings.profile != "demo":
         return []
-    gamma = [c for c in experiments.micc_ablations(settings) if c.variant == "A-gamma"]
-    main = experiments.micc_main(settings) + gamma + experiments.dmfl_main(settings)
-    return main + experiments.baselines(settings)
+    others = experiments.dmfl_main(settings) + rivals.main(settings) + experiments.baselines(settings)
+    return [*experiments.micc_main(settings), *_without_alignment(settings), *others]
 
 
 def marked_runs(settings: Settings) -> list[RunConfig]:
-    """MICC with and without selection, whose patches are looked up in marked scenes."""
-    micc = [c for c in runs(settings) if c.model == "micc" and c.seed == settings.seeds[0]]
-    return [c for c in micc if c.dataset in settings.datasets[:1]]
+    """MICC with and without selection, one corpus and seed, whose patches are looked up in marked scenes."""
+    micc = experiments.micc_main(settings) + _without_alignment(settings)
+    return [c for c in micc if (c.dataset, c.seed) == (settings.datasets[0], settings.seeds[0])]
+
+
+def _without_alignment(settings: Settings) -> list[RunConfig]:
+    return [c for c in experiments.micc_ablations(settings) if c.variant == "A-gamma"]
 
 
 def fingerprint_table(settings: Settings) -> pd.DataFrame:
@@ -79,7 +83,8 @@ def fingerprints(config: RunConfig, settings: Settings) -> dict[str, Any]:
     Rumors of the fingerprint split; the counterfactual is the same scene without the mark.
 
     Returns: dataset, model, n; kept (share of posts whose kept patches show the mark; all patches count as kept where
-        nothing is selected), kept_chance (as many patches drawn blindly); weight (fusion weight on the mark),
+        nothing is selected), kept_chance (as many patches drawn blindly), kept_without_mark (the same place in the
+        counterfactual: whether the mark itself repels or draws); weight (fusion weight on the mark),
         weight_even (share of such patches among all), each with _low and _high; effect (|change of the logit| when the
         mark goes), likewise, and effect_object (of the most effective object, for comparison).
     """
@@ -93,22 +98,25 @@ def fingerprints(config: RunConfig, settings: Settings) -> dict[str, Any]:
 
     plain = interventions.pixels([replace(scene, fingerprint_place=-1) for scene in bench.scenes])
     shown = [interventions.in_parts(tower, pictures) for pictures in (bench.images, plain)]
-    everyone = torch.arange(len(bench.posts))
     with torch.inference_mode():
-        output = attributions.read(model, texts, shown[0], bench.rows)
-        effect = (output.logit - logit(shown[1], everyone)).abs().numpy()
+        output, without = (attributions.read(model, texts, tokens, bench.rows) for tokens in shown)
+        effect = (output.logit - without.logit).abs().numpy()
     objects = np.nanmax(np.abs(interventions.object_effects(logit, bench.encoded(tower))), axis=1)
     marked = _on_the_mark(bench, config)  # (n, N)
-    n_all = marked.shape[1]
-    kept = np.ones_like(marked) if output.indices is None else np.zeros_like(marked)
-    weight = output.weights.numpy()
-    if output.indices is not None:
-        np.put_along_axis(kept, output.indices.numpy(), True, axis=1)
-        weight = torch.zeros(len(marked), n_all).scatter(1, output.indices, output.weights).numpy()
+    weight, kept = _spread(output)
     row = {"dataset": config.dataset, "model": names(config), "n": len(marked)}
     row |= interval("kept", (kept & marked).any(1).astype(float)) | {"kept_chance": _blind(marked, config, model)}
+    row |= {"kept_without_mark": (_spread(without)[1] & marked).any(1).mean()}
     row |= interval("weight", (weight * marked).sum(1)) | {"weight_even": marked.mean()}
     return row | interval("effect", effect) | {"effect_object": objects.mean()}
+
+
+def _spread(output: MICCOutput) -> tuple[np.ndarray, np.ndarray]:
+    """(n, N) fusion weights, 0 where not kept, and (n, N) bool: kept."""
+    if output.indices is None:
+        return output.weights.numpy(), np.ones(output.weights.shape, bool)
+    weight = torch.zeros_like(output.relevance).scatter(1, output.indices, output.weights)
+    return weight.numpy(), torch.zeros_like(weight).scatter(1, output.indices, 1.0).bool().numpy()
 
 
 def _marked(bench: interventions.ScenePosts) -> interventions.ScenePosts:

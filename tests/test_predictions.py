@@ -46,7 +46,7 @@ def test_one_model_above_chance_breaks_the_undetectable_set() -> None:
 
 def test_keeping_the_mark_less_often_than_blindly_is_throwing_it_away() -> None:
     def line(model: str, kept: float, weight: float) -> dict:
-        row = {"model": model, "kept_chance": 0.4}
+        row = {"model": model, "kept_chance": 0.4, "kept_without_mark": kept}
         for name, value in (("kept", kept), ("weight", weight), ("effect", weight)):
             row |= {name: value, f"{name}_low": value - 0.05, f"{name}_high": value + 0.05}
         return row
