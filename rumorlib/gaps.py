@@ -13,6 +13,7 @@ import pandas as pd
 
 from rumorlib import experiments
 from rumorlib.config import RunConfig, Settings
+from rumorlib.profiles import dmfl_seeds
 from rumorlib.readings import SAME_PICTURES, verdict
 from rumorlib.results import Report
 from rumorlib.verdicts import COLUMNS
@@ -30,7 +31,7 @@ def alignment_runs(settings: Settings) -> list[RunConfig]:
         experiments.dmfl(settings, dataset, seed, name, **changes)
         for dataset in settings.datasets
         for name, changes in (("default", {}), ("side", {"alignment": "side"}), ("A", {"alignment": "none"}))
-        for seed in settings.seeds
+        for seed in dmfl_seeds(settings)
     ]
 
 
@@ -103,7 +104,7 @@ def _collapse(dataset: str, lines: dict) -> list[dict[str, Any]]:
         collapsed = fell < FELL and not end["ratio_high"] < 1  # nan (all points coincide) counts as collapsed
         spread = np.mean([end[f"variance_{side}"] / start[f"variance_{side}"] for side in ("text", "image")])
         rows.append({
-            "claim": f"heads of alignment {kind} lower the loss by shrinking", "source": "ours, choice C13",
+            "claim": f"alignment ({kind}) lowers its loss and tells no pair from another", "source": "ours, choice C13",
             "corpus": dataset, "quantity": "alignment loss on true dev pairs, after / before", "reported": np.nan,
             "ours": fell, "verdict": "reproduced" if collapsed else "not reproduced",
             "why": f"matched / shuffled {end['ratio']:.3f} [{end['ratio_low']:.3f}, {end['ratio_high']:.3f}]; variance "

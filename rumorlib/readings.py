@@ -115,9 +115,13 @@ def _figure(report: Report, table: dict[str, pd.DataFrame]) -> list[dict[str, An
 def _languages(english: str, en: dict, chinese: str, zh: dict) -> list[dict[str, Any]]:
     """The comparison of the two figures, on the same pictures: positive = as the paper says."""
     corpus, source = f"{english}, {chinese}", "§6.4, both figures"
-    uneven = en["entropy"][1] - zh["entropy"][1]
-    rows = [_line("early attention is less even in Chinese", source, corpus,
-                  "entropy at epoch 1, English minus Chinese, same pictures", uneven, 0, "above")]  # fmt: skip
+    early = zh["dark_share"][1] - en["dark_share"][1]
+    quantity = "share of dark cells at epoch 1, Chinese minus English, same pictures"
+    line = _line(
+        "early maps are light in English and have dark areas in Chinese", source, corpus, quantity, early, 0, "above"
+    )
+    entropies = f"entropy at epoch 1: English {en['entropy'][1].mean():.4f}, Chinese {zh['entropy'][1].mean():.4f}"
+    rows = [line | {"why": f"{line['why']}; {entropies}"}]
     gains = [t["dark_share"][max(t["dark_share"])] - t["dark_share"][1] for t in (en, zh)]
     claim, quantity = (
         "English gains dark cells while it trains, Chinese loses them",

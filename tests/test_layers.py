@@ -51,7 +51,7 @@ LAYERS = (
     ("explained_scenes", "predictions"),
     ("controls", "papers", "starts", "sweeps", "text_only"),
     ("costs", "grids", "maps", "verdicts"),
-    ("complexity", "conflicts", "lightweight", "readings", "shapes"),
+    ("complexity", "conflicts", "lightweight", "looking", "readings", "shapes"),
     ("gaps",),
     ("look",),
     ("curves", "fronts", "pictures", "plots", "waterfalls"),

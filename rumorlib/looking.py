@@ -1,0 +1,127 @@
+"""Do DMFL's attention maps say what it rests on? Against exact effects of objects on drawn scenes (spec §16.2).
+
+The maps over the image of `evidence.word_to_patch`, scored as every other explanation of patches is (`explanations`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rumorlib import dmfl_posts, evidence, explanations, inputs, interventions, results, watch
+from rumorlib.config import RunConfig, Settings
+from rumorlib.data import drawn
+from rumorlib.data.batches import Batch
+from rumorlib.data.claims import DrawnConfig
+from rumorlib.encoders.vision import grid_sides
+from rumorlib.models.dmfl import DMFL
+
+# n posts, T objects of the fullest scene, N patches
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One trained DMFL, the exact effects of objects on its logit, and its maps over the patches."""
+
+    report: results.Report
+    effects: np.ndarray  # (n, T) of `interventions.object_effects`
+    touches: np.ndarray  # (n, T, N) of `interventions.touches`
+    scores: dict[str, np.ndarray]  # explanation -> (n, N)
+    pointing: pd.DataFrame  # of `watch.word_pointing`
+
+
+def load(config: RunConfig, settings: Settings) -> tuple[results.Report, DMFL, Any, Any]:
+    """The trained DMFL of a run in evaluation mode, with its report, its corpus and that as tensors.
+
+    The run is trained again where its weights are missing. Raises: as `results.run_or_load`.
+    """
+    from safetensors.torch import load_file
+
+    report = results.run_or_load(config, settings, checkpoint=True)
+    stage1 = results.run_or_load(config.stage1, settings, checkpoint=True)
+    model, tensors, corpus, _ = dmfl_posts.on_posts(config, settings, stage1.checkpoint())
+    model.load_state_dict(load_file(report.checkpoint()))
+    return report, model.eval(), corpus, tensors
+
+
+def look(config: RunConfig, settings: Settings, split: str = "dev") -> Looked:
+    """Exact effects and maps of a DMFL run on drawn scenes, for as many posts as MICC is explained with."""
+    report, model, corpus, tensors = load(config, settings)
+    rows = np.flatnonzero(corpus.posts["split"].to_numpy() == split)[: explanations.n_posts(settings)]
+    posts = corpus.posts.iloc[rows].reset_index(drop=True)
+    known = drawn.scenes_of(
+        DrawnConfig(seed=config.corpus_seed, **({"n_train": config.n_train} if config.n_train else {}))
+    )
+    bench = interventions.of_scenes(posts, torch.from_numpy(rows), [known[key] for key in posts["image"]])
+    bench = bench.encoded(lambda pictures: image_rows(config, settings, pictures))
+    batch = tensors.batch(bench.rows)
+    claim = watch.claim_mask(posts, config, tensors.texts.ids.shape[1])
+    scores = {}
+    for who, words in (("the claim's words", claim), ("all words", None)):
+        for name, found in evidence.word_to_patch(model, batch._replace(images=bench.images), words).items():
+            scores[f"{name}, {who}"] = found.numpy()
+    scores["random"] = np.random.default_rng(0).random(next(iter(scores.values())).shape)
+    touched = interventions.touches(bench.boxes, watch.finest_patches(config))
+    effects = interventions.object_effects(lambda images, post: logit(model, batch, images, post), bench)
+    pointing = watch.word_pointing(model, tensors, corpus.posts, config)
+    return Looked(report, effects, touched, scores, pointing)
+
+
+def image_rows(config: RunConfig, settings: Settings, pictures: Tensor) -> Tensor:
+    """(m, N, D) what DMFL reads of pictures (m, 3, H, H), as `dmfl_posts.image_rows` makes it of a corpus."""
+    stage1 = results.run_or_load(config.stage1, settings, checkpoint=True)
+    sclip = inputs.load_sclip(config.stage1, stage1.checkpoint(), settings)
+    encode = sclip.encode_image if config.detector.logic_init == "stage1" else sclip.image_tower
+    sides = grid_sides(config.stage1.sclip.vision)
+    start = int(np.cumsum([0, *(side * side for side in sides)])[np.argmax(sides)])
+    return encode(pictures)[:, start : start + max(sides) ** 2].half()
+
+
+@torch.inference_mode()
+def logit(model: DMFL, batch: Batch, images: Tensor, post: Tensor) -> Tensor:
+    """(m,) log odds of rumor of images (m, N, D) with the texts of the posts (m,) of the batch."""
+    parts = []
+    for shown, of in zip(images.split(512), post.split(512), strict=True):
+        texts = {name: part[of] for name, part in batch._asdict().items() if part is not None}
+        out = model(Batch(**dict.fromkeys(Batch._fields) | texts | {"images": shown})).logits
+        parts.append(out[:, 1] - out[:, 0])
+    return torch.cat(parts)
+
+
+def table(made: Sequence[Looked]) -> pd.DataFrame:
+    """Every map of every model against the exact effects (d_e6_effects).
+
+    Returns: dataset, model, n_train, dev_accuracy (a model at chance rests on nothing), explanation, n; rank (Spearman
+        with |exact effect| over the objects of a scene; blind: 0), pointing (does the top patch show the object with
+        the largest |effect|), each with _low and _high (95 %, t interval over posts), pointing_chance.
+    """
+    rows = []
+    for one in made:
+        config = one.report.config
+        about = {"dataset": config.dataset, "model": config.variant,
+                 "n_train": config.n_train or DrawnConfig().n_train,
+                 "dev_accuracy": one.report.metrics["dev"]["accuracy"]}  # fmt: skip
+        for explanation, scores in one.scores.items():
+            found = explanations.score_patches(scores, one.effects, one.touches)
+            row = about | {"explanation": explanation, "n": len(scores)}
+            row |= explanations.interval("rank", found["rank"]) | explanations.interval("pointing", found["pointing"])
+            rows.append(row | {"pointing_chance": found["chance"].mean()})
+    return pd.DataFrame(rows)
+
+
+def pointing(made: Sequence[Looked]) -> pd.DataFrame:
+    """`watch.word_pointing` of the models as training left them: dataset, model, n_train, and its columns."""
+    frames = [
+        one.pointing.assign(dataset=one.report.config.dataset, model=one.report.config.variant,
+                            n_train=one.report.config.n_train or DrawnConfig().n_train)
+        for one in made
+    ]  # fmt: skip
+    frame = pd.concat(frames, ignore_index=True)
+    first = ["dataset", "model", "n_train"]
+    return frame[[*first, *(name for name in frame if name not in first)]]
