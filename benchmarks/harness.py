@@ -96,7 +96,7 @@ def record(name: str, rows: Sequence[dict[str, object]]) -> None:
 PAGE = """# Benchmarks
 
 Our path and a peer run in turns within one process; the figure is the peer's time over ours, per round: its median,
-least and most. Above 1, ours is faster. Believe the ratios, not the milliseconds: those belong to the machine and its hour.
+least and most. Above 1, ours is faster. Believe the ratios, not the milliseconds: those belong to one machine and hour.
 `python benchmarks/<name>.py` runs one; `--quick` is tiny and meaningless, in seconds; `--record` writes to
 `results/benchmarks.csv` and here. Weights are random and nothing is downloaded.
 

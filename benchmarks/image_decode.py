@@ -1,7 +1,7 @@
 """B7: pictures from JPEG to a square of bytes.
 
-Ours decodes at a fraction of the size where that suffices (`draft`); the plain way: PIL at full size, resized, ToTensor's division
-to floats.
+Ours decodes at a fraction of the size where that suffices (`draft`); the plain way: PIL at full size, resized, then
+ToTensor's division to floats.
 """
 
 from __future__ import annotations
