@@ -59,6 +59,10 @@ def test_the_audit_gives_both_readings_and_posts() -> None:
     told = frame.set_index(["subject", "reading"])["computed"]
     assert told["n_heads=8 over n_heads=2", "stated"] == "3 posts"
     assert told["DMFL over MFAN", "points"] == "6 posts"
+    verdicts = frame.set_index(["subject", "reading"])["verdict"]
+    assert verdicts["n_heads=8 over n_heads=2", "stated"] == "cannot be told apart"
+    assert verdicts["DMFL over MFAN", "points"] == "open"
+    assert verdicts["DMFL over DMFL-TTRAS", "as printed"] == "told apart"
     swapped = frame[frame["subject"].str.startswith("conclusions")].set_index("reading")["verdict"]
     assert swapped["datasets swapped"] == "consistent" and swapped["as printed"] == "contradicts itself"
     for column, corpus in itertools.product(["verdict", "why"], ["pheme", "weibo", "both"]):
