@@ -107,7 +107,7 @@ def relevance_of_posts(model: MICC, tensors: PostTensors, posts: pd.DataFrame) -
 
 @torch.inference_mode()
 def truncated(model: DMFL, tensors: PostTensors, posts: pd.DataFrame, keep: Sequence[int] = KEPT_WORDS) -> pd.DataFrame:
-    """Dev and test scores when a trained model sees the first words of each text only: words, split, accuracy, auc."""
+    """Dev and test scores when a trained model sees the first words of each text only: n_words, split, accuracy, auc."""
     model.eval()
     rows = []
     for n in keep:
@@ -117,7 +117,7 @@ def truncated(model: DMFL, tensors: PostTensors, posts: pd.DataFrame, keep: Sequ
             prob = torch.cat([model.prob_rumor(batch).float() for batch in cut.in_order(chosen)]).numpy()
             metrics = evaluation.classification_metrics(posts["label"].to_numpy()[chosen], prob)
             rows.append((n, split, metrics["accuracy"], metrics["auc"]))
-    return pd.DataFrame(rows, columns=["words", "split", "accuracy", "auc"])
+    return pd.DataFrame(rows, columns=["n_words", "split", "accuracy", "auc"])
 
 
 def first_words(texts: Texts, n: int) -> Texts:

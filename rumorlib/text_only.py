@@ -119,7 +119,7 @@ def _truncated(reports: Sequence[Report]) -> Iterable[tuple]:
         groups.setdefault(key, []).append(report.extra("truncated").query("split == 'test'"))
     for key, frames in groups.items():
         frame = pd.concat(frames)
-        for n_words, part in frame.groupby("words"):
+        for n_words, part in frame.groupby("n_words"):
             accuracy = statistics.t_interval(part["accuracy"])  # over seeds
             yield (*key, "first words", str(n_words), np.nan, *accuracy, part["auc"].mean())
 

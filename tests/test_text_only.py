@@ -56,7 +56,7 @@ def report() -> SimpleNamespace:
     prob = np.where(right, label, 1 - label) * 0.8 + 0.1
     frame = pd.DataFrame({"post_id": [f"p{i}" for i in range(n)], "label": label, "split": "test", "n_chars": chars,
                           "prob_rumor": prob})  # fmt: skip
-    cut = pd.DataFrame({"words": [5, 5], "split": ["dev", "test"], "accuracy": [0.6, 0.7], "auc": [0.6, 0.75]})
+    cut = pd.DataFrame({"n_words": [5, 5], "split": ["dev", "test"], "accuracy": [0.6, 0.7], "auc": [0.6, 0.75]})
     config = RunConfig("dmfl", "weibo-text", "TCNN", profile="laptop", detector=cfg.DMFLConfig(parts="text_cnn"))
     return SimpleNamespace(
         config=config, name="x", predictions=lambda: frame, facts={}, hashes={"extras/truncated.csv": ""},
