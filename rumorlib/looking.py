@@ -14,13 +14,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rumorlib import dmfl_posts, evidence, explanations, inputs, interventions, results, watch
+from rumorlib import dmfl_posts, evidence, explanations, inputs, interventions, readings, results, starts, watch
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data import drawn
 from rumorlib.data.batches import Batch
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.models.dmfl import DMFL
+from rumorlib.verdicts import COLUMNS
 
 # n posts, T objects of the fullest scene, N patches
 
@@ -34,6 +35,14 @@ class Looked:
     touches: np.ndarray  # (n, T, N) of `interventions.touches`
     scores: dict[str, np.ndarray]  # explanation -> (n, N)
     pointing: pd.DataFrame  # of `watch.word_pointing`
+
+
+def runs(settings: Settings) -> list[RunConfig]:
+    """Models that are asked: the first run of the heat maps, and the logic chain alone from stage 1, on the corpus and
+    on the larger train side on which it learns to compare words with patches (`starts`). Demo only."""
+    if settings.profile != "demo":
+        return []
+    return [readings.runs(settings)[0], *(c for c in starts.runs(settings) if c.variant == "TB-stage1")]
 
 
 def load(config: RunConfig, settings: Settings) -> tuple[results.Report, DMFL, Any, Any]:
@@ -115,13 +124,28 @@ def table(made: Sequence[Looked]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def pointing(made: Sequence[Looked]) -> pd.DataFrame:
-    """`watch.word_pointing` of the models as training left them: dataset, model, n_train, and its columns."""
-    frames = [
-        one.pointing.assign(dataset=one.report.config.dataset, model=one.report.config.variant,
-                            n_train=one.report.config.n_train or DrawnConfig().n_train)
-        for one in made
-    ]  # fmt: skip
-    frame = pd.concat(frames, ignore_index=True)
-    first = ["dataset", "model", "n_train"]
-    return frame[[*first, *(name for name in frame if name not in first)]]
+def claims(made: Sequence[Looked]) -> pd.DataFrame:
+    """Verdicts, lines as in `verdicts`: the trained model's words look at the claimed object, and its map finds the
+    object that it rests on; each against chance, for every map it has."""
+    rows = []
+    effects = table(made).set_index(["dataset", "model", "n_train", "explanation"]) if made else None
+    for one in made:
+        config, n_train = one.report.config, one.report.config.n_train or DrawnConfig().n_train
+        about = {"source": "ours, §6.4", "corpus": f"{config.dataset}, {config.variant}, {n_train} train posts"}
+        dev = f"dev accuracy {one.report.metrics['dev']['accuracy']:.3f}"
+        for line in one.pointing.to_dict("records"):
+            rows.append(about | {
+                "claim": "trained, the claim's words look at the claimed object", "reported": np.nan,
+                "quantity": f"weight on its box, {line['map']} map", "ours": line["mass"], "low": line["low"],
+                "high": line["high"], "verdict": readings.verdict(line["low"], line["high"], line["chance"], "above"),
+                "why": f"chance {line['chance']:.3f}; the post's other words {line['other_words']:.3f}; {dev}",
+            })  # fmt: skip
+            found = effects.loc[(config.dataset, config.variant, n_train, f"{line['map']}, the claim's words")]
+            low, high, chance = found["pointing_low"], found["pointing_high"], found["pointing_chance"]
+            rows.append(about | {
+                "claim": "the map finds the object with the largest exact effect", "reported": np.nan,
+                "quantity": f"top patch shows it, {line['map']} map of the claim's words", "ours": found["pointing"],
+                "low": low, "high": high, "verdict": readings.verdict(low, high, chance, "above"),
+                "why": f"chance {chance:.3f}; {dev}",
+            })  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import looking, readings
+from rumorlib import looking, readings, verdicts
 from rumorlib.config import DMFLConfig, Word2VecConfig
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vocabulary import CLS, SEP
@@ -47,9 +47,22 @@ def test_a_map_of_the_effects_scores_highest_and_says_so() -> None:
     touches[1, 2] = False
     right = np.array([[0.1, 2.0, 0.5, 0], [1.0, 0.2, 0, 0]])
     report = Report(config, {"dev": {"accuracy": 0.9}}, folder=None)
-    made = looking.Looked(report, effects, touches, {"right": right, "wrong": -right}, pd.DataFrame({"map": ["logic"]}))
-    frame = looking.table([made]).set_index("explanation")
+    line = {"map": "logic", "mass": 0.4, "low": 0.35, "high": 0.45, "chance": 0.05, "other_words": 0.1}
+    scores = {"logic, the claim's words": right, "wrong": -right}
+    made = looking.Looked(report, effects, touches, scores, pd.DataFrame([line]))
+    frame = looking.table([made]).set_index("explanation").rename({"logic, the claim's words": "right"})
     assert (frame.loc["right", "rank"], frame.loc["right", "pointing"]) == (1, 1)
     assert (frame.loc["wrong", "rank"], frame.loc["wrong", "pointing"]) == (-1, 0)
     assert frame["pointing_chance"].tolist() == [1 / N, 1 / N] and set(frame["dev_accuracy"]) == {0.9}
-    assert looking.pointing([made])[["dataset", "model"]].to_numpy().tolist() == [["demo-en", "maps"]]
+    said = looking.claims([made])
+    assert list(said) == verdicts.COLUMNS and said["ours"].tolist() == [0.4, 1.0]
+    assert said["verdict"].tolist() == ["reproduced", "reproduced"]
+    assert "3000 train posts" in said["corpus"].iloc[0] and "dev accuracy 0.900" in said["why"].iloc[0]
+
+
+def test_only_drawn_scenes_are_asked() -> None:
+    for profile in cfg.PROFILES:
+        plans = looking.runs(cfg.resolve(profile, train="none"))
+        assert bool(plans) == (profile == "demo")
+        assert looking.table([]).empty and looking.claims([]).empty
+    assert {c.n_train for c in looking.runs(cfg.resolve(train="none"))} >= {None, 12_000}
