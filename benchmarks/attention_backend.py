@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from rumorlib import timing
 from rumorlib.config import VisionConfig
 from rumorlib.encoders.text import transformer
 from rumorlib.encoders.vision import grid_sides
@@ -26,26 +27,17 @@ PLAIN = [SDPBackend.MATH]
 DEMO = VisionConfig(image_size_px=96, receptive_fields=(16, 32), width=96, depth=2, n_heads=4)  # drawn scenes
 
 
-def step_s(encoder: nn.TransformerEncoder, tokens: Tensor, backends: Sequence[SDPBackend]) -> float:
-    """Seconds of one forward and backward pass."""
+def step(encoder: nn.TransformerEncoder, tokens: Tensor, backends: Sequence[SDPBackend]) -> None:
+    """One forward and backward pass."""
     encoder.zero_grad(set_to_none=True)
-    start = time.perf_counter()
     with sdpa_kernel(list(backends)):  # the parent's forward: ShortSequenceEncoder's own would choose for itself
         nn.TransformerEncoder.forward(encoder, tokens).square().mean().backward()
-    return time.perf_counter() - start
 
 
 def ratios(encoder: nn.TransformerEncoder, tokens: Tensor, rounds: int, steps: int) -> list[float]:
     """fused / plain of each round; a round times `steps` steps of each, alternating, after one of each to warm up."""
-    found = []
-    for number in range(rounds + 1):
-        fused = plain = 0.0
-        for _ in range(steps):
-            fused += step_s(encoder, tokens, FUSED)
-            plain += step_s(encoder, tokens, PLAIN)
-        if number:
-            found.append(fused / plain)
-    return found
+    paths = {"fused": partial(step, encoder, tokens, FUSED), "plain": partial(step, encoder, tokens, PLAIN)}
+    return timing.ratios(timing.in_turns(paths, rounds, steps), "fused", "plain")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
