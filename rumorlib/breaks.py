@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rumorlib import attributions, experiments, explanations, interventions, statistics, trained
+from rumorlib import attributions, experiments, explanations, interventions, modalities, statistics, trained
 from rumorlib.comparison import names
 from rumorlib.config import Settings
 from rumorlib.data import scenes
@@ -80,18 +80,9 @@ def table(made: list[Explained], others: list[Explained], settings: Settings) ->
 # --- redundancy -----------------------------------------------------------------------------------
 
 
-def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
-    """Centred kernel alignment of two sets of features of the same n things, linear kernel (Kornblith et al. 2019):
-    ‖Yᵀ X‖² / (‖Xᵀ X‖ ‖Yᵀ Y‖), columns centred; in [0, 1], 1 = equal up to rotation and scale.
-
-    Args: x, y: (n, D_x), (n, D_y).
-    """
-    x, y = x - x.mean(0), y - y.mean(0)
-    return float(np.linalg.norm(y.T @ x) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
-
-
 def _redundancy(state: State) -> Iterator[dict[str, Any]]:
-    """CKA between the finest and the coarsest scale: of whole pictures, and place by place on the coarse grid."""
+    """Linear CKA (Kornblith et al. 2019) between the finest and the coarsest scale: of whole pictures, and place by
+    place on the coarse grid."""
     sides = state.sclip.image_tower.sides
     parts = state.patches.split(state.sclip.n_patches, dim=1)
     grids = [part.transpose(1, 2).unflatten(2, (side, side)) for part, side in zip(parts, sides, strict=True)]
@@ -101,11 +92,8 @@ def _redundancy(state: State) -> Iterator[dict[str, Any]]:
         x, y = (F.adaptive_avg_pool2d(g, side).permute(0, 2, 3, 1) for g in (fine, coarse))  # (n, side, side, D)
         flat = [values.reshape(-1, values.shape[-1]).numpy() for values in (x, y, y[shuffled])]
         row = {"condition": "redundant scales", "quantity": f"CKA of {what} between scales", "state": state.name}
-        yield row | {
-            "value": linear_cka(flat[0], flat[1]),
-            "reference": linear_cka(flat[0], flat[2]),
-            "n": len(flat[0]),
-        }
+        found = modalities.cka(flat[0], flat[1]), modalities.cka(flat[0], flat[2])
+        yield row | {"value": found[0], "reference": found[1], "n": len(flat[0])}
 
 
 # --- modality gap -----------------------------------------------------------------------------------
@@ -113,9 +101,6 @@ def _redundancy(state: State) -> Iterator[dict[str, Any]]:
 
 def _modality_gap(state: State) -> Iterator[dict[str, Any]]:
     """Distance of the centroids of texts and pictures (mean of their patches), and how well a line tells them apart."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import cross_val_score
-
     text, image = state.text.numpy(), F.normalize(state.patches.mean(1), dim=-1).numpy()
     row = {"condition": "modality gap", "state": state.name, "n": len(text)}
     gap = float(np.linalg.norm(text.mean(0) - image.mean(0)))
@@ -125,14 +110,8 @@ def _modality_gap(state: State) -> Iterator[dict[str, Any]]:
     yield row | {"quantity": "distance of centroids (unit vectors)", "value": gap, "reference": blind} | {
         "low": low, "high": high
     }  # fmt: skip
-    both, which = np.concatenate([text, image]), np.repeat([0, 1], len(text))
-    accuracy = cross_val_score(LogisticRegression(max_iter=500), both, which, cv=5)
-    found = statistics.t_interval(accuracy)
-    yield (
-        row
-        | {"quantity": "accuracy of a modality classifier", "reference": 0.5}
-        | dict(zip(("value", "low", "high"), (found.estimate, found.low, found.high), strict=True))
-    )
+    told = modalities.modality_accuracy(text, image)
+    yield row | {"quantity": "accuracy of a modality classifier", "value": told, "reference": 0.5}
 
 
 def _gap_interval(text: np.ndarray, image: np.ndarray, n: int = 500) -> tuple[float, float]:

@@ -35,6 +35,11 @@ from rumorlib.models.micc import MICC
 # n posts, T objects, N patches, N_s of one scale, C content words
 
 TRAINED, STAGE1, UNTRAINED = "trained", "stage 1 only", "untrained"
+PATCH_COLUMNS = [
+    "dataset", "model", "weights", "explanation", "field_px", "n", "rank", "rank_low", "rank_high", "pointing",
+    "pointing_low", "pointing_high", "pointing_chance", "deletion", "deletion_low", "deletion_high", "deletion_random",
+    "deletion_by_effect",
+]  # fmt: skip
 SANITY = "product"  # the variant whose explanations are also made by weights that stage 2 has not trained
 
 
@@ -61,6 +66,7 @@ class Explained:
         boxes = torch.cat(patch_boxes(self.config.stage1.sclip.vision)).numpy()
         return interventions.touches(self.bench.boxes, boxes)
 
+    @torch.inference_mode()
     def logit(self, images: Tensor, post: Tensor) -> Tensor:
         """(m,) logits of pictures or tokens with the texts of the posts (m,) they belong to."""
         if images.dtype == torch.uint8:
@@ -177,31 +183,48 @@ def patch_table(made: list[Explained]) -> pd.DataFrame:
         (95 %, t interval over posts); pointing_chance, deletion_random, deletion_by_effect (patches of the objects with
         the largest |effect|).
     """
-    return pd.DataFrame([row for one in made for row in _patch_rows(one)])
+    rows = [row for one in made for row in _patch_rows(one)]
+    return pd.DataFrame(rows, columns=PATCH_COLUMNS)
+
+
+def _patch_rows(one: Explained) -> Iterator[dict[str, Any]]:
+    tower, fields = one.model.sclip.image_tower, one.config.stage1.sclip.vision.receptive_fields
+    before = one.logit(one.tokens.images, torch.arange(len(one.effects)))
+    for part, field in zip(_scales(tower.n_patches), fields, strict=True):
+        scores = {key: values[:, part] for key, values in one.scores.items()}
+        rows = scored(
+            scores, one.effects, one.touches[:, :, part], one.bench, one.logit, before, one.config.detector.top_k
+        )
+        about = {"dataset": one.config.dataset, "model": names(one.config), "field_px": field}
+        yield from (about | row for row in rows)
 
 
 @torch.inference_mode()
-def _patch_rows(one: Explained) -> Iterator[dict[str, Any]]:
-    tower, k = one.model.sclip.image_tower, one.config.detector.top_k
-    before = one.logit(one.tokens.images, torch.arange(len(one.effects)))
-    random = np.random.default_rng(0).random((len(one.effects), sum(tower.n_patches)))
-    ideal = np.where(one.touches, np.nan_to_num(np.abs(one.effects))[:, :, None], 0).max(1)  # (n, N)
-    for part, field in zip(_scales(tower.n_patches), one.config.stage1.sclip.vision.receptive_fields, strict=True):
-        known: dict[bytes, np.ndarray] = {}  # explanations that name the same patches are asked about once
+def scored(
+    scores: dict[tuple[str, str], np.ndarray], effects: np.ndarray, touches: np.ndarray, bench: ScenePosts,
+    logit: Logit, before: Tensor, k: int,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Rows of `patch_table` for explanations (weights, name) -> (n, side²) of the patches of one scale.
 
-        def deleted(scores: np.ndarray, part: slice = part, known: dict = known) -> np.ndarray:
-            chosen = top_patches(scores[:, part], k)
-            if chosen.tobytes() not in known:
-                known[chosen.tobytes()] = deletion(one.bench, chosen, one.logit, before)
-            return known[chosen.tobytes()]
+    Args: touches: (n, T, side²). bench: with pixels. logit: on pixels. before: (n,) logits of the pictures as they are.
+        k: patches that the deletion test takes away.
+    """
+    random = np.random.default_rng(0).random(touches[:, 0].shape)
+    ideal = np.where(touches, np.nan_to_num(np.abs(effects))[:, :, None], 0).max(1)
+    known: dict[bytes, np.ndarray] = {}  # explanations that name the same patches are asked about once
 
-        for (weights, explanation), scores in one.scores.items():
-            found = score_patches(scores[:, part], one.effects, one.touches[:, :, part])
-            row = {"dataset": one.config.dataset, "model": names(one.config), "weights": weights}
-            row |= {"explanation": explanation, "field_px": field, "n": len(scores)}
-            row |= interval("rank", found["rank"]) | interval("pointing", found["pointing"])
-            row |= {"pointing_chance": found["chance"].mean()} | interval("deletion", deleted(scores))
-            yield row | {"deletion_random": deleted(random).mean(), "deletion_by_effect": deleted(ideal).mean()}
+    def deleted(values: np.ndarray) -> np.ndarray:
+        chosen = top_patches(values, k)
+        if chosen.tobytes() not in known:
+            known[chosen.tobytes()] = deletion(bench, chosen, logit, before)
+        return known[chosen.tobytes()]
+
+    for (weights, explanation), values in scores.items():
+        found = score_patches(values, effects, touches)
+        row = {"weights": weights, "explanation": explanation, "n": len(values)} | interval("rank", found["rank"])
+        row |= interval("pointing", found["pointing"]) | {"pointing_chance": found["chance"].mean()}
+        row |= interval("deletion", deleted(values))
+        yield row | {"deletion_random": deleted(random).mean(), "deletion_by_effect": deleted(ideal).mean()}
 
 
 def _scales(n_patches: list[int]) -> list[slice]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rumorlib import results, run
+from rumorlib import dmfl_posts, results, run
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data.batches import PostTensors
+from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
 
 
@@ -23,3 +24,17 @@ def micc(config: RunConfig, settings: Settings) -> tuple[MICC, PostTensors, pd.D
     model, tensors, posts = run.micc_on_posts(config, settings, stage1.checkpoint())
     model.load_state_dict(load_file(report.checkpoint()))
     return model.eval(), tensors, posts
+
+
+def dmfl(config: RunConfig, settings: Settings) -> tuple[DMFL, PostTensors, pd.DataFrame]:
+    """The trained DMFL of a run, in evaluation mode, and its corpus: as tensors it reads, and as a posts table.
+
+    Raises: as `micc`.
+    """
+    from safetensors.torch import load_file
+
+    report = results.run_or_load(config, settings, checkpoint=True)
+    weights = results.run_or_load(config.stage1, settings, checkpoint=True).checkpoint() if config.stage1 else None
+    model, tensors, corpus, _ = dmfl_posts.on_posts(config, settings, weights)
+    model.load_state_dict(load_file(report.checkpoint()))
+    return model.eval(), tensors, corpus.posts
