@@ -29,7 +29,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> No
 
 def posts(quick: bool) -> tuple[Batch, Tensor]:
     """Posts without images, and their pixels."""
-    n = 4 if quick else 32
+    n = 4 if quick else 16
     side = towers.side_px(quick)
     ids = torch.randint(4, 200, (n, 24))
     batch = Batch(ids, torch.ones_like(ids, dtype=torch.bool), torch.randn(n, 384), None,

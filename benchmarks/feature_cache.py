@@ -36,7 +36,7 @@ def pairs(quick: bool) -> list[harness.Pair]:
     from transformers import AutoImageProcessor, AutoModel
 
     place = Path(tempfile.mkdtemp(prefix="bench-"))
-    keys = photographs(place, 4 if quick else 128, (500, 375))
+    keys = photographs(place, 4 if quick else 32, (500, 375))
     weights = towers.save_image_tower(place / "tower", quick)
     images = FolderImages(place)
     processor = AutoImageProcessor.from_pretrained(weights, local_files_only=True, backend="pil")

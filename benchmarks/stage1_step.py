@@ -26,7 +26,7 @@ def step(model: SCLIP, optimizer: torch.optim.Optimizer, batch: CaptionBatch) ->
 
 def paths(quick: bool) -> dict[str, object]:
     """Functions "ours" and "peer", one step each, on models that start alike."""
-    n = 4 if quick else 64
+    n = 4 if quick else 32
     image, text = towers.image_tower(quick), towers.text_tower(quick)
     side = towers.side_px(quick)
     pixels = torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8)

@@ -8,6 +8,7 @@ speaks of a lightweight MICC as future work (spec §16.4).
 from __future__ import annotations
 
 import dataclasses
+import logging
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,8 @@ def compressed(model: MICC, how: MICCConfig) -> MICC:
             for weight in model.parameters():
                 weight.copy_(weight.bfloat16())
     if how.compression == "int8":
+        # its import warns of enums that newer torch knows by itself: nothing a reader can act on
+        logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
         from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
         quantize_(model, Int8DynamicActivationInt8WeightConfig(), filter_fn=lambda module, _: type(module) is nn.Linear)
