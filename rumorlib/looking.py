@@ -126,7 +126,7 @@ def table(made: Sequence[Looked]) -> pd.DataFrame:
 
 def claims(made: Sequence[Looked]) -> pd.DataFrame:
     """Verdicts, lines as in `verdicts`: the trained model's words look at the claimed object, and its map finds the
-    object that it rests on; each against chance, for every map it has."""
+    object that it rests on; against what chance and other words score, for every map it has."""
     rows = []
     effects = table(made).set_index(["dataset", "model", "n_train", "explanation"]) if made else None
     for one in made:
@@ -134,10 +134,11 @@ def claims(made: Sequence[Looked]) -> pd.DataFrame:
         about = {"source": "ours, §6.4", "corpus": f"{config.dataset}, {config.variant}, {n_train} train posts"}
         dev = f"dev accuracy {one.report.metrics['dev']['accuracy']:.3f}"
         for line in one.pointing.to_dict("records"):
+            blind = max(line["chance"], line["other_words"])
             rows.append(about | {
                 "claim": "trained, the claim's words look at the claimed object", "reported": np.nan,
                 "quantity": f"weight on its box, {line['map']} map", "ours": line["mass"], "low": line["low"],
-                "high": line["high"], "verdict": readings.verdict(line["low"], line["high"], line["chance"], "above"),
+                "high": line["high"], "verdict": readings.verdict(line["low"], line["high"], blind, "above"),
                 "why": f"chance {line['chance']:.3f}; the post's other words {line['other_words']:.3f}; {dev}",
             })  # fmt: skip
             found = effects.loc[(config.dataset, config.variant, n_train, f"{line['map']}, the claim's words")]

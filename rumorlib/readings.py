@@ -139,7 +139,7 @@ def _line(claim: str, source: str, corpus: str, quantity: str, found: pd.Series,
     about = {"claim": claim, "source": source, "corpus": corpus, "quantity": quantity, "reported": np.nan}
     known = found.dropna()
     if len(known) < 2:
-        return about | {"verdict": "untestable here", "why": "no post has a dark cell"}
+        return about | {"verdict": "untestable here", "why": "no posts with dark cells at both epochs"}
     mean, low, high = t_interval(known)
     return about | {"ours": mean, "low": low, "high": high, "verdict": verdict(low, high, value, side),
                     "why": f"{side} {value:g} over {len(known)} posts of one batch"}  # fmt: skip
@@ -147,7 +147,7 @@ def _line(claim: str, source: str, corpus: str, quantity: str, found: pd.Series,
 
 def verdict(low: float, high: float, value: float, side: str) -> str:
     """Of "it lies above (or below) the value": by an interval; inconclusive where the value lies in it."""
-    yes, no = (low > value, high < value) if side == "above" else (high < value, low > value)
+    yes, no = (low > value, high <= value) if side == "above" else (high < value, low >= value)
     return "reproduced" if yes else "not reproduced" if no else "inconclusive"
 
 
@@ -160,7 +160,7 @@ def _pointing(frame: pd.DataFrame) -> list[dict[str, Any]]:
         rows.append(about | {
             "corpus": dataset, "quantity": f"weight on its box, {name} map, epoch {last['epoch']}",
             "ours": last["mass"], "low": last["low"], "high": last["high"],
-            "verdict": verdict(last["low"], last["high"], last["chance"], "above"),
+            "verdict": verdict(last["low"], last["high"], max(last["chance"], last["other_words"]), "above"),
             "why": f"chance {last['chance']:.3f}; the post's other words {last['other_words']:.3f}; "
                    f"before training {part.loc[part['epoch'].idxmin(), 'mass']:.3f}",
         })  # fmt: skip

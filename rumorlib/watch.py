@@ -122,7 +122,7 @@ def map_statistics(maps: Mapping[int, Maps], other_image: Mapping[int, Maps]) ->
         dark_cells, dark_share: cells above twice the even share 1 / words. A yardstick taken from an epoch's own map,
             as the eye takes it from colours, would call noise dark wherever that map is even;
         iou_previous, iou_first: overlap of the dark cells with those of the epoch before, of the first: intersection
-            over union; 1 = the same cells, nan where neither has any;
+            over union; 1 = the same cells, nan where one has none;
         moved_previous, moved_first: share of the attention that lies elsewhere than then, in [0, 1];
         dark_shift: distance of the middle of the dark cells from that of the first epoch, in map widths (0 to 1.41);
         moved_by_image: share of the attention that lies elsewhere when the post gets another post's image.
@@ -162,9 +162,8 @@ def entropy(weights: np.ndarray) -> float:
 
 
 def overlap(mask: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boolean masks; nan where both are empty."""
-    union = (mask | other).sum()
-    return float((mask & other).sum() / union) if union else float("nan")
+    """Intersection over union of two boolean masks; nan where one is empty and has no place to compare."""
+    return float((mask & other).sum() / (mask | other).sum()) if mask.any() and other.any() else float("nan")
 
 
 def moved(weights: np.ndarray, other: np.ndarray) -> float:
