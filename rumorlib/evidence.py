@@ -107,7 +107,7 @@ def relevance_of_posts(model: MICC, tensors: PostTensors, posts: pd.DataFrame) -
 
 @torch.inference_mode()
 def truncated(model: DMFL, tensors: PostTensors, posts: pd.DataFrame, keep: Sequence[int] = KEPT_WORDS) -> pd.DataFrame:
-    """Dev and test scores when a trained model sees the first words of each text only: n_words, split, accuracy, auc."""
+    """Dev and test scores when a trained model sees a text's first words only: n_words, split, accuracy, auc."""
     model.eval()
     rows = []
     for n in keep:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import experiments
+from rumorlib import experiments, modalities, results, trained
 from rumorlib.config import RunConfig, Settings
 from rumorlib.profiles import dmfl_seeds
 from rumorlib.readings import SAME_PICTURES, verdict
@@ -35,14 +35,34 @@ def alignment_runs(settings: Settings) -> list[RunConfig]:
     ]
 
 
-def table(reports: Iterable[Report]) -> pd.DataFrame:
+def reports(settings: Settings) -> list[Report]:
+    """The finished runs of `alignment_runs`, each with its sides measured: while it trained, or, in a run that is older
+    than that, now from its weights. With train="none" such a run stays as it is."""
+    found = [results.run_or_load(config, settings) for config in alignment_runs(settings)]
+    return found if settings.train == "none" else [measured(report, settings) for report in found]
+
+
+def measured(report: Report, settings: Settings) -> Report:
+    """The run with extras/modalities.csv, written where it has none: weights as at first, and as training left them."""
+    if "extras/modalities.csv" in report.hashes:
+        return report
+    frames = []
+    for moment in ("before", "after"):
+        model, tensors, posts = trained.dmfl(report.config, settings, at_start=moment == "before")
+        if not modalities.are_measurable(report.config, posts):
+            return report
+        frames.append(modalities.of_model(model, tensors, posts, moment))
+    return results.add_extra(report, "modalities", pd.concat(frames, ignore_index=True))
+
+
+def table(runs: Iterable[Report]) -> pd.DataFrame:
     """The two sides of Eq 17 measured before and after training (d_e11): runs `alignment_runs`.
 
     Columns: dataset, alignment (forward, side, none), seed, moment, place, fused (what Eq 12 reads), the columns of
     `modalities.measure`, test_accuracy of the run. Runs with too few dev pairs left none and are missing.
     """
     frames = []
-    for report in reports:
+    for report in runs:
         if "extras/modalities.csv" not in report.hashes:
             continue
         kind, frame = report.config.detector.alignment, report.extra("modalities")
@@ -51,7 +71,8 @@ def table(reports: Iterable[Report]) -> pd.DataFrame:
         frame = frame.assign(**about, fused=fused, test_accuracy=report.metrics["test"]["accuracy"])
         first = [*about, "moment", "place", "fused"]
         frames.append(frame[[*first, *(name for name in frame if name not in first)]])
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    names = ["dataset", "alignment", "seed", "moment", "place", "fused", *MEASURES]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names)
 
 
 def panels(measured: pd.DataFrame) -> pd.DataFrame:

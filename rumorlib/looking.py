@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from rumorlib import dmfl_posts, evidence, explanations, inputs, interventions, readings, results, starts, watch
+from rumorlib import evidence, explanations, inputs, interventions, readings, results, starts, trained, watch
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data import drawn
 from rumorlib.data.batches import Batch
@@ -45,25 +44,12 @@ def runs(settings: Settings) -> list[RunConfig]:
     return [readings.runs(settings)[0], *(c for c in starts.runs(settings) if c.variant == "TB-stage1")]
 
 
-def load(config: RunConfig, settings: Settings) -> tuple[results.Report, DMFL, Any, Any]:
-    """The trained DMFL of a run in evaluation mode, with its report, its corpus and that as tensors.
-
-    The run is trained again where its weights are missing. Raises: as `results.run_or_load`.
-    """
-    from safetensors.torch import load_file
-
-    report = results.run_or_load(config, settings, checkpoint=True)
-    stage1 = results.run_or_load(config.stage1, settings, checkpoint=True)
-    model, tensors, corpus, _ = dmfl_posts.on_posts(config, settings, stage1.checkpoint())
-    model.load_state_dict(load_file(report.checkpoint()))
-    return report, model.eval(), corpus, tensors
-
-
 def look(config: RunConfig, settings: Settings, split: str = "dev") -> Looked:
     """Exact effects and maps of a DMFL run on drawn scenes, for as many posts as MICC is explained with."""
-    report, model, corpus, tensors = load(config, settings)
-    rows = np.flatnonzero(corpus.posts["split"].to_numpy() == split)[: explanations.n_posts(settings)]
-    posts = corpus.posts.iloc[rows].reset_index(drop=True)
+    model, tensors, every = trained.dmfl(config, settings)
+    report = results.run_or_load(config, settings)
+    rows = np.flatnonzero(every["split"].to_numpy() == split)[: explanations.n_posts(settings)]
+    posts = every.iloc[rows].reset_index(drop=True)
     known = drawn.scenes_of(
         DrawnConfig(seed=config.corpus_seed, **({"n_train": config.n_train} if config.n_train else {}))
     )
@@ -78,7 +64,7 @@ def look(config: RunConfig, settings: Settings, split: str = "dev") -> Looked:
     scores["random"] = np.random.default_rng(0).random(next(iter(scores.values())).shape)
     touched = interventions.touches(bench.boxes, watch.finest_patches(config))
     effects = interventions.object_effects(lambda images, post: logit(model, batch, images, post), bench)
-    pointing = watch.word_pointing(model, tensors, corpus.posts, config)
+    pointing = watch.word_pointing(model, tensors, every, config)
     return Looked(report, effects, touched, scores, pointing)
 
 

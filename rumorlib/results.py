@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +122,20 @@ def run_or_load(
     if report and report.fingerprint != trained.fingerprint:  # another machine or number of threads rounds otherwise
         print(f"{report.name}: trained again, not the same to the last digit; make its tables again too", flush=True)
     return trained
+
+
+def add_extra(report: Report, name: str, frame: pd.DataFrame) -> Report:
+    """Put a further frame, measured later with the run's weights, into a finished run; nothing else of it changes.
+
+    Raises: ValueError: the frame has columns with words or pictures, or the run has such a frame.
+    """
+    path = f"extras/{name}.csv"
+    if path in report.hashes or runs.PRIVATE_COLUMNS & set(frame.columns):
+        raise ValueError(f"{report.name}: {path} is there already, or may not be kept")
+    hashes = dict(sorted({**report.hashes, path: files.write_csv(report.folder / path, frame)}.items()))
+    about = report.folder / "report.json"
+    files.write_json(about, json.loads(about.read_text(encoding="utf-8")) | {"files": hashes})
+    return replace(report, hashes=hashes)
 
 
 def _train(folder: Path, config: cfg.RunConfig, settings: cfg.Settings, train: Train | None) -> None:

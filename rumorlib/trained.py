@@ -26,15 +26,16 @@ def micc(config: RunConfig, settings: Settings) -> tuple[MICC, PostTensors, pd.D
     return model.eval(), tensors, posts
 
 
-def dmfl(config: RunConfig, settings: Settings) -> tuple[DMFL, PostTensors, pd.DataFrame]:
+def dmfl(config: RunConfig, settings: Settings, at_start: bool = False) -> tuple[DMFL, PostTensors, pd.DataFrame]:
     """The trained DMFL of a run, in evaluation mode, and its corpus: as tensors it reads, and as a posts table.
 
-    Raises: as `micc`.
+    Args: at_start: with the weights it started from instead. Raises: as `micc`.
     """
     from safetensors.torch import load_file
 
     report = results.run_or_load(config, settings, checkpoint=True)
     weights = results.run_or_load(config.stage1, settings, checkpoint=True).checkpoint() if config.stage1 else None
     model, tensors, corpus, _ = dmfl_posts.on_posts(config, settings, weights)
-    model.load_state_dict(load_file(report.checkpoint()))
+    if not at_start:
+        model.load_state_dict(load_file(report.checkpoint()))
     return model.eval(), tensors, corpus.posts

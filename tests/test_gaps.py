@@ -85,9 +85,35 @@ def test_the_papers_two_sentences_on_the_gap_cannot_both_hold(gap: pd.DataFrame)
     assert alone[alone["claim"].str.contains("has the larger")]["verdict"].tolist() == ["untestable here"] * 2
 
 
+def test_an_older_run_is_measured_from_its_weights(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = finished(experiments.dmfl(DEMO, "demo-en"), {})
+    posts = pd.DataFrame({"split": "dev", "label": 0, "image": [str(i) for i in range(60)]})
+    asked = []
+
+    def given(config, settings, at_start):
+        asked.append(at_start)
+        return None, None, posts
+
+    def made(model, tensors, posts, moment):
+        return pd.DataFrame([sides(cloud(1), cloud(2), moment, "attended")])
+
+    monkeypatch.setattr(gaps.trained, "dmfl", given)
+    monkeypatch.setattr(gaps.modalities, "of_model", made)
+    done = gaps.measured(report, DEMO)
+    assert asked == [True, False] and done.extra("modalities")["moment"].tolist() == ["before", "after"]
+    again = results.run_or_load(report.config, DEMO)
+    assert again.fingerprint == report.fingerprint and gaps.measured(again, DEMO) is again  # tables keep their source
+    assert again.extra("modalities")["ratio"].notna().all()
+    with pytest.raises(ValueError, match="there already"):
+        results.add_extra(again, "modalities", pd.DataFrame({"n": [1]}))
+    with pytest.raises(ValueError, match="may not be kept"):
+        results.add_extra(again, "more", pd.DataFrame({"text": ["a"]}))
+
+
 def test_runs_without_sides_are_left_out(output: Path) -> None:
     report = finished(experiments.dmfl(DEMO, "demo-en"), {})
-    assert gaps.table([report]).empty
+    nothing = gaps.table([report])
+    assert nothing.empty and set(gaps.claims(nothing)["verdict"]) == {"untestable here"}
 
 
 def test_the_gap_is_drawn_with_its_reference(gap: pd.DataFrame) -> None:
