@@ -61,8 +61,8 @@ def waterfall(bench: Bench, config: HeadsConfig) -> pd.DataFrame:
     """Test accuracy as one habit after the other is added; each step keeps those before it.
 
     Returns: dataset, step, what, accuracy, low, high (95 %: near-duplicate groups drawn, and seeds where several are
-        left), gain (over the step before; without an interval where the test posts are others), n_train, n_test,
-        n_groups (of test posts), n_seeds.
+        left), gain (over the step before; the test posts may be others), majority (what the larger class of the test
+        posts alone would score), n_train, n_test, n_groups (of test posts), n_seeds.
     """
     rows: list[dict[str, Any]] = []
     for step, folds, pick in _steps(bench, config):
@@ -72,6 +72,7 @@ def waterfall(bench: Bench, config: HeadsConfig) -> pd.DataFrame:
         rows.append({
             "dataset": bench.name, "step": step, "what": STEPS[step], "accuracy": found.estimate, "low": found.low,
             "high": found.high, "gain": found.estimate - rows[-1]["accuracy"] if rows else np.nan,
+            "majority": max(share := float(frame["label"].mean()), 1 - share),
             "n_train": round(float(np.mean([fold.n_train for fold in folds.made]))),
             "n_test": frame["post_id"].nunique(), "n_groups": frame["group"].nunique(),
             "n_seeds": frame["seed"].nunique(),
@@ -176,9 +177,9 @@ def doses(bench: Bench, config: HeadsConfig) -> pd.DataFrame:
     """Test accuracy as a share of the test set's pictures, stories or texts gets into train; all sizes fixed.
 
     Half of the test posts are asked; the other half is what can leak. "same picture": other posts of x % of the test
-    pictures; "same story": x % of the other half of the test event, or of the test set where events are not named;
-    "same post": x % of the asked posts themselves. For each post that enters, a random train post leaves. The epoch is
-    the last: nothing is chosen. Drawn scenes: leak rates of the generator.
+    pictures; "same event": x % of the other half of the test event; "other test posts": the same where events are not
+    named; "same post": x % of the asked posts themselves. For each post that enters, a random train post leaves. The
+    epoch is the last: nothing is chosen. Drawn scenes: leak rates of the generator.
 
     Returns: dataset, leak, dose (share), accuracy, low, high (95 %), n_train, n_test, n_seeds.
     """
@@ -212,7 +213,9 @@ def _dosed(bench: Bench, config: HeadsConfig) -> Iterator[tuple[str, float, Benc
     yield "", 0.0, bench, train, asked
     pictured = bench.image is not None
     units = bench.group[pool] if pictured else np.arange(len(pool)).astype(str)
-    for leak, leaking, names in ((f"same {'picture' if pictured else 'story'}", pool, units),
+    named = bool((bench.posts["event"].iloc[test] != "").all())
+    other = "same picture" if pictured else "same event" if named else "other test posts"
+    for leak, leaking, names in ((other, pool, units),
                                  ("same post", asked, np.arange(len(asked)).astype(str))):  # fmt: skip
         order = sorted(set(names), key=lambda name: splits.shuffled(0, f"dose {name}"))
         for dose in (dose for dose in config.doses if dose):

@@ -113,7 +113,7 @@ def test_doses_keep_all_sizes_and_leak_what_they_say(pictures: bool) -> None:
         else:
             assert not set(entered) & set(asked)
     assert len(asked_ids) == 1, "the same posts are asked at every dose"
-    kind = "same picture" if pictures else "same story"
+    kind = "same picture" if pictures else "same event"
     assert seen["", 0.0] == set() and seen[kind, 0.5] < seen[kind, 1.0], "a larger dose holds the smaller one"
     assert len(seen["same post", 1.0]) == len(next(iter(asked_ids)))
 
