@@ -290,7 +290,8 @@ class HeadsConfig:
 
 
 # --- detectors of other authors -------------------------------------------------------------
-# Defaults are the papers' or their code's where known; what is ours is in the choice named. Profiles make them smaller.
+# Defaults are the papers' or a published re-implementation's (FaKnow) where known; what is ours is in the choice named.
+# Profiles make them smaller.
 
 
 @dataclass(frozen=True)
@@ -306,10 +307,10 @@ class ReadingConfig:
 class SAFEConfig(ReadingConfig):
     """SAFE (Zhou et al., PAKDD 2020; C30)."""
 
-    kernel_sizes: tuple[int, ...] = (3, 4)  # the authors' code
-    n_filters: int = 128  # per window; the authors' code
-    d_reduced: int = 32  # width of words and image rows before the convolutions; the authors' code
-    d_model: int = 200  # d of t and v; the authors' code
+    kernel_sizes: tuple[int, ...] = (3, 4)  # as FaKnow re-implements it
+    n_filters: int = 128  # per window; as FaKnow re-implements it
+    d_reduced: int = 32  # width of words and image rows before the convolutions; as FaKnow re-implements it
+    d_model: int = 200  # d of t and v; as FaKnow re-implements it
     alpha: float = 0.5  # C30: weight of the prediction loss; the paper tunes it per corpus
     beta: float = 0.5  # C30: weight of the similarity loss
     dropout: float = 0.0
@@ -348,7 +349,7 @@ class EANNConfig(ReadingConfig):
 
     kernel_sizes: tuple[int, ...] = (1, 2, 3, 4)  # paper
     n_filters: int = 20  # per window; paper
-    d_model: int = 32  # of each modality; paper
+    d_model: int = 32  # of each modality; as FaKnow re-implements it
     reverse_lambda: float = 1.0  # paper
     adversary: bool = True  # the event discriminator; needs a corpus with events
     dropout: float = 0.0
@@ -358,10 +359,10 @@ class EANNConfig(ReadingConfig):
 class SpotFakeConfig:
     """SpotFake (Singhal et al., BigMM 2019; C34)."""
 
-    d_hidden: int = 2742  # first layer of each modality; its code
-    d_model: int = 32  # second layer of each modality; paper
-    d_fusion: int = 35  # paper
-    dropout: float = 0.4  # paper
+    d_hidden: int = 2742  # first layer of each modality; all four as FaKnow re-implements it
+    d_model: int = 32  # second layer of each modality
+    d_fusion: int = 35
+    dropout: float = 0.4
 
 
 @dataclass(frozen=True)
