@@ -46,6 +46,7 @@ def test_tables_are_kept_only_where_corpora_may_not_be_read(output: Path) -> Non
     assert believable.kept("p_1", demo) is None
     with pytest.raises(runs.MissingRun, match="train='none' forbids"):
         believable.kept("p_1", laptop)
+    assert believable.kept("p_1", cfg.resolve("paper", train="none")).empty, "planned there: said, no error"
     frame = pd.DataFrame({"rule": ["a priori"], "estimate": [0.5]})
     results.save_table(frame, "p_1", [], "laptop")
     assert believable.kept("p_1", laptop).equals(frame)
