@@ -47,7 +47,7 @@ LAYERS = (
     ("anatomy", "believable"),
     ("counterfactuals", "selection"),
     ("explanations", "pretraining"),
-    ("adaptive", "breaks", "dmfl_explanations", "probes", "word_explanations"),
+    ("adaptive", "breaks", "probes", "word_explanations"),
     ("explained_scenes", "predictions"),
     ("controls", "papers", "starts", "sweeps", "text_only"),
     ("costs", "grids", "maps", "verdicts"),
