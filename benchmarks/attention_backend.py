@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from rumorlib import timing
 from rumorlib.config import VisionConfig
 from rumorlib.encoders.text import transformer
 from rumorlib.encoders.vision import grid_sides
+from rumorlib.studies.cost import timing
 
 FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]  # PyTorch takes the first it can use
 PLAIN = [SDPBackend.MATH]

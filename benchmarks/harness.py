@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from rumorlib import timing
+from rumorlib.studies.cost import timing
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "results" / "benchmarks.csv"

@@ -17,7 +17,7 @@ import harness
 import stage1_step
 import torch
 
-from rumorlib import timing
+from rumorlib.studies.cost import timing
 
 STEPS: dict[str, Callable[[bool], dict]] = {
     "stage-1 step": stage1_step.paths, "MICC step": detector_step.micc, "DMFL step": detector_step.dmfl

@@ -1,43 +1,27 @@
 """Multimodal rumor detection: MICC and DMFL, rebuilt from their papers.
 
-Modules in layer order; each imports only from those above it:
+From settings to results, in layer order; each imports only from those above it:
 
 config         every setting of every run, as frozen dataclasses
 profiles       what demo, laptop and paper decide: sizes, encoders, corpora, training length
-files          files written whole or not at all
-parameters     notebook parameters from the command line, checked
+files, tables  files written whole or not at all; a frame as csv and markdown
 data/          raw corpora and drawn scenes -> one posts table -> batches; near-duplicates, groups, splits
-check_data     a user's folder: what it holds, what is wrong, what is usable: `python -m rumorlib check-data`
 encoders/      text and image towers, frozen features on disk, SCLIP's two towers
 models/        MICC, DMFL, detectors of other authors and plain baselines
 training       one visible loop; early stopping on dev only
 evaluation     predictions -> metrics of a whole split
 statistics     intervals and tests over clusters and seeds
-shortcuts      what a rule without a model scores
-audit          what the shortcuts of a corpus score on its splits, and what crosses them
-inputs         a run's config -> tensors: texts encoded, distinct images encoded once
-alignment      MICC's alignment of whole corpora, once, where stage 2 leaves SCLIP frozen
-exploration    the corpora in numbers, and their audit, for notebook 01
-evidence       what the pictures need: pointing, relevance and attention maps; modalities: text and image sides of DMFL
-watch          what a DMFL run keeps while it trains
-features       what each baseline reads of a corpus
-detectors      how detectors of other authors are built, and what they read
-run            one run from data to predictions
-experiments    which runs make up each table
-rivals         runs of the detectors of other authors
-runs           one run on disk: complete or not there
-tables         a frame as csv and markdown
-results        run what is missing, load what is there; tables and figures with provenance
-comparison     reports -> the frames the tables and figures show: intervals, reported | ours | gap, verdicts
-pretraining    which runs make up the table of stage 1s, and retrieval after stage 2
-controls       corpora counted, leaks, bounds of one modality, pointing, retrieval
-sweeps         ablations and sweeps as frames; costs: what a post costs; maps: numbers behind heat maps
-verdicts       the papers' claims, each with its numbers and a verdict
-complexity     how DMFL's cost grows; readings: what DMFL reads off its heat maps; gaps: text against image
-look           one style for every figure
-plots          tidy frame -> figure; curves: measures and growth; pictures: scenes and maps -> figure
-execute        the notebooks, run in order and checked: `python -m rumorlib run`
-readme         the generated blocks of README.md
+inputs         a run's config -> tensors: texts encoded, distinct images encoded once; alignment, features,
+               dmfl_posts and detectors: what each kind of model reads
+evidence       what a run keeps beside its predictions: pointing, maps; watch and modalities: DMFL's
+run            one run from data to predictions; derived: runs made from a finished one
+experiments    which runs make up each table; rivals: other authors' detectors; added: a detector of yours
+runs, ledger   one run on disk, complete or not there; every reading of test
+results        run what is missing, load what is there; tables and figures with provenance; trained: with weights
+studies/       finished runs and corpora -> the frames behind tables and figures, by the question they answer:
+               corpus, scores, sight, cost, trust
+figures/       frames -> figures
+commands/      the verbs of `python -m rumorlib`
 """
 
 import os

@@ -6,11 +6,11 @@ import importlib
 import sys
 
 VERBS = {
-    "check-data": ("rumorlib.check_data", "say what a folder of data holds, what is wrong with it and what is usable"),
-    "run": ("rumorlib.execute", "run the notebooks of a profile and write its tables and figures"),
-    "rebuild": ("rumorlib.rebuild", "make every committed table again from the committed runs; any difference fails"),
-    "score": ("rumorlib.score", "score a file of predictions, also of outside systems, by the same protocol"),
-    "readme": ("rumorlib.readme", "write the generated blocks of README.md and its sisters; --check compares"),
+    "check-data": ("check_data", "say what a folder of data holds, what is wrong with it and what is usable"),
+    "run": ("execute", "run the notebooks of a profile and write its tables and figures"),
+    "rebuild": ("rebuild", "make every committed table again from the committed runs; any difference fails"),
+    "score": ("score", "score a file of predictions, also of outside systems, by the same protocol"),
+    "readme": ("readme", "write the generated blocks of README.md and its sisters; --check compares"),
 }
 
 
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
         asked_for_help = bool(arguments) and arguments[0] in ("-h", "--help")
         return 0 if asked_for_help else 2
     module, _ = VERBS[arguments[0]]
-    return importlib.import_module(module).main(arguments[1:])
+    return importlib.import_module(f"rumorlib.commands.{module}").main(arguments[1:])
 
 
 if __name__ == "__main__":

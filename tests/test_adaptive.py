@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import adaptive, config
+from rumorlib import config
 from rumorlib.results import Report
+from rumorlib.studies.scores import adaptive
 
 SETTINGS = config.resolve("demo")
 

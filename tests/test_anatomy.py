@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
-from rumorlib import anatomy, benches, counterfactuals, ledger, selection
 from rumorlib import config as cfg
+from rumorlib import ledger
 from rumorlib.data.posts import Corpus
 from rumorlib.models import heads
+from rumorlib.studies.trust import anatomy, benches, counterfactuals, selection
 
 CONFIG = cfg.HeadsConfig(components=8, width=16, epochs=20, batch_size=32, lr=1e-2, n_seeds=3, doses=(0.0, 0.5, 1.0))
 N_PICTURES, POSTS_EACH = 60, 6

@@ -12,18 +12,10 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import (
-    evaluation,
-    experiments,
-    files,
-    gaps,
-    lightweight,
-    pretraining,
-    readings,
-    results,
-    rivals,
-    text_only,
-)
+from rumorlib import evaluation, experiments, files, results, rivals
+from rumorlib.studies.cost import lightweight
+from rumorlib.studies.scores import pretraining, text_only
+from rumorlib.studies.sight import gaps, readings
 
 COLUMNS = [
     "id",

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from rumorlib import attributions
 from rumorlib.config import MICCConfig, SCLIPConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.models.micc import MICC
+from rumorlib.studies.sight import attributions
 
 N_PATCHES = [16, 4]  # 32 px, receptive fields 8 and 16
 n = 5

@@ -17,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rumorlib import audit, config, exploration, plots, shortcuts
+from rumorlib import config
 from rumorlib.data import corpora, duplicates, posts, splits, text_duplicates
 from rumorlib.data.images import ArrayImages, FolderImages
 from rumorlib.data.posts import Corpus
-from rumorlib.shortcuts import Fold
+from rumorlib.figures import plots
+from rumorlib.studies.corpus import audit, exploration, shortcuts
+from rumorlib.studies.corpus.shortcuts import Fold
 
 
 def scene(seed, side=160):

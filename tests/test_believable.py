@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import believable, calibration, results, runs, waterfalls
 from rumorlib import config as cfg
+from rumorlib import results, runs
+from rumorlib.figures import waterfalls
+from rumorlib.studies.trust import believable, calibration
 
 matplotlib.use("agg")
 

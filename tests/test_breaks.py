@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from rumorlib import breaks
 from rumorlib.config import MICCConfig, SCLIPConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.models.micc import MICC
+from rumorlib.studies.sight import breaks
 
 
 def test_the_interval_of_a_gap_holds_the_gap() -> None:

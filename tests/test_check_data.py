@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from rumorlib import __main__ as command
-from rumorlib import check_data, config
+from rumorlib import config
+from rumorlib.commands import check_data
 from rumorlib.config import Settings
 from rumorlib.data import corpora, inspection
 from rumorlib.data.posts import PostsError

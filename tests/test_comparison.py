@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import comparison, controls, experiments, results, rivals, sweeps, verdicts
 from rumorlib import config as cfg
+from rumorlib import experiments, results, rivals
 from rumorlib.data.posts import Corpus
+from rumorlib.studies.scores import comparison, controls, sweeps, verdicts
 
 DEMO = cfg.resolve("demo", datasets=["demo-en"])
 N = 60  # posts per split

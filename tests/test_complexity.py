@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from rumorlib import complexity, curves, experiments
 from rumorlib import config as cfg
-from rumorlib.costs import macs, one_post
+from rumorlib import experiments
+from rumorlib.figures import curves
 from rumorlib.models.attention import MultiHeadAttention
 from rumorlib.models.dmfl import DMFL
+from rumorlib.studies.cost import complexity
+from rumorlib.studies.cost.costs import macs, one_post
 
 SMALL = complexity.Sizes(lengths=(4, 8, 16), sides=(2, 3, 4), heads=(1, 2, 4), widths=(24, 48, 96))
 

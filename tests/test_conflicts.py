@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from rumorlib import conflicts
 from rumorlib.config import RunConfig
 from rumorlib.data.claims import TEXT_IMAGE_CONFLICTS
+from rumorlib.studies.scores import conflicts
 
 
 def report(variant: str, knows: str | None) -> SimpleNamespace:

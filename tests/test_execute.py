@@ -13,8 +13,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rumorlib import __main__, execute, parameters, results
+from rumorlib import __main__, results
 from rumorlib import config as cfg
+from rumorlib.commands import execute, parameters
 
 PARAMETERS = """
 profile: str = "demo"  # a comment
@@ -202,7 +203,7 @@ def test_interrupt_ends_cleanly(folder: Path, output: Path) -> None:
     write_notebook(folder, "01_long", f"open({str(marker)!r}, 'w').close()\nimport time\ntime.sleep(120)")
     output.mkdir()
     code = (
-        "import pathlib, sys; from rumorlib import execute as e; "
+        "import pathlib, sys; from rumorlib.commands import execute as e; "
         f"e.Options.__init__.__defaults__ = (pathlib.Path({str(folder)!r}), 120, False); sys.exit(e.main([]))"
     )
     environment = os.environ | {"PYTHONPATH": str(cfg.PROJECT_ROOT)}

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import experiments, files, gaps, lightweight, pretraining, readings
+from rumorlib import experiments, files
 from rumorlib.encoders.vision import grid_sides
+from rumorlib.studies.cost import lightweight
+from rumorlib.studies.scores import pretraining
+from rumorlib.studies.sight import gaps, readings
 
 LISTS = {
     "micc_main": experiments.micc_main,

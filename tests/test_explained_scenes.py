@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import pictures
+from rumorlib.figures import pictures
 
 pytest.importorskip("seaborn")
 IMAGE = np.zeros((96, 96, 3), np.uint8)

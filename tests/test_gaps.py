@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import curves, experiments, gaps, modalities, results, runs, verdicts
+from rumorlib import experiments, modalities, results, runs
+from rumorlib.figures import curves
+from rumorlib.studies.scores import verdicts
+from rumorlib.studies.sight import gaps
 
 DEMO = cfg.resolve(train="none")
 

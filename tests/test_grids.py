@@ -12,7 +12,8 @@ import statsmodels.formula.api as smf
 from statsmodels.stats.anova import anova_lm
 
 from rumorlib import config as cfg
-from rumorlib import experiments, grids, pretraining
+from rumorlib import experiments
+from rumorlib.studies.scores import grids, pretraining
 
 GRID = list(itertools.product((1, 2, 4), (0.3, 0.7)))
 

@@ -61,6 +61,8 @@ LAYERS = (
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PACKAGES = ("data", "encoders", "models")
+# They only group modules: each module in them has its own place in LAYERS.
+FOLDERS = ("studies", "corpus", "scores", "sight", "cost", "trust", "figures", "commands")
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 40  # lines; functions without their docstring
 UNPICKLER = "data/event_ids.py"  # the one module that reads pickles, through an Unpickler that builds numbers only
 ONE_PLACE = {"config.py"}  # every setting of every run stands in one file, however long
@@ -80,17 +82,19 @@ OPTIONAL = (
 
 
 def layer(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+    """Name under which a file stands in LAYERS: its package, or itself where the folder only groups modules."""
+    return next(part for part in path.relative_to(PACKAGE).with_suffix("").parts if part not in FOLDERS)
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """First name below rumorlib of every import, wherever in the file it stands."""
+    """Name in LAYERS of every import from the package, wherever in the file it stands."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "rumorlib":
-            parts = (node.module or "").split(".")
-            yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+            parts = [part for part in (node.module or "").split(".")[1:] if part not in FOLDERS]
+            yield from parts[:1] or [alias.name for alias in node.names]
         elif isinstance(node, ast.Import):
-            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("rumorlib."))
+            parts = [[p for p in a.name.split(".") if p not in FOLDERS] for a in node.names]
+            yield from (part[1] for part in parts if part[0] == "rumorlib" and len(part) > 1)
 
 
 def parse(path: Path) -> ast.Module:

@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from rumorlib import config as cfg
-from rumorlib import costs, derived, experiments, fronts, lightweight, results, timing
+from rumorlib import derived, experiments, results
 from rumorlib.data.batches import Batch
+from rumorlib.figures import fronts
 from rumorlib.models.micc import MICC
+from rumorlib.studies.cost import costs, lightweight, timing
 
 SETTINGS = cfg.resolve("demo", ["demo-en"], train="none")
 BOTH, SINGLE, STUDENT = lightweight.trained(SETTINGS, "demo-en", 0, "product")

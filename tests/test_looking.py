@@ -7,12 +7,13 @@ import pandas as pd
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import looking, readings, verdicts
 from rumorlib.config import DMFLConfig, Word2VecConfig
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vocabulary import CLS, SEP
 from rumorlib.models.dmfl import DMFL
 from rumorlib.results import Report
+from rumorlib.studies.scores import verdicts
+from rumorlib.studies.sight import looking, readings
 
 L, N, D = 7, 4, 10
 TINY = DMFLConfig(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import parameters
+from rumorlib.commands import parameters
 
 NOTEBOOKS = sorted((cfg.PROJECT_ROOT / "notebooks").glob("*.ipynb"))
 DEFAULTS = {"profile": "demo", "datasets": None, "seeds": None, "train": "missing", "grid": "reduced"}

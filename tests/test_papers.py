@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 from statsmodels.stats.contingency_tables import mcnemar
 
-from rumorlib import papers
+from rumorlib.studies.scores import papers
 
 
 @pytest.mark.parametrize("gain", [1, 3, 5, 6, 9, 26])

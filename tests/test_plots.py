@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import look, pictures, plots, results
+from rumorlib import results
+from rumorlib.figures import look, pictures, plots
 
 pytest.importorskip("seaborn")
 import matplotlib

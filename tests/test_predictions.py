@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from rumorlib import predictions
+from rumorlib.studies.sight import predictions
 
 
 @pytest.mark.parametrize(

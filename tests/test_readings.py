@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import maps, pictures, readings, results, runs, verdicts, watch
+from rumorlib import results, runs, watch
+from rumorlib.figures import pictures
+from rumorlib.studies.scores import verdicts
+from rumorlib.studies.sight import maps, readings
 
 DEMO = cfg.resolve(train="none")
 N_POSTS, PATCHES, WORDS = 24, 9, 6

@@ -17,8 +17,9 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import inputs, profiles, readme
+from rumorlib import inputs, profiles
 from rumorlib.__main__ import VERBS
+from rumorlib.commands import readme
 from rumorlib.data import claims, drawn, posts
 from rumorlib.data.batches import Batch
 from rumorlib.models import named

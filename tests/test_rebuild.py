@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import execute, rebuild, results
+from rumorlib import results
+from rumorlib.commands import execute, rebuild
 
 TABLES = "results/laptop/tables"
 

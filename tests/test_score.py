@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import comparison, evaluation, score, statistics
+from rumorlib import evaluation, statistics
+from rumorlib.commands import score
 from rumorlib.data import keys
+from rumorlib.studies.scores import comparison
 
 
 def posts(n: int = 120, seed: int = 0) -> pd.DataFrame:

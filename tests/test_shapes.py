@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import config as cfg
-from rumorlib import shapes
+from rumorlib.studies.scores import shapes
 
 
 def test_one_peak_explains_a_hill_and_not_a_zigzag() -> None:

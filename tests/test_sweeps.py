@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import costs, experiments, maps, results, runs, statistics, sweeps
+from rumorlib import experiments, results, runs, statistics
+from rumorlib.studies.cost import costs
+from rumorlib.studies.scores import sweeps
+from rumorlib.studies.sight import maps
 
 DEMO = cfg.resolve(train="none")
 N = 120

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import evidence, text_only
+from rumorlib import evidence
 from rumorlib.config import RunConfig
 from rumorlib.data.batches import Texts
 from rumorlib.data.splits import PHEME_DEV
 from rumorlib.encoders.vocabulary import CLS, SEP
+from rumorlib.studies.scores import text_only
 
 
 def test_every_fold_has_every_model_and_needs_no_picture() -> None:

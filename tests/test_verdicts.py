@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import verdicts
+from rumorlib.studies.scores import verdicts
 
 
 def ablations(**drops):

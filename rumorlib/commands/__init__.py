@@ -1,0 +1,1 @@
+"""The verbs of `python -m rumorlib`, and what they need."""

@@ -1,0 +1,1 @@
+"""Frames -> figures. Nothing here reads or writes disk."""

@@ -1,0 +1,297 @@
+"""Figures of numbers: a tidy frame in, a matplotlib Figure out. Nothing here reads or writes disk.
+
+Scores are fractions in [0, 1]; groups are drawn in the order in which the frame names them; the frame is left as it is.
+Every function raises ValueError for a missing column or an empty frame. Pictures of scenes and maps: `pictures`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from rumorlib.figures import look
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COSTS = {"n_parameters": "parameters", "n_macs": "multiply-adds per post", "latency_ms": "latency per post (ms)"}
+BEST = {"color": "white", "marker": "*", "mec": "black", "ms": 9, "mew": 0.8, "ls": "none", "label": "best point"}
+REFERENCE = {"color": "0.3", "ls": ":", "lw": 1.4, "label": "best in the paper"}
+CHANCE = {"color": "0.5", "ls": "--", "lw": 1, "zorder": 1, "label": "chance"}
+
+
+# --- corpora ------------------------------------------------------------------------------------
+
+
+@look.style()
+def label_counts(frame: pd.DataFrame, title: str = "") -> Figure:
+    """Posts per split and class of each corpus (beside c_1). Columns: dataset, split, label (0, 1), n."""
+    look.need(frame, "dataset", "split", "label", "n")
+    named = frame.assign(label=[{0: "non-rumor", 1: "rumor"}.get(label, label) for label in frame["label"]])
+    return _bar_panels(named, "dataset", "split", "label", "n", ("", "posts"), "{:,.0f}", title)
+
+
+@look.style()
+def shortcut_scores(frame: pd.DataFrame, chance: float | None = 0.5, title: str = "") -> Figure:
+    """How far metadata, surface counts and other shortcuts get without the claim (beside c_3, c_4).
+
+    Columns: dataset, shortcut, metric, estimate, low, high. chance: the dashed line; None: no line.
+    """
+    return _dot_panels(frame, "shortcut", chance, title)
+
+
+# --- training and main tables -------------------------------------------------------------------
+
+
+@look.style()
+def training_curves(history: pd.DataFrame, title: str = "") -> Figure:
+    """Train (dashed) and dev (solid) curves of each run, a panel per quantity (m_e1_curve).
+
+    Columns: run, epoch, and at least one of train_<quantity> or dev_<quantity>; others are left out. A dot marks the
+    lowest dev loss of a run.
+    """
+    look.need(history, "run", "epoch")
+    found = [m for m in (re.fullmatch(r"(train|dev)_(.+)", str(column)) for column in history) if m]
+    if not found:
+        raise ValueError(f"no train_<quantity> or dev_<quantity> among the columns {', '.join(map(str, history))}")
+    quantities, runs = list(dict.fromkeys(m[2] for m in found)), look.in_order(history, "run")
+    colours = look.colours(len(runs))
+    fig, panels = look.panels(len(quantities), 3.4, 2.6, title=title)
+    for axes, quantity in zip(panels, quantities):
+        for run, colour in zip(runs, colours):
+            part = history[history["run"] == run].sort_values("epoch", ignore_index=True)
+            for split, dash in (("train", "--"), ("dev", "-")):
+                if f"{split}_{quantity}" in part:
+                    axes.plot(part["epoch"], part[f"{split}_{quantity}"], dash, color=colour, lw=1.4)
+            if quantity == "loss" and "dev_loss" in part and part["dev_loss"].notna().any():
+                best = part.loc[part["dev_loss"].idxmin()]
+                axes.plot([best["epoch"]], [best["dev_loss"]], "o", color=colour)
+        axes.set(xlabel="epoch", ylabel=look.words(quantity))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    handles = [Line2D([], [], color=colour, label=look.english(run)) for run, colour in zip(runs, colours)]
+    handles += [Line2D([], [], color="k", ls=d, label=n) for n, d in (("train", "--"), ("dev", "-"))]
+    look.legend(fig, handles)
+    return fig
+
+
+@look.style()
+def retrieval_bars(frame: pd.DataFrame, title: str = "") -> Figure:
+    """Stage-1 recall at k, a panel per direction (m_e1). Columns: direction, k, recall, model; std if known."""
+    look.need(frame, "direction", "k", "recall", "model")
+    return _bar_panels(frame, "direction", "k", "model", "recall", ("k", "recall at k"), "{:.3f}", title)
+
+
+@look.style()
+def metric_bars(frame: pd.DataFrame, chance: float | None = None, title: str = "") -> Figure:
+    """Models of a main or ablation table with their intervals (m_e2, m_e6; DMFL Figure 5, d_e1_fig5, 6, d_e2_fig6).
+
+    Columns: model, metric, estimate, low, high, dataset. Dots, not bars: differences of a point would vanish on an
+    axis that starts at 0, and bars that do not start there mislead. low and high may be NaN.
+    """
+    return _dot_panels(frame, "model", chance, title)
+
+
+# --- sensitivity --------------------------------------------------------------------------------
+
+
+@look.style()
+def sweep(
+    frame: pd.DataFrame,
+    x: str,
+    xlabel: str = "",
+    scale: Literal["linear", "log", "category"] = "linear",
+    reference: Mapping[str, Any] | None = None,
+    hue: str = "metric",
+    chance: float | None = None,
+    best: bool = True,
+    title: str = "",
+) -> Figure:
+    """A score against one setting, a panel per dataset (m_e3, m_e4, m_e5; DMFL Figures 7 and 8: d_e3, d_e4).
+
+    Columns: x, dataset, hue, estimate; for the band low and high, or else std.
+
+    Args: x: the column swept. scale: "category" spaces its values evenly, in order of appearance.
+        reference: dataset -> the value the paper found best, a dotted line. best: a star at our best of each line.
+    """
+    look.need(frame, x, "dataset", hue, "estimate")
+    datasets, hues, values = look.in_order(frame, "dataset"), look.in_order(frame, hue), look.in_order(frame, x)
+    places = {v: i for i, v in enumerate(values)} if scale == "category" else {v: v for v in values}
+    width = max(3.4, 0.5 * len(values)) if scale == "category" else 3.4
+    fig, panels = look.panels(len(datasets), width, 2.7, title=title, sharey=True)
+    for axes, dataset in zip(panels, datasets):
+        if chance is not None:
+            axes.axhline(chance, **CHANCE)
+        if reference and dataset in reference:
+            axes.axvline(places.get(reference[dataset], reference[dataset]), **REFERENCE)
+        for i, colour in enumerate(look.colours(len(hues))):
+            part = frame[(frame["dataset"] == dataset) & (frame[hue] == hues[i])]
+            shift = 0.08 * (i - (len(hues) - 1) / 2) if scale == "category" else 0.0
+            at = np.array([places[v] + shift for v in part[x]], float)
+            _line(axes, part, at, scale == "category", best, {"color": colour, "marker": look.MARKERS[i % 7]})
+        _x_axis(axes, values, scale)
+        axes.set(title=look.english(dataset), xlabel=xlabel or look.words(x))
+    panels[0].set_ylabel(look.words(hues[0]) if len(hues) == 1 and hue == "metric" else "score")
+    named = [look.words(name) if hue == "metric" else look.english(name) for name in hues]
+    handles = look.handles(named) if len(hues) > 1 or hue != "metric" else []
+    kinds = [BEST] * best + [REFERENCE] * bool(reference) + [CHANCE] * (chance is not None)
+    look.legend(fig, handles + [Line2D([], [], **kind) for kind in kinds])
+    return fig
+
+
+def distance_auc(frame: pd.DataFrame, title: str = "") -> Figure:
+    """AUC of models as the wrong caption comes nearer to the right one: photo tier, chance dashed.
+
+    Columns: dataset, distance (in drawing order), model, estimate, low, high.
+    """
+    look.need(frame, "dataset", "distance", "model", "estimate", "low", "high")
+    fig = sweep(frame, "distance", "distance of the wrong caption", "category", None, "model", 0.5, False, title)
+    fig.axes[0].set_ylabel("AUC")
+    return fig
+
+
+@look.style()
+def heads_bars(frame: pd.DataFrame, title: str = "") -> Figure:
+    """Accuracy and F1 per number of attention heads (DMFL Figure 9: d_e5).
+
+    Columns: n_heads, metric, value, dataset; std if known. Bars start at 0; the values stand above them.
+    """
+    look.need(frame, "n_heads", "metric", "value", "dataset")
+    frame = frame.sort_values("n_heads", kind="stable").assign(metric=[look.words(m) for m in frame["metric"]])
+    return _bar_panels(frame, "dataset", "n_heads", "metric", "value", ("attention heads", "score"), "{:.3f}", title)
+
+
+@look.style()
+def grid_heatmap(frame: pd.DataFrame, row: str, column: str, value: str, title: str = "") -> Figure:
+    """A score over two settings, the best cell framed (m_e7: K × λ). Columns: `row`, `column`, `value`; grey: no run.
+
+    Raises: ValueError: two values for one cell.
+    """
+    import seaborn as sns
+
+    look.need(frame, row, column, value)
+    if frame.duplicated([row, column]).any():
+        raise ValueError(f"more than one {value} for a pair of {row} and {column}: average over seeds first")
+    grid = frame.pivot(index=row, columns=column, values=value).sort_index().sort_index(axis=1)
+    fig, (axes,) = look.panels(1, 1.8 + 0.62 * grid.shape[1], 1.1 + 0.42 * grid.shape[0], title=title)
+    sns.heatmap(grid.astype(float), annot=True, fmt=".3f", cmap="cividis", ax=axes, linewidths=0.5,
+                annot_kws={"size": 8}, cbar_kws={"label": look.words(value)})  # fmt: skip
+    axes.set(xlabel=look.words(column), ylabel=look.words(row), facecolor="0.85")
+    axes.tick_params(length=0, rotation=0)
+    if grid.notna().any(axis=None):
+        y, x = np.unravel_index(np.nanargmax(grid.to_numpy(float)), grid.shape)
+        axes.add_patch(Rectangle((x, y), 1, 1, fill=False, ec=look.PALETTE[1], lw=2.5, clip_on=False))
+    return fig
+
+
+@look.style()
+def cost_bars(frame: pd.DataFrame, costs: Mapping[str, str] = COSTS, title: str = "") -> Figure:
+    """What each model costs, a panel per quantity, each with its own axis (m_e8).
+
+    Columns: model (one row each) and the keys of `costs`, column -> axis label.
+    """
+    look.need(frame, "model", *costs)
+    fig, panels = look.panels(len(costs), 2.6, 0.7 + 0.28 * len(frame), title=title, sharey=True)
+    for axes, (column, label), colour in zip(panels, costs.items(), look.colours(len(costs))):
+        bars = axes.barh(range(len(frame)), frame[column].astype(float), color=colour, height=0.65)
+        axes.bar_label(bars, fmt=look.compact, padding=3, fontsize=8)
+        axes.xaxis.set_major_formatter(lambda value, _: look.compact(value))
+        axes.margins(x=0.25)
+        axes.set(xlabel=label, yticks=range(len(frame)), ylim=(len(frame) - 0.4, -0.6))
+        axes.locator_params(axis="x", nbins=4)
+    panels[0].set_yticklabels([look.english(name) for name in frame["model"]])
+    return fig
+
+
+# --- pieces -------------------------------------------------------------------------------------
+
+
+def _dot_panels(frame: pd.DataFrame, rows: str, chance: float | None, title: str) -> Figure:
+    """Dots with intervals, a panel per dataset, a line per value of `rows`, first on top, a colour per metric."""
+    look.need(frame, "dataset", rows, "metric", "estimate", "low", "high")
+    names, metrics, datasets = (look.in_order(frame, column) for column in (rows, "metric", "dataset"))
+    height = 0.9 + max(0.22, 0.13 * len(metrics)) * len(names)
+    fig, panels = look.panels(len(datasets), 2.9, height, title=title, sharex=True, sharey=True)
+    shifts = np.linspace(-0.27, 0.27, len(metrics)) if len(metrics) > 1 else [0.0]
+    for axes, dataset in zip(panels, datasets):
+        for y in range(1, len(names), 2):
+            axes.axhspan(y - 0.5, y + 0.5, color="0.95", lw=0, zorder=0)
+        if chance is not None:
+            axes.axvline(chance, **CHANCE)
+        for i, (metric, colour) in enumerate(zip(metrics, look.colours(len(metrics)))):
+            part = frame[(frame["dataset"] == dataset) & (frame["metric"] == metric)]
+            y = [names.index(name) + shifts[i] for name in part[rows]]
+            axes.hlines(y, part["low"].astype(float), part["high"].astype(float), color=colour, lw=1.6)
+            axes.plot(part["estimate"].astype(float), y, look.MARKERS[i % 7], color=colour, label=str(metric))
+        axes.set(title=look.english(dataset), xlabel=look.words(metrics[0]) if len(metrics) == 1 else "score")
+        axes.tick_params(axis="x", labelbottom=True)
+        axes.tick_params(axis="y", length=0)
+    panels[0].set(ylim=(len(names) - 0.5, -0.5))
+    panels[0].set_yticks(range(len(names)), [look.english(name) for name in names])
+    handles = look.handles([look.words(metric) for metric in metrics]) if len(metrics) > 1 else []
+    look.legend(fig, handles + [Line2D([], [], **CHANCE)] * (chance is not None))
+    return fig
+
+
+def _bar_panels(
+    frame: pd.DataFrame, panel: str, x: str, hue: str, value: str, labels: tuple[str, str], number: str, title: str
+) -> Figure:
+    """Grouped bars from 0 with their values on top, a panel per value of `panel`; column std, if any: error bars."""
+    names, hues = look.in_order(frame, panel), look.in_order(frame, hue)
+    parts = [frame[frame[panel] == name] for name in names]
+    n_bars = max(part[x].nunique() for part in parts) * len(hues)
+    fig, panels = look.panels(len(names), max(2.6, 0.6 + 0.3 * n_bars), 2.7, title=title)
+    width = 0.8 / len(hues)
+    for axes, name, part in zip(panels, names, parts):
+        places = look.in_order(part, x)
+        for i, (group, colour) in enumerate(zip(hues, look.colours(len(hues)))):
+            rows = part[part[hue] == group]
+            centre = np.array([places.index(v) for v in rows[x]]) + (i - (len(hues) - 1) / 2) * width
+            std = rows["std"].astype(float) if "std" in rows else None
+            error = {"lw": 1, "ecolor": "0.2"}
+            bars = axes.bar(centre, rows[value].astype(float), 0.92 * width, yerr=std, color=colour, error_kw=error)
+            axes.bar_label(bars, fmt=number.format, fontsize=7, padding=2, rotation=90 if n_bars > 3 else 0)
+        axes.set(title=look.english(name), xlabel=labels[0], ylabel=labels[1] if axes is panels[0] else "")
+        look.name_ticks(axes, places)
+        axes.set_ylim(0, 1.28 * axes.dataLim.ymax if axes.dataLim.ymax > 0 else 1)
+    swatches = [Rectangle((0, 0), 1, 1, color=c, label=look.english(h)) for h, c in zip(hues, look.colours(len(hues)))]
+    look.legend(fig, swatches)
+    return fig
+
+
+def _line(axes: Axes, part: pd.DataFrame, x: np.ndarray, category: bool, best: bool, look_of: dict) -> None:
+    """One line with its band (bars for categories) and, if asked for, a star at its best point."""
+    order = np.argsort(x, kind="stable")
+    x, part = x[order], part.iloc[order]
+    estimate = part["estimate"].to_numpy(float)
+    if {"low", "high"} <= set(part):
+        low, high = part["low"].to_numpy(float), part["high"].to_numpy(float)
+    else:
+        std = part["std"].to_numpy(float) if "std" in part else np.full(len(part), np.nan)
+        low, high = estimate - std, estimate + std
+    if category:
+        axes.vlines(x, low, high, color=look_of["color"], lw=1.4)
+    else:
+        axes.fill_between(x, low, high, color=look_of["color"], alpha=0.18, lw=0)
+    axes.plot(x, estimate, lw=1.4, **look_of)
+    if best and np.isfinite(estimate).any():
+        top = int(np.nanargmax(estimate))
+        axes.plot(x[top], estimate[top], **BEST)
+
+
+def _x_axis(axes: Axes, values: Sequence[Any], scale: str) -> None:
+    """Ticks at the values swept, as many as can be read."""
+    if scale == "log":
+        axes.set_xscale("log", base=2)
+    if scale == "category":
+        look.name_ticks(axes, values)
+    elif len(values) <= 12:
+        ticks = sorted(values)
+        axes.set_xticks(ticks, [f"{v:g}" for v in ticks], **({"rotation": 90} if len(ticks) > 9 else {}))
+        axes.minorticks_off()

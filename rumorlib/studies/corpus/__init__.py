@@ -1,0 +1,1 @@
+"""What is in the corpora, and what a shortcut scores on them."""

@@ -1,0 +1,225 @@
+"""The lightweight report: what MICC loses when its numbers, its weights or its scales are cut (spec §16.4; l_1, l_2).
+
+Parameters, multiply-adds, bytes and scores are the same on every machine with the same weights and stand in tables.
+Milliseconds and memory belong to the machine at hand and are shown beside the same model in fp32, never written down.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from rumorlib import derived, experiments, statistics
+from rumorlib.config import RunConfig, Settings
+from rumorlib.data.batches import Batch
+from rumorlib.encoders.vision import grid_sides
+from rumorlib.models.micc import MICC
+from rumorlib.profiles import LANGUAGE
+from rumorlib.results import Report
+from rumorlib.studies.cost import costs, timing
+from rumorlib.studies.scores import sweeps
+
+COMPRESSIONS: dict[str, dict[str, Any]] = {  # name -> fields of MICCConfig
+    "fp32": {}, "bf16": {"compression": "bf16"}, "int8": {"compression": "int8"},
+    "pruned-50": {"pruned": 0.5}, "pruned-80": {"pruned": 0.8},
+}  # fmt: skip
+DISTIL = 0.5  # of a student's loss: half labels, half its teacher's answers
+SCALE_SETS = ((32,), (64,), (32, 64), (24, 32, 64), (24, 32, 48, 64))  # of M-E3, the paper's units
+MIB = 2**20
+
+
+# --- which runs ------------------------------------------------------------------------------------
+
+
+def runs(settings: Settings) -> list[RunConfig]:
+    """Per corpus of the sweeps and seed: MICC compressed five ways, and on its finer scale alone, taught by labels and
+    taught by the two-scale model. Our fix of the fusion's input ("product") and, on the full grid, the literal model.
+    """
+    made = []
+    for dataset in experiments.swept(settings):
+        for seed in settings.seeds:
+            for how in ("product", "concat") if settings.grid == "full" else ("product",):
+                both, single, student = trained(settings, dataset, seed, how)
+                made += [compressed(both, name) for name in COMPRESSIONS]
+                made += [compressed(single, "fp32"), compressed(student, "fp32"), compressed(student, "int8")]
+    return made
+
+
+def trained(settings: Settings, dataset: str, seed: int, how: str) -> tuple[RunConfig, RunConfig, RunConfig]:
+    """MICC on both scales, on the finer one alone, and on that one as the first one's student."""
+    fine = experiments.fields(settings, 32)
+    alone = experiments.sclip_variants(replace(settings, datasets=(dataset,)))  # the run that M-E3 trains anyway
+    chosen = next(config for config in alone if config.sclip.vision.receptive_fields == fine)
+    name, ending = ("default", "") if how == "concat" else (how, f"-{how}")
+    both = experiments.micc(settings, dataset, seed, name, classifier_input=how)
+    single = experiments.micc(settings, dataset, seed, chosen.variant + ending, stage1=chosen, classifier_input=how)
+    student = replace(single, variant=f"distilled-{single.variant}", parent=both,
+                      detector=replace(single.detector, distil=DISTIL))  # fmt: skip
+    return both, single, student
+
+
+def compressed(config: RunConfig, name: str) -> RunConfig:
+    """The run that compresses a finished one, by a name of COMPRESSIONS; "fp32" changes nothing."""
+    detector = replace(config.detector, freeze="nothing", distil=0.0, **COMPRESSIONS[name])
+    train = replace(config.train, epochs=0)
+    return replace(config, variant=f"{config.variant}-{name}", detector=detector, train=train, parent=config)
+
+
+def printed(config: RunConfig) -> str:
+    """What a row is called: scales, how they were taught, what was cut."""
+    name = next(name for name in COMPRESSIONS if config.variant.endswith(f"-{name}"))
+    taught = ", distilled" * bool(config.parent.detector.distil)
+    return f"{sweeps.paper_fields(config)}{taught}, {name}"
+
+
+# --- what they cost and score ------------------------------------------------------------------------
+
+
+def report(reports: Iterable[Report]) -> pd.DataFrame:
+    """Cost against accuracy of compressed runs, by corpus and input of the classifier; the first row of each is whole.
+
+    Columns: dataset, classifier_input, model, n_parameters (of one language), n_nonzero, share_int8 (of parameters kept
+    as integers), n_macs (one post; zeros counted), stored_mib (safetensors file), packed_mib (deflated), then per split
+    accuracy, auc, and on test the loss of accuracy against the first row with its 95 % interval over images
+    (loss, loss_low, loss_high) and changed, the share of answers that are another.
+    """
+    rows, firsts = [], {}
+    for (dataset, _), seeds in sweeps.by_variant(reports).items():
+        config, facts = seeds[0].config, [seed.facts for seed in seeds]
+        how = config.detector.classifier_input
+        test = sweeps.predictions(seeds, "test")
+        first = firsts.setdefault((dataset, how), test)
+        row = {"dataset": dataset, "classifier_input": how, "model": printed(config)}
+        row |= {name: facts[0][name] for name in ("n_parameters", "n_nonzero")}
+        row["share_int8"] = facts[0]["n_int8"] / facts[0]["n_parameters"]
+        row["n_macs"] = costs.macs(*costs.untrained_micc(config))
+        row["stored_mib"] = float(np.mean([f["n_bytes"] for f in facts])) / MIB
+        row["packed_mib"] = float(np.mean([f["n_bytes_packed"] for f in facts])) / MIB
+        row |= {f"{split}_{metric}": float(np.mean([seed.metrics[split][metric] for seed in seeds]))
+                for split in derived.ANSWERED for metric in ("accuracy", "auc")}  # fmt: skip
+        loss = statistics.paired_drop(first, test)
+        row |= {"loss": loss.estimate, "loss_low": loss.low, "loss_high": loss.high, "changed": _changed(first, test)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _changed(first: pd.DataFrame, other: pd.DataFrame) -> float:
+    """Share of posts and seeds whose answer (rumor or not) is another one."""
+    keys = ["post_id", "seed"]
+    both = first[[*keys, "prob_rumor"]].merge(other[[*keys, "prob_rumor"]], on=keys, validate="one_to_one")
+    return float(((both["prob_rumor_x"] >= 0.5) != (both["prob_rumor_y"] >= 0.5)).mean())
+
+
+def per_scale(settings: Settings) -> pd.DataFrame:
+    """What each set of scales costs for one post, by part of the model; sizes alone decide, nothing is trained.
+
+    Columns: receptive_fields (the paper's units), n_patches, n_parameters (one language, word embeddings left out),
+    and multiply-adds: n_macs, of which text (tower and head), image_tower, projection (of patches) and decision
+    (alignment, fusion, classifier); image_share, the tower's part.
+    """
+    rows = []
+    dataset = settings.datasets[0]
+    for paper_fields in SCALE_SETS:
+        chosen = experiments.fields(settings, *paper_fields)
+        stage1 = experiments.sclip(settings, LANGUAGE[dataset], receptive_fields=chosen)
+        config = experiments.micc(settings, dataset, stage1=stage1)
+        model, post = costs.untrained_micc(config)
+        model = derived.one_language(model)
+        counts = costs.macs_by_module(model, post)
+        text = sum(counts.get(f"sclip.text_{part}.{model.language}", 0) for part in ("towers", "heads"))
+        tower, projection = counts.get("sclip.image_tower", 0), counts.get("sclip.image_head", 0)
+        total = counts["Global"]
+        n_patches = sum(side * side for side in grid_sides(stage1.sclip.vision))
+        size = sum(weight.numel() for name, weight in model.named_parameters() if not name.endswith("embed.weight"))
+        rest = total - text - tower - projection
+        rows.append((sweeps.paper_fields(config), n_patches, size, total, text, tower, projection, rest, tower / total))
+    names = ["receptive_fields", "n_patches", "n_parameters", "n_macs", "text", "image_tower", "projection", "decision",
+             "image_share"]  # fmt: skip
+    return pd.DataFrame(rows, columns=names)
+
+
+# --- on this machine ---------------------------------------------------------------------------------
+
+
+def timed(
+    configs: Sequence[RunConfig], rounds: int = 5, passes: int = 10, on_threads: Sequence[int] = (1, 2)
+) -> pd.DataFrame:
+    """Milliseconds of one post and memory of compressed models with untrained weights, in turns; of this machine.
+
+    Columns: model, threads, p50_ms, p95_ms, ratio (to the first config, median over rounds), ratio_low, ratio_high,
+    weights_mib (in memory), peak_mib (tensors alive at once in a pass, weights not counted).
+    """
+    models = {}
+    for config in configs:
+        model, post = costs.untrained_micc(config)
+        models[printed(config)] = derived.compressed(derived.one_language(model), config.detector), post, config
+    paths = {name: _one_post(*parts) for name, parts in models.items()}
+    memory = {name: (_weights_mib(model), peak_mib(paths[name])) for name, (model, *_) in models.items()}
+    rows, first = [], next(iter(models))
+    for n in on_threads:
+        with timing.threads(n):
+            times = timing.in_turns(paths, rounds, passes)
+        for name in models:
+            ms = 1000 * times.loc[times["path"] == name, "time_s"]
+            ratio = timing.summary(timing.ratios(times, name, first))
+            rows.append((name, n, *ms.quantile([0.5, 0.95]), *ratio.values(), *memory[name]))
+    names = ["model", "threads", "p50_ms", "p95_ms", "ratio", "ratio_low", "ratio_high", "weights_mib", "peak_mib"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _one_post(model: MICC, post: Batch, config: RunConfig) -> Any:
+    """A function that answers the post."""
+
+    @torch.inference_mode()
+    def answer() -> None:
+        with derived.in_precision(config.detector):
+            model(post)
+
+    return answer
+
+
+def _weights_mib(model: nn.Module) -> float:
+    """What the weights take in memory."""
+    kept = list(model.parameters())
+    whole = sum(p.numel() * p.element_size() for p in kept if not hasattr(p, "__tensor_flatten__"))
+    parts = [getattr(p, name) for p in kept if hasattr(p, "__tensor_flatten__") for name in p.__tensor_flatten__()[0]]
+    return (whole + sum(part.numel() * part.element_size() for part in parts if isinstance(part, Tensor))) / MIB
+
+
+class _Alive(TorchDispatchMode):
+    """Counts the bytes of tensors made and not yet freed, and the most there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.peak, self.known = 0, 0, weakref.WeakKeyDictionary()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in (leaf for leaf in tree_leaves(made) if type(leaf) is Tensor):
+            storage = tensor.untyped_storage()
+            if storage not in self.known:
+                self.known[storage] = size = storage.nbytes()
+                self.now += size
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self._free, size)
+        return made
+
+    def _free(self, size: int) -> None:
+        self.now -= size
+
+
+def peak_mib(path: Any) -> float:
+    """Most MiB of tensors alive at once while `path` runs: those it makes, not its weights or what a kernel takes."""
+    path()
+    with _Alive() as alive:
+        path()
+    return alive.peak / MIB

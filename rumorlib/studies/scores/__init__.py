@@ -1,0 +1,1 @@
+"""Tables of scores: comparisons, ablations, sweeps, and the verdicts on the papers' claims."""

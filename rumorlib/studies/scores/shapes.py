@@ -1,0 +1,166 @@
+"""Shapes of sweep curves as statistics: "first rising, then falling" and "more tortuous" (DMFL §6.3), with intervals.
+
+A curve is the dev accuracy at each value of a setting. Its uncertainty is that of the posts: pictures are drawn again,
+the same ones for every value, so what is easy or hard about a post moves the curve as a whole and not its shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from rumorlib import experiments, statistics
+from rumorlib.config import RunConfig, Settings
+from rumorlib.results import Report
+from rumorlib.studies.scores import sweeps
+from rumorlib.studies.scores.verdicts import COLUMNS
+
+FEWEST = 5  # points below which a curve has no shape
+ALPHA = 0.05
+STEP = 0.4  # of the first sweep of lambda_c and lambda_a, the paper's
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy over the values of a setting, and again on resampled pictures."""
+
+    values: np.ndarray  # (m,) of the setting, rising
+    accuracy: np.ndarray  # (m,) mean over seeds
+    drawn: np.ndarray  # (n, m)
+
+
+def curves(
+    reports: Sequence[Report], setting: str, split: str = "dev", n: int = 500, seed: int = 0
+) -> dict[str, Curve]:
+    """The curve of each corpus that was swept. Args: setting: key of `sweeps.SETTINGS`."""
+    found: dict[str, list[tuple[float, pd.DataFrame]]] = {}
+    for (dataset, _), group in sweeps.by_variant(reports).items():
+        value = sweeps.SETTINGS[setting](group[0].config)
+        found.setdefault(dataset, []).append((value, sweeps.predictions(group, split)))
+    made = {}
+    for dataset, points in found.items():
+        points = sorted(points, key=lambda point: point[0])
+        hits = np.column_stack([_hits(frame) for _, frame in points])  # (posts, m)
+        posts = points[0][1].drop_duplicates("post_id").sort_values("post_id")
+        names = posts["image_group"] if "image_group" in posts else posts["post_id"]
+        codes = names.astype("category").cat.codes.to_numpy()
+        sums = np.stack([np.bincount(codes, weights=column) for column in hits.T], axis=1)  # (clusters, m)
+        size = np.bincount(codes)
+        counts = np.random.default_rng(seed).multinomial(len(size), np.full(len(size), 1 / len(size)), size=n)
+        drawn = counts @ sums / (counts @ size)[:, None]
+        made[dataset] = Curve(np.array([value for value, _ in points]), hits.mean(0), drawn)
+    return made
+
+
+def _hits(frame: pd.DataFrame) -> np.ndarray:
+    """(posts,) share of seeds that call the post right, posts in order of post_id."""
+    right = (frame["prob_rumor"] >= statistics.THRESHOLD) == (frame["label"] == 1)
+    return right.astype(float).groupby(frame["post_id"]).mean().sort_index().to_numpy()
+
+
+def unimodality(accuracy: np.ndarray) -> tuple[float, int]:
+    """How well a curve is told by rising to one point and falling after it: the share of its variance that the best
+    such curve explains (isotonic regression up to the peak, antitonic from it), in [0, 1], and the place of that peak.
+    1 and 0 for a flat curve."""
+    from sklearn.isotonic import isotonic_regression
+
+    y = np.asarray(accuracy, dtype=float)
+    total = float(((y - y.mean()) ** 2).sum())
+    if total < 1e-15:
+        return 1.0, 0
+    errors = []
+    for peak in range(len(y)):
+        rising, falling = isotonic_regression(y[:peak]) if peak else y[:0], y[peak:]
+        fitted = np.concatenate([rising, isotonic_regression(falling, increasing=False)])
+        errors.append(float(((y - fitted) ** 2).sum()))
+    peak = int(np.argmin(errors))
+    return 1 - errors[peak] / total, peak + int(np.argmax(y[peak:] == y[peak:].max()))
+
+
+def roughness(accuracy: np.ndarray) -> float:
+    """Sum of absolute second differences over the range: 0 for a straight line, larger the more a curve zigzags; nan
+    for a flat curve. It compares curves of equally many points only."""
+    y = np.asarray(accuracy, dtype=float)
+    spread = float(y.max() - y.min())
+    return float(np.abs(np.diff(y, 2)).sum() / spread) if spread > 1e-15 else np.nan
+
+
+def unimodality_p(accuracy: np.ndarray, n: int = 1000, seed: int = 0) -> float:
+    """Share of random orders of the same points that are as unimodal: small if the shape is more than chance."""
+    random, found = np.random.default_rng(seed), unimodality(accuracy)[0]
+    as_good = sum(unimodality(random.permutation(accuracy))[0] >= found - 1e-12 for _ in range(n))
+    return (1 + as_good) / (1 + n)
+
+
+def claims(reports: Sequence[Report], setting: str, n: int = 500) -> pd.DataFrame:
+    """Verdicts on the shape of a sweep: columns of `verdicts.COLUMNS`.
+
+    "rises, then falls" per corpus. reproduced: the order of the points is more unimodal than chance (p < .05) and the
+    peak of at least 95 % of the resampled curves lies inside; not reproduced: it lies inside in at most 5 %, or the
+    order is no better than half of the random ones; else inconclusive. Fewer than FEWEST points: untestable here.
+    """
+    rows = []
+    for corpus, curve in curves(reports, setting, n=n).items():
+        about = {"claim": f"accuracy first rises, then falls with {setting}", "source": "§6.3, shape of the curve",
+                 "corpus": corpus, "quantity": "share of the dev curve's variance told by one peak",
+                 "reported": np.nan}  # fmt: skip
+        m = len(curve.values)
+        if m < FEWEST:
+            rows.append(about | {"verdict": "untestable here", "why": f"{m} points have no shape; grid full has more"})
+            continue
+        share, peak = unimodality(curve.accuracy)
+        again = [unimodality(one) for one in curve.drawn]
+        inside = float(np.mean([0 < place < m - 1 for _, place in again]))
+        low, high = np.quantile([value for value, _ in again], [0.025, 0.975])
+        p = unimodality_p(curve.accuracy)
+        verdict = "reproduced" if p < ALPHA and inside >= 0.95 else "inconclusive"
+        verdict = "not reproduced" if inside <= 0.05 or p > 0.5 else verdict
+        rows.append(about | {
+            "ours": share, "low": low, "high": high, "verdict": verdict,
+            "why": f"peak at {setting} = {curve.values[peak]:g}; inside in {inside:.0%} of resampled curves; {p:.0%} "
+                   f"of random orders are as unimodal; range of the curve {np.ptp(curve.accuracy):.3f}",
+        })  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: str, n: int = 500) -> pd.DataFrame:
+    """Is the curve of corpus `more` rougher than that of `less`? Difference of `roughness`, 95 % interval over pictures
+    of both. One row of `verdicts.COLUMNS`; untestable here: a corpus was not swept, or too few or unequal points."""
+    found = curves(reports, setting, n=n)
+    claim = f"the {setting} curve of {more} is more tortuous than that of {less}"
+    about = {"claim": claim, "corpus": f"{more}, {less}", "source": "§6.3, shape of the curve",
+             "quantity": "difference of roughness", "reported": np.nan}  # fmt: skip
+    sizes = {len(found[name].values) for name in (more, less) if name in found}
+    if not {more, less} <= set(found) or len(sizes) > 1 or min(sizes) < FEWEST:
+        row = about | {"verdict": "untestable here", "why": "needs both corpora at the same five points or more"}
+        return pd.DataFrame([row], columns=COLUMNS)
+    rough = [roughness(found[name].accuracy) for name in (more, less)]
+    drawn = [[roughness(one) for one in found[name].drawn] for name in (more, less)]
+    low, high = np.nanquantile(np.subtract(*drawn), [0.025, 0.975])
+    verdict = "reproduced" if low > 0 else "not reproduced" if high < 0 else "inconclusive"
+    row = about | {"ours": rough[0] - rough[1], "low": low, "high": high, "verdict": verdict,
+                   "why": f"roughness {rough[0]:.2f} against {rough[1]:.2f}"}  # fmt: skip
+    return pd.DataFrame([row], columns=COLUMNS)
+
+
+def halved(reports: Sequence[Report], setting: str, settings: Settings) -> list[RunConfig]:
+    """The second step of the paper's search (§6.3; choice C21): the values half a step below and above the one that is
+    best on dev, per corpus and seed, without those there are. Full grid; nothing on the reduced one.
+
+    Args: reports: the first sweep, in even steps. setting: "lambda_c" or "lambda_a".
+    """
+    if settings.grid != "full":
+        return []
+    plans = []
+    for dataset, curve in curves(reports, setting, n=1).items():
+        best, half = curve.values[int(np.argmax(curve.accuracy))], STEP / 2
+        seeds = sorted({report.config.seed for report in reports if sweeps.corpus_name(report.config) == dataset})
+        for value in (round(best - half, 2), round(best + half, 2)):
+            if value > 0 and value not in curve.values.round(2):
+                make = partial(experiments.dmfl, settings, dataset, variant=f"{setting}={value}")
+                plans += [make(seed=seed, **{setting: value}) for seed in seeds]
+    return plans

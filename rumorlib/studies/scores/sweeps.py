@@ -1,0 +1,289 @@
+"""Frames behind ablations and parameter sweeps (spec §3: M-E3 to M-E7, D-E2 to D-E5).
+
+Everything about accuracy is computed again from stored predictions: mean over seeds, 95 % interval by the crossed
+bootstrap with whole images drawn together (spec §15). Scores are fractions; drops are points (hundredths).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rumorlib import evaluation, experiments, files, results, statistics
+from rumorlib.config import RunConfig, Settings, as_dict
+from rumorlib.results import Report
+from rumorlib.studies.scores.comparison import corpus_name, need_same_posts
+
+CLUSTERS = "image_group"  # posts of one image are not independent
+SPLITS = ("dev", "test")
+PAPER_CORPUS = {"en": "pheme", "zh": "weibo"}  # whose reported value stands beside a corpus of that language
+MICC_NAMES = {
+    "default": "MICC", "A-gamma": "MICC-A/γ", "A-delta": "MICC-A/δ", "Ms-alpha": "MICC-Ms/α", "Ms-beta": "MICC-Ms/β",
+    "random-k": "MICC, Random-K", "bottom-k": "MICC, Bottom-K", "saliency-k": "MICC, saliency-K",
+    "no-stage-1": "MICC without stage 1", "unfrozen": "MICC, SCLIP trained on",
+    "product": "MICC, product input", "relevance": "MICC, relevance input",
+}  # fmt: skip
+# --- scores of groups of runs ---------------------------------------------------------------------
+
+
+def printed(config: RunConfig) -> str:
+    """Name of a run's model as the papers print it; other variants by their setting.
+
+    MICC on one scale is the paper's MICC-SCLIP, under the name of its receptive field: no CLIP weights are in it.
+    """
+    if config.model == "micc" and config.variant.startswith("fields-"):
+        return f"MICC{'-SCLIP, single scale' * _single(config)} {paper_fields(config)}"
+    if config.model == "micc":
+        return MICC_NAMES.get(config.variant, f"MICC, {config.variant}")
+    return config.model.upper() if config.variant == "default" else f"{config.model.upper()}-{config.variant}"
+
+
+def _single(config: RunConfig) -> bool:
+    return len(config.stage1.sclip.vision.receptive_fields) == 1
+
+
+def predictions(reports: Iterable[Report], split: str) -> pd.DataFrame:
+    """Rows of one split of several seeds of one variant, with a `seed` column and keys called post_id."""
+    frames = []
+    for report in reports:
+        frame = report.predictions().rename(columns={"row_key": "post_id"})
+        frames.append(frame[frame["split"] == split].assign(seed=report.config.seed))
+    return pd.concat(frames, ignore_index=True)
+
+
+def by_variant(reports: Iterable[Report]) -> dict[tuple[str, str], list[Report]]:
+    """(dataset, variant) -> its seeds, corpus after corpus in order of appearance; a run given twice counts once."""
+    groups: dict[tuple[str, str], dict[int, Report]] = {}
+    reports = list(reports)
+    need_same_posts(reports)
+    for report in reports:
+        config = report.config
+        groups.setdefault((corpus_name(config), config.variant), {})[config.seed] = report
+    datasets = list(dict.fromkeys(dataset for dataset, _ in groups))
+    return {key: list(groups[key].values()) for key in sorted(groups, key=lambda key: datasets.index(key[0]))}
+
+
+def scores(
+    reports: Iterable[Report], splits: Sequence[str] = SPLITS, metrics: Sequence[str] = ("accuracy", "auc")
+) -> pd.DataFrame:
+    """Long: dataset, model, variant, split, metric, estimate, low, high, n_seeds; one line per metric.
+
+    Args: metrics: of `statistics.METRICS`, or others of `classification_metrics`, which get no interval.
+    """
+    rows = []
+    for (dataset, variant), seeds in by_variant(reports).items():
+        for split in splits:
+            frame = predictions(seeds, split)
+            rows += [
+                (dataset, printed(seeds[0].config), variant, split, metric, *_interval(frame, metric), len(seeds))
+                for metric in metrics
+            ]
+    names = ["dataset", "model", "variant", "split", "metric", "estimate", "low", "high", "n_seeds"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _interval(frame: pd.DataFrame, metric: str) -> tuple[float, float, float]:
+    if metric in statistics.METRICS:
+        clusters = CLUSTERS if CLUSTERS in frame else None
+        return tuple(statistics.cluster_bootstrap(frame, metric, clusters))
+    parts = [part for _, part in frame.groupby("seed")]
+    values = [evaluation.classification_metrics(part["label"], part["prob_rumor"])[metric] for part in parts]
+    return float(np.mean(values)), np.nan, np.nan
+
+
+# --- ablations ------------------------------------------------------------------------------------
+
+
+def ablation_table(full: Sequence[Report], variants: Sequence[Report], split: str = "test") -> pd.DataFrame:
+    """Full model and its variants: scores, what removing the part costs, and what the paper says (M-E6, D-E2).
+
+    Columns: dataset, model, variant, split, accuracy, acc_low, acc_high, f1_rumor, f1_macro, f1_weighted, auc, auc_low,
+    auc_high, drop, drop_low, drop_high (points of accuracy, paired over the same posts), reported_* (points),
+    n_trainable, n_seeds.
+    """
+    whole, rows = by_variant(full), []
+    for (dataset, variant), seeds in by_variant([*full, *variants]).items():
+        frame = predictions(seeds, split)
+        row: dict[str, Any] = {"dataset": dataset, "model": printed(seeds[0].config), "variant": variant}
+        row |= {"split": split, **_columns(frame)}
+        drop = statistics.paired_drop(predictions(whole[dataset, "default"], split), frame)
+        if variant == "default":
+            drop = statistics.Interval(np.nan, np.nan, np.nan)
+        row |= dict(zip(("drop", "drop_low", "drop_high"), (100 * value for value in drop)))
+        row |= reported_drops(seeds[0].config)
+        rows.append(row | {"n_trainable": seeds[0].facts["n_trainable"], "n_seeds": len(seeds)})
+    return pd.DataFrame(rows)
+
+
+def _columns(frame: pd.DataFrame) -> dict[str, float]:
+    """Metric columns of one variant's predictions."""
+    row: dict[str, float] = {}
+    row |= dict(zip(("accuracy", "acc_low", "acc_high"), _interval(frame, "accuracy")))
+    row |= {name: _interval(frame, name)[0] for name in ("f1_rumor", "f1_macro", "f1_weighted")}
+    return row | dict(zip(("auc", "auc_low", "auc_high"), _interval(frame, "auc")))
+
+
+def bars(table: pd.DataFrame) -> pd.DataFrame:
+    """An ablation table as `plots.metric_bars` wants it: dataset, model, estimate, low, high, metric."""
+    parts = []
+    for metric, short in (("accuracy", "acc"), ("auc", "auc")):
+        names = {metric: "estimate", f"{short}_low": "low", f"{short}_high": "high"}
+        parts.append(table[["dataset", "model", *names]].rename(columns=names).assign(metric=metric))
+    return pd.concat(parts, ignore_index=True)
+
+
+def changed_fields(full: Sequence[Report], variants: Sequence[Report]) -> pd.DataFrame:
+    """What each variant is: config fields that differ from the full model of its corpus, and trainable parameters.
+
+    Columns: dataset, model, changes ("field: full -> variant; …"), n_trainable, difference (variant minus full).
+    """
+    whole, rows = by_variant(full), []
+    for (dataset, _), seeds in by_variant([*full, *variants]).items():
+        old, new = (group[0] for group in (whole[dataset, "default"], seeds))
+        before, now = (files.flatten(as_dict(report.config)) for report in (old, new))
+        names = [name for name in {**before, **now} if name.split(".")[-1] not in ("variant", "seed")]
+        changed = [
+            f"{n}: {before.get(n, 'none')} -> {now.get(n, 'none')}" for n in names if before.get(n) != now.get(n)
+        ]
+        n_trainable = new.facts["n_trainable"]
+        difference = n_trainable - old.facts["n_trainable"]
+        rows.append((dataset, printed(new.config), "; ".join(changed), n_trainable, difference))
+    return pd.DataFrame(rows, columns=["dataset", "model", "changes", "n_trainable", "difference"])
+
+
+# --- what the papers report -----------------------------------------------------------------------
+
+
+def reported(artifact_id: str) -> pd.DataFrame:
+    """results/reported/<id>.csv: numbers quoted from a paper, with section and reading."""
+    return pd.read_csv(results.INDEX.parent / "reported" / f"{artifact_id}.csv", dtype={"value": float})
+
+
+def reported_drops(config: RunConfig) -> dict[str, float]:
+    """Reported drop of a variant in points, nan where the source is silent; the corpus is the paper's of the language.
+
+    MICC gives ranges (reported_low, reported_high). DMFL gives one number per dataset; those of the single modalities
+    contradict the section's conclusions unless the datasets are exchanged, so there are two readings (spec §4).
+    """
+    corpus = PAPER_CORPUS[config.language]
+
+    def values(artifact_id: str, row: str, metric: str, reading: str | None = None) -> float:
+        frame = reported(artifact_id)
+        frame = frame[(frame["dataset"] == corpus) & (frame["row"] == row) & (frame["metric"] == metric)]
+        frame = frame if reading is None else frame[frame["reading"] == reading]
+        return float(frame["value"].iloc[0]) if len(frame) else np.nan
+
+    if config.model == "micc":
+        row = "MICC-SCLIP" if _single(config) else "MICC-A (both forms)" if config.variant[:2] == "A-" else ""
+        full = values("m_e2", "MICC", "accuracy")
+        ends = {"reported_low": "accuracy_high", "reported_high": "accuracy_low"}
+        return {name: 100 * (full - values("m_e6", row, metric)) for name, metric in ends.items()}
+    row = f"DMFL-{config.variant}"
+    drop = values("d_e2", row, "accuracy_drop", "as printed")
+    if np.isnan(drop):  # TB: on one dataset only the level is said, on the other only "about as much as A"
+        drop = values("d_e2", row, "accuracy_drop", "approximate")
+    if np.isnan(drop):
+        drop = values("d_e1", "DMFL", "accuracy") - values("d_e2", row, "accuracy", "approximate")
+    swapped = values("d_e2", row, "accuracy_drop", "datasets swapped")
+    return {"reported_as_printed": 100 * drop, "reported_swapped": 100 * (drop if np.isnan(swapped) else swapped)}
+
+
+def reported_best(artifact_id: str, datasets: Sequence[str]) -> dict[str, Any]:
+    """Best value of a sweep according to the paper, by the language of each corpus (m_e3 to m_e5, d_e3, d_e4).
+
+    m_e5 gives two values without saying which corpus has which: the lower one is returned.
+    """
+    frame, best = reported(artifact_id), {}
+    for dataset in datasets:
+        corpus = PAPER_CORPUS[experiments.LANGUAGE[dataset]]
+        line = frame[frame["dataset"].str.contains(corpus)].iloc[0]
+        setting = str(line["row"]).removeprefix("top_k=")
+        best[dataset] = line["value"] if line["row"] == "optimum" else int(setting) if setting.isdigit() else setting
+    return best
+
+
+# --- sweeps ---------------------------------------------------------------------------------------
+
+
+def paper_fields(config: RunConfig) -> str:
+    """Receptive fields in the paper's units, e.g. "[32,64]" (drawn scenes are half as large)."""
+    unit = experiments.SIZES[config.profile].scale_unit
+    vision = (config.sclip or config.stage1.sclip).vision
+    return "[" + ",".join(str(round(field / unit)) for field in vision.receptive_fields) + "]"
+
+
+SETTINGS: dict[str, Callable[[RunConfig], Any]] = {
+    "top_k": lambda config: config.detector.top_k,
+    "fusion_weight": lambda config: config.detector.fusion_weight,
+    "receptive_fields": paper_fields,
+    "lambda_c": lambda config: config.detector.lambda_c,
+    "lambda_a": lambda config: config.detector.lambda_a,
+    "ratio": lambda config: round(config.detector.lambda_c / config.detector.lambda_a, 4),
+    "n_heads": lambda config: config.detector.n_heads,
+}
+
+
+def sweep(reports: Sequence[Report], *settings: str, metrics: Sequence[str] = ("accuracy", "auc")) -> pd.DataFrame:
+    """`scores` with the value of each swept setting as a column before the split, sorted by it where it is a number.
+
+    Adds best_on_dev: the value whose dev accuracy is highest among its corpus's. The test rows never decide it.
+
+    Args: settings: keys of SETTINGS; runs that differ in anything else do not belong into one sweep.
+    """
+    frame = scores(reports, metrics=metrics)
+    configs = {key: seeds[0].config for key, seeds in by_variant(reports).items()}
+    keys = list(zip(frame["dataset"], frame["variant"]))
+    for place, name in enumerate(settings):
+        frame.insert(2 + place, name, [SETTINGS[name](configs[key]) for key in keys])
+    dev = frame[(frame["split"] == "dev") & (frame["metric"] == "accuracy")]
+    best = dev.loc[dev.groupby("dataset", sort=False)["estimate"].idxmax(), ["dataset", "variant"]]
+    chosen = set(best.itertuples(index=False, name=None))
+    frame["best_on_dev"] = [key in chosen for key in keys]
+    numbers = [name for name in settings if pd.api.types.is_numeric_dtype(frame[name])]
+    parts = [part.sort_values(numbers, kind="stable") for _, part in frame.groupby("dataset", sort=False)]
+    return pd.concat(parts, ignore_index=True) if numbers else frame
+
+
+def wide(frame: pd.DataFrame, *settings: str) -> pd.DataFrame:
+    """A sweep as a table: a line per corpus, setting and split; accuracy, acc_low, acc_high, auc, auc_low, auc_high."""
+    keys = ["dataset", *settings, "split", "n_seeds", "best_on_dev"]
+    rows: dict[tuple, dict[str, float]] = {}
+    for line in frame.itertuples():
+        short = {"accuracy": "acc"}.get(line.metric, line.metric)
+        row = rows.setdefault(tuple(getattr(line, key) for key in keys), {})
+        row |= {line.metric: line.estimate, f"{short}_low": line.low, f"{short}_high": line.high}
+    return pd.DataFrame([dict(zip(keys, key)) | row for key, row in rows.items()])
+
+
+def stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Several sweeps below each other, keeping the columns they share."""
+    return pd.concat(frames, join="inner", ignore_index=True)
+
+
+def grid_note(frame: pd.DataFrame, setting: str, settings: Settings) -> str:
+    """One sentence: the points there are, and that a reduced grid says nothing about the curve's shape."""
+    points = ", ".join(map(str, dict.fromkeys(frame[setting])))
+    shape = " Shape of the curve: not assessed on the reduced grid." if settings.grid == "reduced" else ""
+    return f"Points of {setting} ({settings.grid} grid): {points}.{shape}"
+
+
+def stage1_table(reports: Iterable[Report]) -> pd.DataFrame:
+    """Retrieval of stage-1 variants side by side: what the scales and the similarity of choice C3 are worth (M-E1).
+
+    Returns: dataset, receptive_fields (the paper's pixels), similarity, language, split, t2i_R@1, _R@5, _R@10 and
+        i2t_... in [0, 1], best_epoch.
+    """
+    rows = []
+    for report in reports:
+        config = report.config
+        what = {"dataset": config.dataset, "receptive_fields": paper_fields(config)}
+        for split, languages in report.metrics.items():
+            for language, values in languages.items():
+                row = what | {"similarity": config.sclip.similarity, "language": language, "split": split}
+                for way in ("t2i", "i2t"):
+                    row |= {f"{way}_R@{k}": values[f"{way}_recall_at_{k}"] for k in (1, 5, 10)}
+                rows.append(row | {"best_epoch": report.facts["best_epoch"]})
+    return pd.DataFrame(rows)

@@ -1,0 +1,144 @@
+"""Rows that read the texts of real corpora only (DMFL-TCNN, DMFL-TTRAS) beside TF-IDF, and what length does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from rumorlib import experiments, statistics
+from rumorlib.config import RunConfig, Settings
+from rumorlib.data.splits import PHEME_DEV
+from rumorlib.profiles import SIZES
+from rumorlib.results import Report
+from rumorlib.studies.scores import comparison
+
+MODELS = ("TCNN", "TTRAS")
+# Weibo as published; PHEME with each of its five large events held out, and split post by post for contrast: what the
+# random split gains is the event known from training.
+PROTOCOLS = (("weibo-text", ""), *(("pheme-text", f"event:{event}") for event in PHEME_DEV), ("pheme-text", "random"))
+SEEDS = (0,)  # on two busy cores a run of Weibo takes minutes; three are better
+WORD2VEC = {  # the paper's skip-gram with hierarchical softmax, and one change at a time
+    "skip-gram, hs": {},
+    "CBOW, hs": {"skip_gram": False},
+    "skip-gram, negative": {"hierarchical_softmax": False},
+    "window 2": {"window": 2},
+    "window 10": {"window": 10},
+}
+FEWEST = 30  # posts of a length class below which nothing is said
+LENGTHS = ["dataset", "model", "cut", "level", "n", "accuracy", "low", "high", "auc"]
+
+
+def runs(settings: Settings) -> list[RunConfig]:
+    """TF-IDF with logistic regression and the two text-only variants, per corpus, split and seed (D-E9).
+
+    At demo the drawn posts of the first dataset, which notebooks 03 to 05 train on anyway.
+    """
+    if settings.profile == "demo":
+        dataset = settings.datasets[0]
+        plans = [experiments.baseline(settings, dataset, "tfidf_lr")]
+        return plans + [c for c in experiments.dmfl_ablations(settings) if c.dataset == dataset and c.variant in MODELS]
+    plans = []
+    for dataset, protocol in PROTOCOLS:
+        plain = experiments.baseline(settings, dataset, "tfidf_lr")
+        plans.append(replace(plain, stage1=None, protocol=protocol))
+        plans += [model(settings, dataset, name, seed, protocol) for name in MODELS for seed in SEEDS]
+    return plans
+
+
+def model(
+    settings: Settings, dataset: str, name: str, seed: int = 0, protocol: str = "", variant: str = "", **word2vec
+) -> RunConfig:
+    """One text-only run; `word2vec` are fields of Word2VecConfig, and `variant` then names the folder."""
+    changes = experiments.DMFL_VARIANTS[name]
+    config = experiments.dmfl(settings, dataset, seed, variant or name, **changes)
+    sizes = SIZES[settings.profile]
+    detector = replace(sizes.dmfl_text or config.detector, **changes)
+    words = replace(detector.word2vec, tokens=config.detector.word2vec.tokens, **word2vec)
+    return replace(
+        config,
+        detector=replace(detector, word2vec=words, lambda_c=config.detector.lambda_c),
+        train=sizes.dmfl_text_train or config.train,
+        protocol=protocol,
+    )
+
+
+def word2vec_runs(settings: Settings) -> list[RunConfig]:
+    """DMFL-TCNN on word vectors trained in other ways: what the choice of skip-gram is worth (choice C22)."""
+    dataset = settings.datasets[0] if settings.profile == "demo" else "weibo-text"
+    seeds = settings.seeds[:1] if settings.profile == "demo" else SEEDS[:1]
+    plans = []
+    for name, changes in WORD2VEC.items():
+        variant = "TCNN-" + name.replace(", ", "-").replace(" ", "-") if changes else "TCNN"
+        plans += [model(settings, dataset, "TCNN", seed, variant=variant, **changes) for seed in seeds]
+    return plans
+
+
+def table(reports: Sequence[Report]) -> pd.DataFrame:
+    """`comparison.main_table` of text-only runs, and below it each model's mean over PHEME's five events."""
+    frame = comparison.main_table(reports)
+    folds = frame[frame["dataset"].str.contains("(event:", regex=False)]
+    scores = ["primary_value", "accuracy", "auc", *comparison.POINT_METRICS]
+    means = folds.groupby(["model", "variant", "split"], sort=False)[scores].mean().reset_index()
+    means = means.assign(dataset="pheme-text (mean of the events)", primary="accuracy")
+    means["n_seeds"] = folds["n_seeds"].min()
+    return pd.concat([frame, means], ignore_index=True)[frame.columns] if len(folds) else frame
+
+
+def lengths(reports: Sequence[Report]) -> pd.DataFrame:
+    """Accuracy and AUC on test by length of the text (thirds of the corpus by characters), and with the first words of
+    each text only. Runs whose texts were not measured (drawn posts) are left out. Columns LENGTHS."""
+    rows = [*_by_length(reports), *_truncated(reports)]
+    return pd.DataFrame(rows, columns=LENGTHS)
+
+
+def _by_length(reports: Sequence[Report]) -> Iterable[tuple]:
+    for config, predictions in comparison.pooled(reports):
+        part = predictions[predictions["split"] == "test"].reset_index(drop=True)
+        if "n_chars" not in part:
+            continue
+        edges = part.drop_duplicates("post_id")["n_chars"].quantile([1 / 3, 2 / 3]).to_numpy()
+        third = np.searchsorted(edges, part["n_chars"], side="left")
+        for number, level in enumerate((f"to {edges[0]:.0f}", f"to {edges[1]:.0f}", f"over {edges[1]:.0f}")):
+            chosen = part[third == number].reset_index(drop=True)
+            if len(chosen) < FEWEST or chosen["label"].nunique() < 2:
+                continue
+            found = statistics.cluster_bootstrap(chosen, "accuracy", comparison.clusters_of(chosen))
+            auc = statistics.cluster_bootstrap(chosen, "auc", comparison.clusters_of(chosen), n=1).estimate
+            n = len(chosen) // chosen["seed"].nunique()
+            name = comparison.corpus_name(config), comparison.names(config)
+            yield (*name, "characters", level, n, found.estimate, found.low, found.high, auc)
+
+
+def _truncated(reports: Sequence[Report]) -> Iterable[tuple]:
+    made = [report for report in reports if "extras/truncated.csv" in report.hashes]
+    groups: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    for report in made:
+        key = comparison.corpus_name(report.config), comparison.names(report.config)
+        groups.setdefault(key, []).append(report.extra("truncated").query("split == 'test'"))
+    for key, frames in groups.items():
+        frame = pd.concat(frames)
+        for n_words, part in frame.groupby("n_words"):
+            accuracy = statistics.t_interval(part["accuracy"])  # over seeds
+            yield (*key, "first words", str(n_words), np.nan, *accuracy, part["auc"].mean())
+
+
+def vectors(reports: Sequence[Report]) -> pd.DataFrame:
+    """Word vectors trained in several ways: what they cover, whether closer words are more related, and what a text CNN
+    on them reaches.
+
+    Args: reports: of `word2vec_runs`.
+    Returns: dataset, vectors (a key of WORD2VEC), n_words, coverage (of the vocabulary), closeness, low, high (rank
+        correlation, 95 % over words), tcnn_dev, tcnn_test (accuracy), test_low, test_high (95 %, posts).
+    """
+    rows = []
+    for report, name in zip(reports, WORD2VEC, strict=True):
+        frame, facts = report.predictions(), report.facts
+        test = frame[frame["split"] == "test"].reset_index(drop=True)
+        found = statistics.cluster_bootstrap(test, "accuracy", comparison.clusters_of(test))
+        row = comparison.corpus_name(report.config), name, facts["n_words"], facts["word2vec_coverage"]
+        rows.append((*row, *facts["closeness"], report.metrics["dev"]["accuracy"], *found))
+    names = ["dataset", "vectors", "n_words", "coverage", "closeness", "low", "high", "tcnn_dev"]
+    return pd.DataFrame(rows, columns=[*names, "tcnn_test", "test_low", "test_high"])

@@ -1,0 +1,1 @@
+"""What the models look at: heat maps, explanations against exact effects, probes, gaps between text and image."""

@@ -1,0 +1,151 @@
+"""What a detector does when its pictures or its words are not the post's own (spec §15: p_3).
+
+A score that stays when pictures are exchanged did not come from text and picture together. Exchanges keep the set of
+pictures: each test post gets that of another one. Labels and weights stay the post's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rumorlib import experiments, inputs, results, run, statistics, trained
+from rumorlib.config import BASELINE_C, BaselineConfig, RunConfig, Settings
+from rumorlib.data import splits
+from rumorlib.data.batches import Aligned, PostTensors, Texts
+from rumorlib.models import baselines
+from rumorlib.studies.scores import comparison
+from rumorlib.studies.trust import benches
+from rumorlib.studies.trust.benches import Bench
+
+AS_IT_IS = "as it is"
+EXCHANGES = {  # intervention -> (column within which pictures are exchanged, column that must differ)
+    "pictures across events": ("", "event"),
+    "pictures within event": ("event", "image_group"),
+    "pictures within label": ("label", "image_group"),
+}
+BLANKED, EMPTIED, TRAINED = "picture blanked", "text emptied", "trained on exchanged pictures"
+
+
+def table(settings: Settings) -> pd.DataFrame:
+    """Logistic regression on frozen text and picture, and MICC with the product input, under every intervention.
+
+    Returns: dataset, model, intervention, exchanged (share of test posts that got another picture), primary, estimate,
+        low, high (95 %, pictures drawn), auc, moved (mean change of the probability, absolute), flipped (share of posts
+        called otherwise).
+    """
+    rows = []
+    for dataset in ("demo-en",) if settings.profile == "demo" else ("photo-en", "twitter"):
+        rows += _rows(benches.of_corpus(dataset, settings).name, dataset, "LR, frozen text and image",
+                      _of_regression(benches.of_corpus(dataset, settings)))  # fmt: skip
+        config = experiments.micc(settings, dataset, 0, "product", classifier_input="product")
+        rows += _rows(dataset, dataset, comparison.names(config), _of_micc(config, settings))
+    return pd.DataFrame(rows)
+
+
+def partners(posts: pd.DataFrame, within: str, differs: str, seed: int = 0) -> np.ndarray:
+    """(n,) for each post the row of the one whose picture it gets: a permutation.
+
+    Within each value of `within` ("": all), posts are ordered by `differs` and moved on by the size of its largest
+    value, so that `differs` changes wherever no value has more than half of the posts.
+    """
+    blocks = posts[within].astype(str) if within else pd.Series("", index=posts.index)
+    names = posts[differs].where(posts[differs] != "", posts["post_id"])
+    order = [splits.shuffled(seed, name) for name in names]
+    found = np.arange(len(posts))
+    for rows in pd.Series(np.arange(len(posts))).groupby(blocks.to_numpy()).indices.values():
+        ordered = np.array(sorted(rows, key=lambda row: order[row]))
+        largest = names.iloc[rows].value_counts().iloc[0]
+        found[ordered] = np.roll(ordered, -int(largest))
+    return found
+
+
+# --- two detectors ------------------------------------------------------------------------------
+
+
+def _of_regression(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
+    """Intervention, test predictions, share exchanged; fitted on train as it is, and once on exchanged pictures."""
+    side = bench.posts["split"].to_numpy()
+    train, test = np.flatnonzero(side == "train"), np.flatnonzero(side == "test")
+    posts, own = bench.posts.iloc[test].reset_index(drop=True), bench.image[test]
+    weight = None if "weight" not in bench.posts else bench.posts["weight"].to_numpy()[train]
+    config = BaselineConfig("text_image_lr", BASELINE_C["text_image_lr"])
+    asked = {AS_IT_IS: (bench.text[test], own)}
+    shares = dict.fromkeys((AS_IT_IS, BLANKED, EMPTIED), 0.0)
+    for name, how in EXCHANGES.items():
+        found = partners(posts, *how)
+        asked[name], shares[name] = (bench.text[test], own[found]), _exchanged(posts, found)
+    nothing = bench.image[train].mean(0), bench.text[train].mean(0)  # zero once standardised
+    asked[BLANKED] = bench.text[test], np.broadcast_to(nothing[0], own.shape)
+    asked[EMPTIED] = np.broadcast_to(nothing[1], (len(test), bench.text.shape[1])), own
+    sets = {name: baselines.Features(posts["label"], None, *pair) for name, pair in asked.items()}
+    label, order = bench.label[train], np.random.default_rng(0).permutation(train)
+    fits = [(sets, train, ""), ({AS_IT_IS: sets[AS_IT_IS]}, order, TRAINED)]
+    for wanted, pictures, name in fits:
+        known = baselines.Features(label, None, bench.text[train], bench.image[pictures], weight=weight)
+        for intervention, prob in baselines.fit_predict(config, known, wanted).items():
+            yield name or intervention, posts.assign(prob_rumor=prob), shares[intervention]
+
+
+def _of_micc(config: RunConfig, settings: Settings) -> Iterator[tuple[str, pd.DataFrame, float]]:
+    """The same for a trained MICC; its stage 2 is not trained anew."""
+    model, tensors, table = trained.micc(config, settings)
+    if isinstance(tensors.images, Aligned):  # text and picture have met already: bring the patches apart again
+        stage1 = results.run_or_load(config.stage1, settings, checkpoint=True).checkpoint()
+        images, rows = inputs.joint_patches(inputs.corpus_of(config, settings), config.stage1, stage1, settings)
+        tensors = replace(tensors, images=images, image_row=rows)
+    test = np.flatnonzero((table["split"] == "test").to_numpy())
+    posts, own = table.iloc[test].reset_index(drop=True), _at(tensors, test)
+    blank = torch.cat([own.images, torch.zeros_like(own.images[:1])])
+    asked = {AS_IT_IS: (own, 0.0)}
+    for name, how in EXCHANGES.items():
+        found = partners(posts, *how)
+        asked[name] = replace(own, image_row=own.image_row[torch.tensor(found)]), _exchanged(posts, found)
+    asked[BLANKED] = replace(own, images=blank, image_row=torch.full_like(own.image_row, len(own.images))), 0.0
+    asked[EMPTIED] = replace(own, texts=_emptied(own.texts)), 0.0
+    for name, (changed, share) in asked.items():
+        yield name, posts.assign(prob_rumor=run.predict(model, changed)), share
+
+
+def _at(tensors: PostTensors, rows: np.ndarray) -> PostTensors:
+    """The posts at `rows`; all distinct images stay."""
+    at = torch.tensor(rows)
+    return PostTensors(tensors.texts.rows(at), tensors.images, tensors.image_row[at], tensors.label[at],
+                       tensors.weight[at])  # fmt: skip
+
+
+def _emptied(texts: Texts) -> Texts:
+    """Texts without a word: the first token ([CLS]) alone, or a vector of zeros."""
+    if texts.ids is None:
+        return Texts(None, None, torch.zeros_like(texts.features))
+    mask = torch.zeros_like(texts.mask)
+    mask[:, 0] = True
+    return Texts(texts.ids * mask, mask)
+
+
+def _exchanged(posts: pd.DataFrame, found: np.ndarray) -> float:
+    groups = posts["image_group"].to_numpy()
+    return float((groups != groups[found]).mean())
+
+
+def _rows(name: str, dataset: str, model: str, made: Iterator[tuple[str, pd.DataFrame, float]]) -> list[dict[str, Any]]:
+    rows, first = [], None
+    for intervention, frame, share in made:
+        prob = frame["prob_rumor"].to_numpy(float)
+        first = prob if first is None else first
+        part = frame.assign(prob_rumor=prob, seed=0)
+        auc = statistics.cluster_bootstrap(part, "auc", "image_group", n=2).estimate
+        low_high = comparison.primary_interval(dataset, part)
+        called = (prob >= statistics.THRESHOLD) != (first >= statistics.THRESHOLD)
+        rows.append({
+            "dataset": name, "model": model, "intervention": intervention, "exchanged": share,
+            "primary": "image-macro balanced accuracy" if dataset in comparison.IMAGE_MACRO else "accuracy",
+            "estimate": low_high.estimate, "low": low_high.low, "high": low_high.high, "auc": auc,
+            "moved": float(np.abs(prob - first).mean()), "flipped": float(called.mean()),
+        })  # fmt: skip
+    return rows
