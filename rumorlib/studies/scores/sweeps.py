@@ -126,6 +126,16 @@ def _columns(frame: pd.DataFrame) -> dict[str, float]:
     return row | dict(zip(("auc", "auc_low", "auc_high"), _interval(frame, "auc")))
 
 
+def paired(reports: Iterable[Report], split: str = "test") -> Callable[[str, str, str], statistics.Interval]:
+    """How far one variant's accuracy is ahead of another's on the same posts of a corpus: fractions, 95 % interval."""
+    groups = by_variant(reports)
+
+    def ahead(dataset: str, one: str, other: str) -> statistics.Interval:
+        return statistics.paired_drop(*(predictions(groups[dataset, variant], split) for variant in (one, other)))
+
+    return ahead
+
+
 def bars(table: pd.DataFrame) -> pd.DataFrame:
     """An ablation table as `plots.metric_bars` wants it: dataset, model, estimate, low, high, metric."""
     parts = []
