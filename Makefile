@@ -40,7 +40,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: install ## every notebook on drawn scenes: two CPU cores, no network, minutes
 	$(RUN) --profile demo
 
-laptop: install ## real corpora and frozen encoders: make laptop DATA=<folder>
+laptop: install ## real corpora and frozen encoders, notebooks 01-04 and 09; others by NOTEBOOKS="05 06": make laptop DATA=<folder>
 	$(PY) -m rumorlib run $(or $(NOTEBOOKS),$(if $(ONLY),,01 02 03 04 09)) --profile laptop --train $(TRAIN) --grid $(GRID) \
 		$(if $(SEEDS),-p "seeds=[$(SEEDS)]") $(if $(ONLY),--only $(ONLY)) $(if $(DATA),--data "$(DATA)")
 

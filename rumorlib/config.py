@@ -273,7 +273,7 @@ class DetectorConfig:
 
 @dataclass(frozen=True)
 class HeadsConfig:
-    """Small classifiers on fixed features, many seeds at once: anatomy of a score, selection rules (spec §15, §16.1).
+    """Small classifiers on fixed features, many seeds at once: anatomy of a score, selection rules.
 
     One a-priori setting for every corpus and step, so that steps differ in protocol alone; never tuned.
     """
@@ -471,7 +471,7 @@ DATASETS: dict[str, tuple[str, ...]] = {
     "laptop": ("photo-en", "photo-zh", "twitter"),
     "paper": ("weibo", "pheme"),
 }
-# Main rows, whose seed noise has to be known; and ablations and sweeps, which compare many runs (spec §15).
+# Main rows, whose seed noise has to be known; and ablations and sweeps, which compare many runs.
 SEEDS: dict[str, tuple[int, ...]] = {"demo": (0,), "laptop": tuple(range(10)), "paper": tuple(range(10))}
 SWEEP_SEEDS: dict[str, tuple[int, ...]] = {"demo": (0,), "laptop": (0,), "paper": (0, 1, 2)}
 RIVAL_SEEDS = 3  # at most, of detectors of other authors
@@ -485,7 +485,7 @@ class Settings:
     datasets: tuple[str, ...]
     seeds: tuple[int, ...]
     train: str = "missing"  # missing: runs not on disk · all: every run again · none: read only
-    grid: str = "reduced"  # reduced: one seed, few points · full: three seeds, every point
+    grid: str = "reduced"  # reduced: few points · full: every point, and at demo three seeds
     data_root: Path | None = None  # None at demo
 
 

@@ -2,7 +2,7 @@
 
 A compressed run trains nothing. It takes the finished detector whole, from pixels (or a frozen backbone's map) to the
 answer and with the one language it reads, changes the weights, and answers dev and test anew. Ours: the paper only
-speaks of a lightweight MICC as future work (spec §16.4).
+speaks of a lightweight MICC as future work.
 """
 
 from __future__ import annotations

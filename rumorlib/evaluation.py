@@ -1,4 +1,4 @@
-"""Metrics of stored predictions over a whole split (spec §15), retrieval recall, and the pointing score.
+"""Metrics of stored predictions over a whole split, retrieval recall, and the pointing score.
 
 A predictions frame has one row per post: post_id, label (1 = rumor), prob_rumor in [0, 1], optional group columns.
 Intervals and tests live in `statistics`.
@@ -15,14 +15,14 @@ from sklearn import metrics
 
 from rumorlib.data.keys import image_weights
 
-THRESHOLD = 0.5  # spec §15: headline accuracy; a dev threshold is a second column
+THRESHOLD = 0.5  # headline accuracy; a dev threshold is a second column
 CLASS_NAMES = {1: "rumor", 0: "non_rumor"}
 
 
 def classification_metrics(
     label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None = None, threshold: float = THRESHOLD
 ) -> dict[str, float]:
-    """Metrics of one split under flat names (spec §15), all from scikit-learn.
+    """Metrics of one split under flat names, all from scikit-learn.
 
     Args:
         label: (n,) 1 = rumor, 0 = non-rumor.
@@ -79,7 +79,7 @@ def group_codes(groups: ArrayLike) -> np.ndarray:
 
 
 def image_macro_metrics(predictions: pd.DataFrame, group: str = "image_group") -> dict[str, float]:
-    """Balanced accuracy and AUC with each image counting once (spec §15: primary on Twitter).
+    """Balanced accuracy and AUC with each image counting once (primary on Twitter).
 
     Args:
         predictions: one run's rows; `group` names the image of each post, "" = an image of its own.
@@ -99,7 +99,7 @@ def image_macro_metrics(predictions: pd.DataFrame, group: str = "image_group") -
 
 
 def retrieval_recall(similarity: ArrayLike, owner: ArrayLike, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
-    """Recall at k of text-to-image and image-to-text retrieval (Flickr30K protocol; spec §3).
+    """Recall at k of text-to-image and image-to-text retrieval (Flickr30K protocol).
 
     A hit is an expected rank <= k. Where similarities tie, the expected rank is that of the first right answer in a
     random order of the tied block, so the result depends neither on the order of rows nor favours the right answer:

@@ -1,4 +1,4 @@
-"""What a model looked at: pointing accuracy, relevance maps, attention maps (spec §12; DMFL §6.4)."""
+"""What a model looked at: pointing accuracy, relevance maps, attention maps (DMFL §6.4)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FACTORS = ("clutter", "evidence_px")  # of drawn scenes, by which pointing is br
 
 @torch.inference_mode()
 def pointing(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: RunConfig, stage: str) -> pd.DataFrame:
-    """Does the most relevant patch lie on the claimed object, and do the top K reach it? Dev posts (spec §12).
+    """Does the most relevant patch lie on the claimed object, and do the top K reach it? Dev posts.
 
     Matching posts with one support box. Columns of `evaluation.pointing_accuracy`, stage, and factor, level: "all", or
     the posts of one clutter (objects in the scene) or one evidence_px (side of the claimed object).
@@ -50,7 +50,7 @@ def pointing(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: Run
 
 @torch.inference_mode()
 def abstention(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: RunConfig, stage: str) -> pd.DataFrame:
-    """Does low relevance say that nothing shown supports the claim? Dev posts (spec §12).
+    """Does low relevance say that nothing shown supports the claim? Dev posts.
 
     Score: minus the highest relevance of a scale, without any training on labels. Returns: stage, conflict, scale, n
     (rumors of that conflict), auc of these rumors against all matching posts; 0.5 = the level says nothing.

@@ -1,7 +1,7 @@
-"""Which runs make which table: functions that return full configs; a variant is `replace` on a default (spec §3, §13).
+"""Which runs make which table: functions that return full configs; a variant is `replace` on a default.
 
-Profiles differ in `SIZES` alone: sizes, data, encoders and training length. The algorithm is the same, and a test
-compares the fields.
+Profiles differ in `profiles.py` alone: sizes, data, encoders, training length and how many points are drawn. The
+algorithm is the same, and a test compares the fields.
 """
 
 from __future__ import annotations
@@ -238,13 +238,13 @@ def baseline(settings: Settings, dataset: str, kind: str) -> RunConfig:
 
 
 def baselines(settings: Settings) -> list[RunConfig]:
-    """What a user would try first (spec §14): deterministic rows, one run each."""
+    """What a user would try first: deterministic rows, one run each."""
     return [baseline(settings, dataset, kind) for dataset in settings.datasets for kind in BASELINES]
 
 
 def single_modality_fits(settings: Settings) -> list[RunConfig]:
     """Text alone and image alone, by classifiers that know the train posts by heart: on drawn scenes dev must stay at
-    the Bayes bound all the same (spec §12)."""
+    the Bayes bound all the same."""
     return [
         baseline(settings, dataset, kind) for dataset in settings.datasets for kind in ("text_forest", "image_forest")
     ]

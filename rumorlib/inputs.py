@@ -33,7 +33,7 @@ from rumorlib.encoders.vocabulary import PAD, Vocabulary
 def corpus(
     dataset: str, settings: Settings, corpus_seed: int = 0, protocol: str = "", on_missing_image: OnMissing = "drop"
 ) -> Corpus:
-    """Posts of `dataset` with train, dev and test by `protocol` (spec §15), written on first use and reused.
+    """Posts of `dataset` with train, dev and test by `protocol`, written on first use and reused.
 
     Args:
         corpus_seed: drawn scenes only.

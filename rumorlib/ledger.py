@@ -1,4 +1,4 @@
-"""The test ledger: one line for every time test posts were scored, appended and never rewritten (spec §15).
+"""The test ledger: one line for every time test posts were scored, appended and never rewritten.
 
 results/<profile>/test_ledger.csv: run, config_hash, split_hash, when (UTC), commit. A run reads its test posts once,
 when it is made; tables read stored predictions and add nothing. A run that is made again adds a line, so a number that

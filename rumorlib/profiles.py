@@ -1,4 +1,4 @@
-"""What a profile decides: sizes, encoders, corpora and training length; the algorithm is the same (spec §13).
+"""What a profile decides: sizes, encoders, corpora and training length; the algorithm is the same.
 
 The laptop's sizes and training lengths were set by dev loss, dev retrieval and time. Its test splits had been scored
 with earlier settings (a layer and MLPs in SCLIP, its heads trained in stage 2) before those of 2026-11-24 were fixed;

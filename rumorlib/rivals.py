@@ -1,4 +1,4 @@
-"""Runs of the detectors of other authors that stand in the comparison tables (M-E2, D-E1; spec §14)."""
+"""Runs of the detectors of other authors that stand in the comparison tables (M-E2, D-E1)."""
 
 from __future__ import annotations
 

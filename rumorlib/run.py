@@ -162,7 +162,7 @@ def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) ->
 
 
 def _run_rival(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
-    """A detector of other authors (spec §14): what it reads and how it is built stands in `detectors`."""
+    """A detector of other authors: what it reads and how it is built stands in `detectors`."""
     corpus = inputs.corpus_of(config, settings)
     model, tensors, facts = detectors.build(config, corpus, settings, checkpoint)
     outcome = fit_detector(config, model, tensors, corpus.posts)
@@ -262,7 +262,7 @@ def score(posts: pd.DataFrame, prob: np.ndarray, facts: dict[str, Any]) -> Outco
         if split in ("", "unassigned"):
             continue
         metrics[split] = evaluation.classification_metrics(part["label"], part["prob_rumor"])
-        if "weight" in posts:  # many posts share an image: one image, one vote (spec §15)
+        if "weight" in posts:  # many posts share an image: one image, one vote
             metrics[split]["image_macro"] = evaluation.image_macro_metrics(part)
     kept = scored[~scored["split"].isin(["train", "", "unassigned"])].reset_index(drop=True)
     return Outcome(metrics, predictions=kept, facts=facts | {"split_hash": split_files.split_hash(posts)})

@@ -106,7 +106,7 @@ def _write_files(draft: Path, config: cfg.RunConfig, outcome: Outcome) -> Iterat
 
 
 def public_frame(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The frame with `post_id` and other names of single posts replaced by opaque keys (spec §13)."""
+    """The frame with `post_id` and other names of single posts replaced by opaque keys."""
     from rumorlib.data import keys
 
     opaque = [column for column in OPAQUE_COLUMNS if column in frame.columns]

@@ -1,4 +1,4 @@
-"""Intervals and tests that respect clusters (spec §15): posts of one image or event are not independent.
+"""Intervals and tests that respect clusters: posts of one image or event are not independent.
 
 Every resample only changes how often each cluster counts, so a metric of all resamples is a few matrix products over
 per-cluster sums (AUC: one sort, then weighted ranks); nothing is recomputed post by post.
@@ -47,7 +47,7 @@ def cluster_bootstrap(
     weight: str | None = None,
     confidence: float = 0.95,
 ) -> Interval:
-    """Percentile interval of a metric by the crossed bootstrap: clusters outer, seeds inner (spec §15).
+    """Percentile interval of a metric by the crossed bootstrap: clusters outer, seeds inner.
 
     Each resample draws clusters with replacement, the same ones for every seed, and seeds with replacement; its value
     is the mean of the metric over the drawn seeds. With few clusters (tens) such intervals are somewhat too narrow.
@@ -89,7 +89,7 @@ def _resamples(n_clusters: int, n: int, seed: int) -> np.ndarray:
 
 
 def t_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Student's t interval of the mean over seeds, std with ddof = 1 (spec §15: seed noise alone).
+    """Student's t interval of the mean over seeds, std with ddof = 1 (seed noise alone).
 
     Args:
         values: (n_seeds,) one metric value per seed.
@@ -113,7 +113,7 @@ def paired_permutation(
     seed: int = 0,
     weight: str | None = None,
 ) -> PairedTest:
-    """Two-sided permutation test of a difference: whole clusters swap models (spec §15, comparisons).
+    """Two-sided permutation test of a difference: whole clusters swap models (comparisons).
 
     Under the null hypothesis the two models are exchangeable within a cluster; for accuracy the swap is the sign flip
     of the cluster's difference. Probabilities are first averaged over seeds. All 2^G swaps are enumerated when there
@@ -147,7 +147,7 @@ def paired_permutation(
 
 
 def holm(p_values: Mapping[str, float], alpha: float = 0.05) -> pd.DataFrame:
-    """Holm's correction over a named set of comparisons (spec §15; statsmodels).
+    """Holm's correction over a named set of comparisons (statsmodels).
 
     Args:
         p_values: comparison -> p-value in [0, 1].
@@ -176,7 +176,7 @@ def paired_drop(
 ) -> Interval:
     """Accuracy of `full` minus that of `variant` on the same posts, 95 % interval by the paired crossed bootstrap.
 
-    Each resample draws images, the same ones for both models, and seeds of each model (spec §15, comparisons).
+    Each resample draws images, the same ones for both models, and seeds of each model (comparisons).
 
     Args: full, variant: predictions with post_id, label, prob_rumor, seed. clusters: column drawn as a whole, if there.
         n, seed: resamples and their seed.

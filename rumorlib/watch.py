@@ -194,7 +194,7 @@ def claim_mask(posts: pd.DataFrame, config: RunConfig, length: int) -> Tensor:
 
 
 def word_pointing(model: DMFL, tensors: PostTensors, posts: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
-    """Do the claim's words look at the claimed object? Matching dev posts with one support box (spec §2).
+    """Do the claim's words look at the claimed object? Matching dev posts with one support box.
 
     Returns: map ("swapped": Eq 12 with the softmax over patches, "logic": Eq 14's cross-attention); n posts; mass, low,
         high: share of the weights on the object's box, a patch that it covers in part counting in part, with the 95 %

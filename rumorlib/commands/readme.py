@@ -21,12 +21,12 @@ from pathlib import Path
 from rumorlib import config as cfg
 from rumorlib import experiments, files
 from rumorlib.data import claims, corpora, drawn
+from rumorlib.studies.scores import controls
 
 DOCUMENTS = ("README.md", "results/README.md", "rumorlib/data/DATASHEET.md")
 HEADLINE = ("c_fig1", "c_fig3", "m_fig_relevance", "p_fig1")  # figures a first reader should see
 PROFILES = ("paper", "laptop", "demo")  # the order of results: the more real, the earlier
 BLOCK = re.compile(r"(?P<open><!-- generated: (?P<name>\w+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL)
-_SPEC = re.compile(r"\s*\(spec §[^)]*\)|; spec §[\d., §]+(?=\))")  # our working notes are not in the repository
 
 
 def render(text: str, root: Path = cfg.PROJECT_ROOT) -> str:
@@ -194,7 +194,8 @@ def corpora_block(root: Path) -> str:
     for name in readers:
         folder = corpora.folder_of(name)
         place = "drawn, no file" if folder is None else f"`<data>/{folder}`".replace("/`", "`")
-        by = ", ".join(p for p in cfg.PROFILES if name in used[p])
+        by = [p for p in cfg.PROFILES if name in used[p]]
+        by = ", ".join(by + [f"{p} (texts)" for p, names in controls.TEXT_ONLY.items() if name in names])
         meaning = corpora.label_means(name) or "no label: captions for stage 1"
         lines.append([f"`{name}`", by or "-", place, meaning])
     weights = []
@@ -216,7 +217,7 @@ def files_block(root: Path) -> str:
     lines = []
     for path in sorted((root / "rumorlib").rglob("*.py"), key=lambda p: (len(p.relative_to(root).parts), p)):
         if doc := ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))):
-            lines.append([f"`{path.relative_to(root).as_posix()}`", _SPEC.sub("", doc.splitlines()[0])])
+            lines.append([f"`{path.relative_to(root).as_posix()}`", doc.splitlines()[0]])
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         lines.append([f"`notebooks/{path.name}`", "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")])

@@ -208,7 +208,7 @@ def _metrics(part: pd.DataFrame, dev: pd.DataFrame, dataset: str) -> list[tuple[
 
 
 def compare(ours: pd.DataFrame, theirs: pd.DataFrame, dataset: str = "", split: str = "test") -> pd.DataFrame:
-    """Two systems on the same posts: paired over clusters, two-sided, probabilities averaged over seeds (spec §15).
+    """Two systems on the same posts: paired over clusters, two-sided, probabilities averaged over seeds.
 
     Returns: split, metric, first, second, difference, low, high (of accuracy, 95 %), p_value, n_clusters.
     """

@@ -67,7 +67,7 @@ def build(
 def of_posts(corpus: Corpus, language: str) -> CaptionCorpus:
     """Train and dev posts as captions of their pictures; a picture with near-duplicates is one, with all their texts.
 
-    Labels play no part, and test posts are left out: a stage 1 on the detector's own corpus (spec §16.6).
+    Labels play no part, and test posts are left out: a stage 1 on the detector's own corpus.
     """
     chosen = corpus.posts[corpus.posts["split"].isin(["train", "dev"]) & corpus.posts["image"].ne("")]
     picture = chosen["image"].where(chosen["image_group"].eq(""), chosen["image_group"])

@@ -1,4 +1,4 @@
-"""CED, the Chinese rumor set with its reposts, and the tables that MFAN made of it and of PHEME (spec §6)."""
+"""CED, the Chinese rumor set with its reposts, and the tables that MFAN made of it and of PHEME."""
 
 from __future__ import annotations
 

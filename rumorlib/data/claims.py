@@ -1,4 +1,4 @@
-"""Claims and the scenes that bear them out or contradict them: the random part of the drawn corpora (spec §12).
+"""Claims and the scenes that bear them out or contradict them: the random part of the drawn corpora.
 
 The claim is drawn first and the picture is made to fit or to contradict it by a change that is uniform over
 values, so neither modality alone tells the label beyond `drawn.bayes_bounds`.

@@ -1,4 +1,4 @@
-"""COCO-CN: Chinese captions of MS-COCO photographs (spec §6)."""
+"""COCO-CN: Chinese captions of MS-COCO photographs."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ _OFFSET = r" ?(?:Z|[+-][0-9]{2}:?[0-9]{2})"
 
 
 def parse_dates(values: Sequence[str], offset_hours: float | Sequence[float] = 0) -> pd.Series:
-    """Times of posts, whatever their corpus wrote (spec §15, chronological).
+    """Times of posts, whatever their corpus wrote (chronological).
 
     Read: Twitter's "Mon Oct 29 23:59:59 +0000 2012", also with blanks after the colons; ISO dates with or without time,
     seconds and offset; "YYYY-MM-DD HH:MM"; Unix stamps of 10 digits (seconds) and 13 digits (milliseconds).

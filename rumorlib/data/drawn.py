@@ -1,4 +1,4 @@
-"""The embedded corpora `demo-en` and `demo-zh`: posts about drawn scenes, with everything known (spec §12).
+"""The embedded corpora `demo-en` and `demo-zh`: posts about drawn scenes, with everything known.
 
 A post claims something of one picture. It is a rumor when the claim contradicts the picture (another
 object, colour, place or count), when the claim cannot be (an implausible relation inside the text), or
@@ -145,7 +145,7 @@ def worded(language: str, config: DrawnConfig | None = None) -> list[Wording]:
 
 
 def load(language: str, seed: int = 0, config: DrawnConfig | None = None) -> posts.Corpus:
-    """The drawn corpus in one language; both languages share every scene, claim, label and key (spec §12).
+    """The drawn corpus in one language; both languages share every scene, claim, label and key.
 
     Args:
         language: "en" or "zh".
@@ -197,7 +197,7 @@ def _captions(config: DrawnConfig) -> tuple[ArrayImages, list[dict], list[tuple[
 
 
 def load_captions(language: str, seed: int = 0, config: DrawnConfig | None = None) -> posts.CaptionCorpus:
-    """Stage-1 captions of scenes that no post shows: what stands where, or how many there are (spec §12)."""
+    """Stage-1 captions of scenes that no post shows: what stands where, or how many there are."""
     images, rows, words = _captions(config or DrawnConfig(seed=seed))
     captions = pd.DataFrame(rows)
     captions.insert(2, "text", [wordings.caption(language, *indices) for indices in words])

@@ -1,4 +1,4 @@
-"""Near-duplicate pictures: which pairs are the same one, edited a little (spec §15, groups).
+"""Near-duplicate pictures: which pairs are the same one, edited a little (groups).
 
 The search narrows all pairs down by hashes, in numpy, and then measures each candidate: the perceptual hash of the
 whole picture against the hashes of 25 windows of every other, then the correlation with the best window; features of a

@@ -1,4 +1,4 @@
-"""EANN's event ids of Weibo-17: pickled dicts, read by an unpickler that can build nothing but numbers (spec §6).
+"""EANN's event ids of Weibo-17: pickled dicts, read by an unpickler that can build nothing but numbers.
 
 `{train,validate,test}_id.pickle` were written by Python 2 on Windows; a copy through git or an editor may have
 turned their line ends into \\r\\n, at which numpy's own names fail ("numpy.core.multiarray\\r").

@@ -1,4 +1,4 @@
-"""Flickr30K in the forms it is handed out in, and Flickr8k's own files (spec §6)."""
+"""Flickr30K in the forms it is handed out in, and Flickr8k's own files."""
 
 from __future__ import annotations
 

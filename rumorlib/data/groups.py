@@ -1,4 +1,4 @@
-"""Posts that must not stand on two sides of a split: the same text or picture, edited a little (spec §15).
+"""Posts that must not stand on two sides of a split: the same text or picture, edited a little.
 
 Readers name what a file says: the picture's key, the text without links and names. Here every corpus read from files
 gets the near-duplicates too, and pictures that cannot be decoded are settled as missing ones are: both need every

@@ -1,4 +1,4 @@
-"""Keys of posts: which belong together (spec §15), what names a post in public (spec §13), what a cell may hold."""
+"""Keys of posts: which belong together, what names a post in public, what a cell may hold."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def smallest_ids(posts: pd.DataFrame, groups: Sequence[Any]) -> dict[Any, str]:
 
 
 def group_key(posts: pd.DataFrame) -> pd.Series:
-    """Near-duplicate group of every post (spec §15): posts linked by image_group or text_group, directly or in steps.
+    """Near-duplicate group of every post: posts linked by image_group or text_group, directly or in steps.
 
     Returns: 12 hex digits per post, the same for the same set of posts in any order; opaque, so it may be published.
     """
@@ -81,19 +81,19 @@ def groups_hash(posts: pd.DataFrame) -> str:
 
 
 def image_weights(posts: pd.DataFrame, group: str = "image_group") -> pd.Series:
-    """1 / posts of the same picture, so that each picture counts once (spec §15); 1 for posts without a group name."""
+    """1 / posts of the same picture, so that each picture counts once; 1 for posts without a group name."""
     named = posts[group].where(posts[group] != "")
     return (1.0 / named.map(named.value_counts()).fillna(1)).rename("weight")
 
 
 def effective_number(names: pd.Series) -> float:
-    """1 / sum of squared shares of the names (spec §15): 10.0 = as spread as ten equal ones; nan without any."""
+    """1 / sum of squared shares of the names: 10.0 = as spread as ten equal ones; nan without any."""
     counts = names.value_counts()
     return float(counts.sum() ** 2 / (counts**2).sum()) if len(counts) else float("nan")
 
 
 def row_key(corpus: str, post_id: str) -> str:
-    """Opaque key of a post in published predictions (spec §13): first 12 hex digits of sha256(corpus + post_id)."""
+    """Opaque key of a post in published predictions: first 12 hex digits of sha256(corpus + post_id)."""
     return hashlib.sha256((corpus + post_id).encode()).hexdigest()[:12]
 
 

@@ -1,4 +1,4 @@
-"""Every folder layout we read: recognised from the files in it, or named (spec §6; the README's data guide)."""
+"""Every folder layout we read: recognised from the files in it, or named (the README's data guide)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own posts: .csv, .json or .jsonl with text, label and image, as FaKnow and others have them (spec §6)."""
+"""A user's own posts: .csv, .json or .jsonl with text, label and image, as FaKnow and others have them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS = {
     "test": "test",
 }
 LABEL_MEANS = "label 1 of the given manifest"
-# Names seen in manifests of other projects (spec §6), in lower case.
+# Names seen in manifests of other projects, in lower case.
 _COLUMNS = {
     "id": "post_id", "content": "text", "img": "image", "image_path": "image", "domain": "event", "lang": "language",
 }  # fmt: skip
@@ -59,7 +59,7 @@ def read(place: Path, on_missing_image: OnMissing = "drop") -> Corpus:
 
 
 def read_file(path: Path | str, on_missing_image: OnMissing = "drop") -> Corpus:
-    """Posts of a .csv, .json or .jsonl with text, label and, where there are, image, id, split, event (spec §6).
+    """Posts of a .csv, .json or .jsonl with text, label and, where there are, image, id, split, event.
 
     `image` is relative to the manifest, with / or \\\\ between folders; of a list the first counts. A manifest without
     any image is a corpus of texts. Without ids, a post is named by its row. Other columns are not read.

@@ -1,4 +1,4 @@
-"""Twitter set of MediaEval's Verifying Multimedia Use: the organisers' text files, and one prepared table (spec §6)."""
+"""Twitter set of MediaEval's Verifying Multimedia Use: the organisers' text files, and one prepared table."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def recognise_table(folder: Path) -> bool:
 def read_table(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
     """posts.csv (id, text, label, split, event, image, lang, created_at) and its pictures.
 
-    image_group = image key; text_group = normalised text; weight = 1 / posts of the image (spec §15).
+    image_group = image key; text_group = normalised text; weight = 1 / posts of the image.
     """
     source = folder / "posts.csv"
     frame = read_csv(source).rename(columns={"id": "post_id", "lang": "language"})

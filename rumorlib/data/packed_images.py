@@ -1,4 +1,4 @@
-"""Pictures packed as base64 lines of text files: the form Chinese-CLIP hands COCO-CN out in (spec §6)."""
+"""Pictures packed as base64 lines of text files: the form Chinese-CLIP hands COCO-CN out in."""
 
 from __future__ import annotations
 

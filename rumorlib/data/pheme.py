@@ -1,4 +1,4 @@
-"""PHEME threads as published (versions 1 and 2), and its source tweets as one table (spec §6)."""
+"""PHEME threads as published (versions 1 and 2), and its source tweets as one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photo tier: out-of-context posts from any caption corpus (spec §12), balanced so that one modality says nothing.
+"""Photo tier: out-of-context posts from any caption corpus, balanced so that one modality says nothing.
 
 Images of a split are paired, and the two captions of a pair are swapped: each image and each caption then stands in
 exactly one matched and one mismatched post of its distance. Whatever function of the text alone, or of the image
@@ -124,7 +124,7 @@ def _positions(captions: pd.DataFrame) -> dict[tuple[str, int], str]:
 def pair_recipe(
     captions: pd.DataFrame, vectors: np.ndarray, also: Sequence[pd.DataFrame] = (), seed: int = 0
 ) -> pd.DataFrame:
-    """Pair the images of every split at every distance (spec §12).
+    """Pair the images of every split at every distance.
 
     Images with fewer than three captions are left out, so is one image of a split with an odd number. Images whose
     captions read the same (here, or in a table of `also`: the other language) are never paired: their posts would

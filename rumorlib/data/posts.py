@@ -1,6 +1,6 @@
 """The posts table: its columns, its label codes and its checks.
 
-Label 1 = rumor, 0 = non-rumor. What "rumor" stands for differs by corpus (spec §15): `Corpus.label_means` says it.
+Label 1 = rumor, 0 = non-rumor. What "rumor" stands for differs by corpus: `Corpus.label_means` says it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ OPTIONAL = {
     "eann_split": "EANN's own split of Weibo-17: train, dev, test or empty",
 }
 SPLITS = ("train", "dev", "test", "unassigned", "")  # "" = the corpus has no split of its own
-PROBES = ("undetectable", "fingerprint")  # never trained on; besides them test_... and pairs... (spec §12)
+PROBES = ("undetectable", "fingerprint")  # never trained on; besides them test_... and pairs...
 DROPPED_COLUMNS = ("post_id", "source", "row", "reason")
 
-# Words seen in published files (spec §6). "false" and "true" speak of the claim, as MFAN's do: false news = rumor.
+# Words seen in published files. "false" and "true" speak of the claim, as MFAN's do: false news = rumor.
 LABEL_WORDS = {
     "1": 1, "fake": 1, "rumor": 1, "rumour": 1, "rumors": 1, "rumours": 1, "false": 1,
     "0": 0, "real": 0, "non-rumor": 0, "nonrumor": 0, "non_rumor": 0, "non-rumour": 0, "nonrumour": 0,

@@ -1,4 +1,4 @@
-"""The splits a corpus can be given, by name (spec §15): who trains, who is dev, who is test, and what may cross.
+"""The splits a corpus can be given, by name: who trains, who is dev, who is test, and what may cross.
 
 In official, grouped and event no near-duplicate group crosses, or the crossings of the published split are counted;
 in random and chronological they cross freely and are counted. Every split depends on the posts and the seed only, not
@@ -186,7 +186,7 @@ def chronological(posts: pd.DataFrame) -> pd.DataFrame:
     """Oldest 70 % train, next 10 % dev, newest 20 % test; posts without a readable time are "unassigned".
 
     Times without an offset are local: China's for Chinese posts, else UTC. Never refuses a lopsided result: on Weibo
-    and Twitter the counts are what there is to report (spec §15).
+    and Twitter the counts are what there is to report.
 
     Raises: PostsError: no post has a readable time.
     """

@@ -1,4 +1,4 @@
-"""Drawn scenes: what stands where, and its pixels, in integer arithmetic (spec §12).
+"""Drawn scenes: what stands where, and its pixels, in integer arithmetic.
 
 A scene is data (`Scene`), its picture is `render(scene)`. The same scene gives the same bytes on
 every machine, and changing one object re-renders the minimal counterfactual.

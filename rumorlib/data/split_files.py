@@ -1,4 +1,4 @@
-"""Splits on disk: a table of posts and sides, a hash, and the counts that say what the split allows (spec §15)."""
+"""Splits on disk: a table of posts and sides, a hash, and the counts that say what the split allows."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def write_split(posts: pd.DataFrame, path: Path, corpus: str = "", facts: Mappin
 
     Args:
         path: ends in .csv or .csv.gz.
-        corpus: name of a real corpus: posts stand under `keys.row_key` (spec §13); "": under their own ids.
+        corpus: name of a real corpus: posts stand under `keys.row_key`; "": under their own ids.
         facts: what the .json says besides the number of posts, their counts and `split_hash`.
     """
     table = _keyed(posts, corpus).assign(split=posts["split"]).sort_values("key")

@@ -1,4 +1,4 @@
-"""Dev splits and cross-fit folds that keep near-duplicates together (spec §15), and the audit of any split.
+"""Dev splits and cross-fit folds that keep near-duplicates together, and the audit of any split.
 
 Test is never moved. A group is what must not cross: `keys.group_key` (same picture or same text, in steps), events
 where the protocol says so.
@@ -27,7 +27,7 @@ TWITTER_DEV_FOLD = 0  # the single dev, where one is asked for: fold 0 of twitte
 
 
 def grouped_dev(posts: pd.DataFrame, share: float = 0.1, seed: int = 0, name: str = "dev") -> pd.DataFrame:
-    """Move whole groups, about `share` of each class, from train to split `name` (Weibo: 10 %, spec §15).
+    """Move whole groups, about `share` of each class, from train to split `name` (Weibo: 10 %).
 
     Groups come in an order drawn from `seed`; one that would overfill a class is passed over, so the largest groups
     stay in train.
@@ -63,7 +63,7 @@ def event_fold(posts: pd.DataFrame, test: str, dev: str) -> pd.DataFrame:
 def twitter_folds(
     posts: pd.DataFrame, n_folds: int = 5, cut_events: Sequence[str] = ("sandy",), seed: int = 0
 ) -> pd.Series:
-    """Cross-fit fold of every training post (spec §15): whole events, except that Sandy is cut by group.
+    """Cross-fit fold of every training post: whole events, except that Sandy is cut by group.
 
     10 of 15 training events have one class and Sandy has 74 % of the posts, so Sandy's pictures (those that share a
     text word for word stay together) even out the classes. What is balanced is the number of images per class, the

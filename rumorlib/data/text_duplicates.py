@@ -1,4 +1,4 @@
-"""Near-duplicate texts: which are the same one, edited a little (spec §15, groups).
+"""Near-duplicate texts: which are the same one, edited a little (groups).
 
 MinHash (datasketch) of character shingles narrows all pairs down; the Jaccard similarity of each candidate is then
 computed exactly.

@@ -1,4 +1,4 @@
-"""Weibo-17 (Jin et al. 2017) as published: four text files, two image folders, and EANN's event ids (spec §6)."""
+"""Weibo-17 (Jin et al. 2017) as published: four text files, two image folders, and EANN's event ids."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _records(path: Path, split: str, label: int) -> list[dict[str, Any]]:
 
 
 def image_key(url: str) -> str:
-    """Key of a Weibo image: last part of its URL without query and extension, lower case (spec §6)."""
+    """Key of a Weibo image: last part of its URL without query and extension, lower case."""
     return url.strip().split("?")[0].rstrip("/").rsplit("/", 1)[-1].rsplit(".", 1)[0].lower()
 
 

@@ -1,4 +1,4 @@
-"""The words of the drawn corpora in English and Chinese: the same claims, in several wordings (spec §12).
+"""The words of the drawn corpora in English and Chinese: the same claims, in several wordings.
 
 A relation is plausible or not by a fixed table in which every shape has two plausible verbs of four and every
 verb suits three shapes of six, so neither the noun nor the verb alone tells anything.

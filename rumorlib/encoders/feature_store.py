@@ -1,4 +1,4 @@
-"""Disk store of frozen features (spec §11): one folder per (weights, preprocessing), one row per distinct content.
+"""Disk store of frozen features: one folder per (weights, preprocessing), one row per distinct content.
 
 A shard is `<name>.safetensors` with one fp16 tensor and `<name>.json` with its sha256 and the content hash of each row.
 A shard counts only once its JSON exists: a killed run continues where it stopped, and two processes can share a store.

@@ -1,4 +1,4 @@
-"""Frozen pretrained encoders: each distinct text or image is encoded once, then read from disk (spec §11)."""
+"""Frozen pretrained encoders: each distinct text or image is encoded once, then read from disk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def image_maps(
     progress: bool = True,
     precision: Precision = "fp32",
 ) -> Tensor:
-    """Feature maps of a frozen CNN or ViT (spec §11 `feature_map`).
+    """Feature maps of a frozen CNN or ViT (`VisionConfig.kind="feature_map"`).
 
     Pixels are resized to a square by `images` (the folder's own resizing and cropping are not used, so that patch boxes
     cover the whole picture); mean, std and rescaling come from the folder's preprocessor_config.json.
@@ -80,7 +80,7 @@ def text_features(
     precision: Precision = "auto",
     max_length: int = 128,
 ) -> Tensor:
-    """Sentence features: last hidden states averaged over the attention mask (spec §11; MiniLM's own pooling).
+    """Sentence features: last hidden states averaged over the attention mask (MiniLM's own pooling).
 
     Args:
         texts: posts or captions, any order, repeats allowed; "" is encoded like any text.

@@ -1,4 +1,4 @@
-"""Multi-scale image towers of SCLIP behind one interface (MICC §3.2.2, M3-M4; spec §11).
+"""Multi-scale image towers of SCLIP behind one interface (MICC §3.2.2, M3-M4).
 
 An image tower turns images into patch tokens Z_s of every scale, concatenated scale after scale, and knows
 the box of each patch in pixels.
@@ -19,7 +19,7 @@ POSITION_STD = 0.3  # as large as a patch embedding at initialisation: with 0.02
 
 
 def grid_sides(config: VisionConfig) -> tuple[int, ...]:
-    """Patches per side at each scale: H / r for patch_conv, round(H / r) for feature_map (spec §13)."""
+    """Patches per side at each scale: H / r for patch_conv, round(H / r) for feature_map."""
     return tuple(max(1, round(config.image_size_px / field)) for field in config.receptive_fields)
 
 

@@ -1,4 +1,4 @@
-"""Baselines a user would try first (spec §14): scikit-learn on text, surface counts, frozen features or relevance.
+"""Baselines a user would try first: scikit-learn on text, surface counts, frozen features or relevance.
 
 One plain function, `fit_predict`; every row is deterministic, and its C stands in config.py (`BASELINE_C`) before any
 test set is read.
@@ -52,7 +52,7 @@ class Features:
 def fit_predict(
     config: BaselineConfig, train: Features, test_sets: Mapping[str, Features], language: str = "en"
 ) -> dict[str, np.ndarray]:
-    """Fit one baseline on train and give the probability of rumor on other splits (spec §14).
+    """Fit one baseline on train and give the probability of rumor on other splits.
 
     majority: share of rumors in train · tfidf_lr: TF-IDF of words 1-2 (English) or characters 1-3 (Chinese) ·
     surface_lr: `surface_counts` · text_lr, image_lr, text_image_lr: frozen features · relevance_lr: maximum and mean
@@ -97,7 +97,7 @@ def fit_predict(
 
 
 def surface_counts(texts: Sequence[str]) -> pd.DataFrame:
-    """Counts that say nothing about the content (spec §14), for any language.
+    """Counts that say nothing about the content, for any language.
 
     Args:
         texts: posts.
@@ -116,7 +116,7 @@ def surface_counts(texts: Sequence[str]) -> pd.DataFrame:
 
 
 def relevance_summary(relevance: Sequence[ArrayLike]) -> np.ndarray:
-    """(n, 2S) maximum and mean relevance of each scale (spec §14, relevance alone).
+    """(n, 2S) maximum and mean relevance of each scale (relevance alone).
 
     Args:
         relevance: per scale (n, N_s), finite.

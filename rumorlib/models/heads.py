@@ -1,4 +1,4 @@
-"""Many small classifiers at once: the seeds of one head on fixed features, trained side by side (spec §15).
+"""Many small classifiers at once: the seeds of one head on fixed features, trained side by side.
 
 S seeds, n posts, d features, E epochs. Seeds differ in their first weights, their order of posts and their dropout.
 """

@@ -1,4 +1,4 @@
-"""Rules that never look at what a post claims: what each alone says about test posts (spec §14, shortcut controls).
+"""Rules that never look at what a post claims: what each alone says about test posts (shortcut controls).
 
 A rule learns from train and gives the probability of rumor of every test post, and whether it has anything to say about
 it; where it has not, the probability is the share of rumors in train. None of these is ever an input of a model.

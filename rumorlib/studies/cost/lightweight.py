@@ -1,4 +1,4 @@
-"""The lightweight report: what MICC loses when its numbers, its weights or its scales are cut (spec §16.4; l_1, l_2).
+"""The lightweight report: what MICC loses when its numbers, its weights or its scales are cut (l_1, l_2).
 
 Parameters, multiply-adds, bytes and scores are the same on every machine with the same weights and stand in tables.
 Milliseconds and memory belong to the machine at hand and are shown beside the same model in fp32, never written down.

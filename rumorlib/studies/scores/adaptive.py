@@ -1,4 +1,4 @@
-"""Adaptive K (spec §16.5): does a detector gain by keeping more patches where there is more to look at?
+"""Adaptive K: does a detector gain by keeping more patches where there is more to look at?
 
 A crowded scene has more candidates for the claimed object; fixed K keeps two patches per scale whatever is there. K by
 relevance mass keeps as many as make up half of the relevance; a learned threshold lets training say what is relevant.

@@ -1,7 +1,7 @@
 """Reports -> the frames that tables and figures show: intervals, comparisons, reported | ours | gap, verdicts.
 
 Every number is computed anew from stored predictions; dev and test stand in rows of their own and nothing is chosen on
-test. Intervals: cluster bootstrap over pictures (spec §15). Bounds and references: `controls`; claims: `verdicts`.
+test. Intervals: cluster bootstrap over pictures. Bounds and references: `controls`; claims: `verdicts`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NAMES: dict[tuple[str, str], str] = {
     ("baseline", "image_forest"): "trees on frozen image, by heart",
 }
 SINGLE_SCALE = re.compile(r"fields-\d+(-[a-z]+)?")
-IMAGE_MACRO = ("twitter",)  # many posts share a picture: each picture counts once, primary there (spec §15)
+IMAGE_MACRO = ("twitter",)  # many posts share a picture: each picture counts once, primary there
 POINT_METRICS = (
     "precision_rumor", "recall_rumor", "f1_rumor", "precision_non_rumor", "recall_non_rumor", "f1_non_rumor",
     "f1_macro", "f1_weighted", "balanced_accuracy", "brier", "log_loss",
@@ -99,7 +99,7 @@ def pooled(reports: Iterable[Report]) -> list[tuple[RunConfig, pd.DataFrame]]:
 
 
 def main_table(reports: Iterable[Report], splits: Sequence[str] = ("dev", "test")) -> pd.DataFrame:
-    """A row per corpus, model and split: means over seeds; 95 % intervals over pictures and seeds (spec §15).
+    """A row per corpus, model and split: means over seeds; 95 % intervals over pictures and seeds.
 
     Returns: dataset, model, variant, split, primary (the metric to read first), primary_value, primary_low,
         primary_high, accuracy, acc_low, acc_high, acc_low_event, acc_high_event (clusters are events; empty for
@@ -133,7 +133,7 @@ def _main_row(config: RunConfig, part: pd.DataFrame, split: str) -> dict[str, An
 
 
 def primary_interval(dataset: str, part: pd.DataFrame) -> statistics.Interval:
-    """Accuracy; where many posts share a picture balanced accuracy with each picture counting once (spec §15)."""
+    """Accuracy; where many posts share a picture balanced accuracy with each picture counting once."""
     metric, weight = _primary(dataset)
     return statistics.cluster_bootstrap(weighted(part), metric, clusters_of(part), weight=weight)
 
@@ -198,7 +198,7 @@ def auc_by(reports: Iterable[Report], column: str, split: str = "test") -> pd.Da
 def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[tuple[str, str]],
             split: str = "test") -> pd.DataFrame:  # fmt: skip
     """On each corpus `model` against the rival that is best on dev: difference on `split`, paired, pictures swap
-    whole (spec §15), Holm over the corpora.
+    whole, Holm over the corpora.
 
     Args:
         model, rivals: (RunConfig.model, variant).

@@ -20,7 +20,7 @@ from rumorlib.data.posts import Corpus
 from rumorlib.results import Report
 from rumorlib.studies.scores.comparison import clusters_of, corpus_name, names, pooled
 
-TEXT_ONLY = {"laptop": ("weibo-text", "pheme-text")}  # counted and audited; without pictures no detector runs on them
+TEXT_ONLY = {"laptop": ("weibo-text", "pheme-text")}  # audited, and read by the rows of words alone
 SEES = {  # one-modality rows, each with its own Bayes bound
     "text_forest": "text", "tfidf_lr": "text", "surface_lr": "text", "text_lr": "text",
     "image_forest": "image", "image_lr": "image", "majority": "neither",
@@ -37,7 +37,7 @@ def corpora(settings: Settings) -> list[Corpus]:
 
 
 def label_meanings(loaded: Sequence[Corpus]) -> pd.DataFrame:
-    """What label 1 means on each corpus (spec §15): dataset, label_1_means, posts, rumor_share, dropped."""
+    """What label 1 means on each corpus: dataset, label_1_means, posts, rumor_share, dropped."""
     return pd.DataFrame([
         {"dataset": c.name, "label_1_means": c.label_means, "posts": len(c.posts),
          "rumor_share": float(c.posts["label"].mean()), "dropped": len(c.dropped)}
@@ -105,7 +105,7 @@ def example_scenes(corpus: Corpus, colours: Mapping[str, str], split: str = "dev
 
 
 def pointing_table(reports: Iterable[Report], by_factor: bool = False) -> pd.DataFrame:
-    """Share of matching dev posts whose most relevant patch lies on the claimed object (spec §12), drawn scenes only.
+    """Share of matching dev posts whose most relevant patch lies on the claimed object, drawn scenes only.
 
     Args: by_factor: False: all posts, per scale; True: the pooled row per clutter and size of the claimed object.
     Returns: dataset, model, stage ("stage 1 only" or "fine-tuned"), scale or factor and level, n_reachable, chance,
@@ -129,7 +129,7 @@ def pointing_table(reports: Iterable[Report], by_factor: bool = False) -> pd.Dat
 
 
 def abstention_table(reports: Iterable[Report]) -> pd.DataFrame:
-    """How well the level of relevance alone tells each conflict from a match (spec §12), drawn scenes only.
+    """How well the level of relevance alone tells each conflict from a match, drawn scenes only.
 
     Returns: dataset, model, conflict, scale, stage, n, auc (mean over seeds; not trained on labels before stage 2).
     """
@@ -192,7 +192,7 @@ def histories(reports: Iterable[Report]) -> pd.DataFrame:
 
 
 def bounds_table(reports: Iterable[Report], split: str = "dev") -> pd.DataFrame:
-    """Accuracy beside the Bayes bounds of drawn scenes (spec §12): one modality may not beat its bound, even known by
+    """Accuracy beside the Bayes bounds of drawn scenes: one modality may not beat its bound, even known by
     heart; a model that uses both must.
 
     Returns: dataset, model, classifier_input (MICC only), sees, bound (of what it sees; of the rule oracle if both),

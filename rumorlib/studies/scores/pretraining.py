@@ -1,4 +1,4 @@
-"""Which stage 1 serves the detector: MICC on none, on other captions, and trained on in stage 2 (spec §16.6)."""
+"""Which stage 1 serves the detector: MICC on none, on other captions, and trained on in stage 2."""
 
 from __future__ import annotations
 

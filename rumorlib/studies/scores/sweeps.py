@@ -1,7 +1,7 @@
-"""Frames behind ablations and parameter sweeps (spec §3: M-E3 to M-E7, D-E2 to D-E5).
+"""Frames behind ablations and parameter sweeps (M-E3 to M-E7, D-E2 to D-E5).
 
 Everything about accuracy is computed again from stored predictions: mean over seeds, 95 % interval by the crossed
-bootstrap with whole images drawn together (spec §15). Scores are fractions; drops are points (hundredths).
+bootstrap with whole images drawn together. Scores are fractions; drops are points (hundredths).
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def reported_drops(config: RunConfig) -> dict[str, float]:
     """Reported drop of a variant in points, nan where the source is silent; the corpus is the paper's of the language.
 
     MICC gives ranges (reported_low, reported_high). DMFL gives one number per dataset; those of the single modalities
-    contradict the section's conclusions unless the datasets are exchanged, so there are two readings (spec §4).
+    contradict the section's conclusions unless the datasets are exchanged, so there are two readings.
     """
     corpus = PAPER_CORPUS[config.language]
 

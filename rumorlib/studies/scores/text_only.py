@@ -19,7 +19,7 @@ MODELS = ("TCNN", "TTRAS")
 # Weibo as published; PHEME with each of its five large events held out, and split post by post for contrast: what the
 # random split gains is the event known from training.
 PROTOCOLS = (("weibo-text", ""), *(("pheme-text", f"event:{event}") for event in PHEME_DEV), ("pheme-text", "random"))
-SEEDS = (0,)  # on two busy cores a run of Weibo takes minutes; three are better
+SEEDS = (0,)  # a run of Weibo takes minutes on two cores; three are better
 WORD2VEC = {  # the paper's skip-gram with hierarchical softmax, and one change at a time
     "skip-gram, hs": {},
     "CBOW, hs": {"skip_gram": False},
@@ -88,7 +88,7 @@ def table(reports: Sequence[Report]) -> pd.DataFrame:
 
 
 def lengths(reports: Sequence[Report]) -> pd.DataFrame:
-    """Accuracy and AUC on test by length of the text (thirds of the corpus by characters), and with the first words of
+    """Accuracy and AUC on test by length of the text (thirds of the test posts by characters), and with the first words of
     each text only. Runs whose texts were not measured (drawn posts) are left out. Columns LENGTHS."""
     rows = [*_by_length(reports), *_truncated(reports)]
     return pd.DataFrame(rows, columns=LENGTHS)

@@ -1,4 +1,4 @@
-"""The papers' claims, each with the numbers used and a verdict (spec §15): main results, ablations, sweeps."""
+"""The papers' claims, each with the numbers used and a verdict: main results, ablations, sweeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explanations of MICC: a number per patch or per token that claims to say what the logit rests on (spec §16.2).
+"""Explanations of MICC: a number per patch or per token that claims to say what the logit rests on.
 
 MICC offers two of its own, relevance (M8, what Top-K ranks by) and fusion weights (Eq 25); captum brings integrated
 gradients (Sundararajan et al. 2017) and Grad-CAM (Selvaraju et al. 2017). Whether any is right is `explanations`' part.

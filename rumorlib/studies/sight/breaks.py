@@ -1,4 +1,4 @@
-"""Where MICC's reasoning would break, measured (spec §16.7), on the posts of the interventional benchmark.
+"""Where MICC's reasoning would break, measured, on the posts of the interventional benchmark.
 
 Redundancy: two scales that say the same (CKA). Relevance that follows colour: it should fall when the claimed object
 gets another colour, and another shape. Importance that ignores relevance: Eq 24 adds two numbers, and lambda may leave

@@ -1,4 +1,4 @@
-"""Do explanations say what a model rests on? MICC's own and captum's against exact effects (spec §16.2).
+"""Do explanations say what a model rests on? MICC's own and captum's against exact effects.
 
 An explanation is an array, larger = more important: (n, N) over patches, or (n, C) over content words. Whoever has one
 for the posts of `interventions.scene_posts`, e.g. attention of another model, scores it with `score_patches`. Three

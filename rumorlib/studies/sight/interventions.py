@@ -1,4 +1,4 @@
-"""What if an object were not there, or a word another? Exact effects on a detector's logit (spec §12, §16.2).
+"""What if an object were not there, or a word another? Exact effects on a detector's logit.
 
 Drawn scenes are data, so the minimal counterfactual can be rendered or worded, and the model asked again: what an
 object or a word does to the score is then known, not estimated. Explanations are scored against it (`explanations`).

@@ -1,4 +1,4 @@
-"""Do DMFL's attention maps say what it rests on? Against exact effects of objects on drawn scenes (spec §16.2).
+"""Do DMFL's attention maps say what it rests on? Against exact effects of objects on drawn scenes.
 
 The maps over the image of `evidence.word_to_patch`, scored as every other explanation of patches is (`explanations`).
 """

@@ -1,4 +1,4 @@
-"""Predictions about explanations, probes and break conditions, each with what was found and a verdict (spec §16).
+"""Predictions about explanations, probes and break conditions, each with what was found and a verdict.
 
 reproduced: the interval lies where the prediction says; not reproduced: it lies on the other side; else inconclusive.
 """

@@ -1,4 +1,4 @@
-"""Posts no model should see through (spec §12): consistent but false, without a cue, or with a cue off the text's path.
+"""Posts no model should see through: consistent but false, without a cue, or with a cue off the text's path.
 
 Undetectable: label and content are independent, so no model can be above .5 but by luck; one that is points to a fault
 of ours. Fingerprint: a generator's faint pattern lies away from the claimed object. Top-K ranks by relevance to the

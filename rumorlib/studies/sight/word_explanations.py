@@ -1,4 +1,4 @@
-"""Explanations of words against exact effects: which word of the claim does a MICC rest on (spec §16.2)?"""
+"""Explanations of words against exact effects: which word of the claim does a MICC rest on?"""
 
 from __future__ import annotations
 

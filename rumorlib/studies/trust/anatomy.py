@@ -1,4 +1,4 @@
-"""Anatomy of a .93: what each habit of published evaluations adds to an honest score (spec §16.1: p_fig1, p_fig2, p_2).
+"""Anatomy of a .93: what each habit of published evaluations adds to an honest score (p_fig1, p_fig2, p_2).
 
 One classifier on fixed features throughout (models/heads.py, benches.py), so that a step is the protocol's alone. The
 waterfall goes from a split that keeps stories apart to random posts, to epochs and seeds picked on test, to metadata as
@@ -150,7 +150,7 @@ def _accuracy(bench: Bench, fold: Fold) -> np.ndarray:
 
 
 def balanced_log_loss(label: np.ndarray, prob: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """(...,) log-loss (nats) of probabilities (..., n), both classes counting half (spec §15, selection).
+    """(...,) log-loss (nats) of probabilities (..., n), both classes counting half (selection).
 
     Args: label: (n,) 1 = rumor. weight: (n,) of each post within its class; None: 1.
     """

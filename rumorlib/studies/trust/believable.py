@@ -34,7 +34,7 @@ def kept(artifact_id: str, settings: Settings, figure: bool = False) -> pd.DataF
 
 
 def calibration_table(reports: Iterable[Report]) -> pd.DataFrame:
-    """How far the probabilities of each model can be trusted, on test (spec §15).
+    """How far the probabilities of each model can be trusted, on test.
 
     Returns: dataset, model, accuracy (at one half), accuracy_dev_threshold, brier = reliability - resolution +
         uncertainty, reliability_floor, ece, ece_floor (95 % quantiles for a perfectly calibrated model of that size and

@@ -110,7 +110,7 @@ def dev_threshold(label: ArrayLike, prob: ArrayLike) -> float:
 
 
 def accuracy_at_dev_threshold(dev: pd.DataFrame, test: pd.DataFrame) -> float:
-    """Accuracy on `test` with each seed's threshold taken from its `dev` posts; mean over seeds (spec §15)."""
+    """Accuracy on `test` with each seed's threshold taken from its `dev` posts; mean over seeds."""
     seeds = sorted(set(test["seed"])) if "seed" in test else [None]
     scores = []
     for seed in seeds:

@@ -1,4 +1,4 @@
-"""What a detector does when its pictures or its words are not the post's own (spec §15: p_3).
+"""What a detector does when its pictures or its words are not the post's own (p_3).
 
 A score that stays when pictures are exchanged did not come from text and picture together. Exchanges keep the set of
 pictures: each test post gets that of another one. Labels and weights stay the post's own.

@@ -1,4 +1,4 @@
-"""The rule that chooses a configuration is part of the result (spec §15, as DomainBed shows it: p_1).
+"""The rule that chooses a configuration is part of the result (as DomainBed shows it: p_1).
 
 A small set of configurations, written down here before any was scored on test: logistic regressions and small heads on
 fixed features (benches.py). Each is fitted on every cross-fit fold and, for as many epochs as the folds ask for at the
