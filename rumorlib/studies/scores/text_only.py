@@ -88,8 +88,8 @@ def table(reports: Sequence[Report]) -> pd.DataFrame:
 
 
 def lengths(reports: Sequence[Report]) -> pd.DataFrame:
-    """Accuracy and AUC on test by length of the text (thirds of the test posts by characters), and with the first words of
-    each text only. Runs whose texts were not measured (drawn posts) are left out. Columns LENGTHS."""
+    """Accuracy and AUC on test by length of the text (thirds of the test posts by characters), and with the first
+    words of each text only. Runs whose texts were not measured (drawn posts) are left out. Columns LENGTHS."""
     rows = [*_by_length(reports), *_truncated(reports)]
     return pd.DataFrame(rows, columns=LENGTHS)
 
