@@ -1,9 +1,10 @@
 """What a profile decides: sizes, encoders, corpora and training length; the algorithm is the same.
 
 The laptop's sizes and training lengths were set by dev loss, dev retrieval and time. Its test splits had been scored
-with earlier settings (a layer and MLPs in SCLIP, its heads trained in stage 2) before those of 2026-11-24 were fixed;
-no test figure entered the choice. The demo's were cut until it ran in minutes, while dev and test figures were in view:
-its test split is a check of the code, not an unseen test.
+with earlier settings (a layer and MLPs in SCLIP, its heads trained in stage 2; then CLIP's first temperature and half
+the rate in stage 1) before those of 2026-11-24 were fixed; no test figure entered the choice. The demo's were cut
+until it ran in minutes, while dev and test figures were in view: its test split is a check of the code, not an unseen
+test.
 """
 
 from __future__ import annotations
