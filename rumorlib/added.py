@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from rumorlib import experiments
+from rumorlib import experiments, files
 from rumorlib.config import DetectorConfig, RunConfig, Settings
 from rumorlib.profiles import LANGUAGE, SIZES
 
@@ -25,6 +27,16 @@ def detector(settings: Settings, dataset: str, path: str, seed: int = 0, **optio
         variant="-".join([path.partition(":")[2], *(f"{name}={value}" for name, value in sorted(options.items()))]),
         stage1=experiments.sclip(settings, language), train=sizes.dmfl_train,
         detector=DetectorConfig(
-            path, tuple(sorted(options.items())), words, sizes.dmfl.image, sizes.dmfl.image_components
+            path, tuple(sorted(options.items())), words, sizes.dmfl.image, sizes.dmfl.image_components,
+            source=_source(path.partition(":")[0]),
         ),
     )  # fmt: skip
+
+
+def _source(module: str) -> str:
+    """Start of the sha256 of a module's file; "" where there is none: `named.build` says what is wrong."""
+    try:
+        found = find_spec(module)
+    except (ImportError, ValueError):
+        return ""
+    return files.file_hash(Path(found.origin))[:12] if found and found.origin and found.has_location else ""

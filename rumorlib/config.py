@@ -265,6 +265,7 @@ class DetectorConfig:
     image: VisionConfig | None = None  # image rows, as DMFL's
     image_components: int | None = None
     reads_image: bool = True  # False for a class that never looks at Batch.images: nothing is encoded
+    source: str = ""  # hash of the class's file: an edited class is another run, never a stored one
 
     def __post_init__(self) -> None:
         if not all(self.path.partition(":")):

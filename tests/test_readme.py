@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
+from rumorlib import added, inputs, profiles, results, runs
 from rumorlib import config as cfg
-from rumorlib import inputs, profiles
 from rumorlib.__main__ import VERBS
 from rumorlib.commands import readme
 from rumorlib.data import claims, drawn, posts
@@ -159,6 +159,12 @@ def test_the_readmes_detector_is_one_file_and_one_line(
     assert table["model"].tolist() == ["TextMean-dropout=0.3"] * 2 and table["split"].tolist() == ["dev", "test"]
     assert table["n"].tolist() == [40, 40] and table["accuracy"].between(0, 1).all()
     assert (cfg.output_root() / "results" / "demo" / "runs" / folder / "DONE").is_file()
+    again = added.detector(cfg.resolve(), "demo-en", "text_mean:TextMean", dropout=0.3)
+    assert again == names["run"]
+    (tmp_path / "text_mean.py").write_text(example_class() + "# edited\n", encoding="utf-8")
+    edited = added.detector(cfg.resolve(), "demo-en", "text_mean:TextMean", dropout=0.3)
+    with pytest.raises(runs.StaleRun, match="source"):
+        results.run_or_load(edited, cfg.resolve())
 
 
 def test_a_detector_that_cannot_be_built_is_explained() -> None:
