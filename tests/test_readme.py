@@ -219,7 +219,9 @@ def test_a_comparison_table_shows_test_rows_a_line_per_model_a_column_per_corpus
     row = {"dataset": "d", "model": "m|n", "split": "test", "primary": "balanced_accuracy", "primary_value": "0.91234",
            "primary_low": "0.9", "primary_high": "0.95", "auc": "0.5", "n_seeds": "3"}  # fmt: skip
     other = row | {"dataset": "e", "model": "o", "n_seeds": "1"}
+    fewer = row | {"model": "o", "n_seeds": "3"}
     shown = readme.comparison_table([row | {"split": "dev", "model": "unseen"}, row, other]).splitlines()
+    assert readme.comparison_table([other, fewer]).splitlines()[2].startswith("| o (1 to 3 seeds) |")
     assert shown[0] == "| model | d: balanced accuracy · AUC | e: balanced accuracy · AUC |"
     assert shown[2:] == ["| m\\|n (3 seeds) | 0.912 [0.900, 0.950] · 0.500 | - |",
                          "| o | - | 0.912 [0.900, 0.950] · 0.500 |"]  # fmt: skip

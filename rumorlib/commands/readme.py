@@ -75,8 +75,8 @@ def comparison_table(rows: Sequence[dict[str, str]]) -> str:
     lines = []
     for model in dict.fromkeys(row["model"] for row in test):
         cells = [found.get((model, dataset)) for dataset in datasets]
-        n_seeds = max(int(float(row["n_seeds"])) for row in cells if row)
-        lines.append([f"{model} ({n_seeds} seeds)" if n_seeds > 1 else model,
+        seeds = sorted({int(float(row["n_seeds"])) for row in cells if row})
+        lines.append([f"{model} ({' to '.join(map(str, seeds))} seeds)" if seeds != [1] else model,
                       *(f"{_with_interval(row, 'primary_value')} · {_fraction(row['auc'])}" if row else "-"
                         for row in cells)])  # fmt: skip
     return table(header, lines)
