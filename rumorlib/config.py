@@ -236,7 +236,8 @@ class DMFLConfig:
 
 
 # C of the rows on frozen features: one a-priori value, strong because they have hundreds of dimensions and Twitter's
-# 7,557 + 6,207 train posts only some hundred distinct images; not tuned by us, but known to do well on Twitter (README, limits). Others: 1.
+# 7,557 + 6,207 train posts only some hundred distinct images. Not tuned by us on dev or test, but that strong values do
+# well on Twitter was known (README, limits). All others: scikit-learn's 1.
 BASELINE_C: dict[str, float] = {"text_lr": 1e-3, "image_lr": 1e-3, "text_image_lr": 1e-3}
 
 
