@@ -29,6 +29,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cfg, "PROJECT_ROOT", root)
     monkeypatch.setattr(results, "INDEX", root / "results/index.csv")
     monkeypatch.setenv("RUMORLIB_DATA", "/somewhere")
+    monkeypatch.setenv("RUMORLIB_OUTPUT", str(tmp_path / "before"))
     return root
 
 
@@ -50,7 +51,7 @@ def test_the_same_bytes_pass_and_what_needs_corpora_is_named(project: Path, monk
     assert found.passed and found.same == [f"{TABLES}/m_e2.csv"] and found.kept == [f"{TABLES}/c_1.csv"]
     assert calls == [{"names": ["03_micc"], "profile": "laptop", "train": "none", "grid": "reduced"}]
     assert "not made again without raw corpora or weights: c_1" in rebuild.report(found)
-    assert os.environ["RUMORLIB_DATA"] == "/somewhere" and "RUMORLIB_OUTPUT" not in os.environ
+    assert os.environ["RUMORLIB_DATA"] == "/somewhere" and os.environ["RUMORLIB_OUTPUT"].endswith("before")
 
 
 def test_a_changed_byte_fails_and_the_committed_file_stays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
