@@ -239,7 +239,7 @@ def _score(dataset: str, predictions: pd.DataFrame, split: str) -> float:
 
 def reported(artifact_id: str) -> pd.DataFrame:
     """Numbers of the papers for one artifact, as committed in results/reported."""
-    return pd.read_csv(INDEX.parent / "reported" / f"{artifact_id}.csv")
+    return pd.read_csv(INDEX.parent / "reported" / f"{artifact_id}.csv", dtype={"value": float})
 
 
 def against_reported(reports: Iterable[Report], artifact_id: str, model: str = "default") -> pd.DataFrame:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import evaluation, experiments, files, results, statistics
+from rumorlib import evaluation, experiments, files, statistics
 from rumorlib.config import RunConfig, Settings, as_dict
 from rumorlib.results import Report
-from rumorlib.studies.scores.comparison import corpus_name, need_same_posts
+from rumorlib.studies.scores.comparison import corpus_name, need_same_posts, reported
 
 CLUSTERS = "image_group"  # posts of one image are not independent
 SPLITS = ("dev", "test")
@@ -165,11 +165,6 @@ def changed_fields(full: Sequence[Report], variants: Sequence[Report]) -> pd.Dat
 
 
 # --- what the papers report -----------------------------------------------------------------------
-
-
-def reported(artifact_id: str) -> pd.DataFrame:
-    """results/reported/<id>.csv: numbers quoted from a paper, with section and reading."""
-    return pd.read_csv(results.INDEX.parent / "reported" / f"{artifact_id}.csv", dtype={"value": float})
 
 
 def reported_drops(config: RunConfig) -> dict[str, float]:
