@@ -19,10 +19,10 @@ N_PATCHES = [16, 4]  # 32 px, receptive fields 8 and 16
 D = 16
 
 
-def new_sclip() -> SCLIP:
+def new_sclip(fields: tuple[int, ...] = (8, 16)) -> SCLIP:
     torch.manual_seed(0)
     text = TextConfig(max_length=8, width=16, depth=1, n_heads=2)
-    vision = VisionConfig(image_size_px=32, receptive_fields=(8, 16), width=16, depth=1, n_heads=2)
+    vision = VisionConfig(image_size_px=32, receptive_fields=fields, width=16, depth=1, n_heads=2)
     return SCLIP(SCLIPConfig((("en", text), ("zh", text)), vision, d_joint=D, dropout=0.0), {"en": 20, "zh": 20})
 
 
@@ -55,16 +55,25 @@ def test_top_k_keeps_the_most_relevant_of_each_scale(k: int, seed: int) -> None:
         size = min(k, n)
         expected = relevance[:, start : start + n].sort(descending=True).values[:, :size]
         torch.testing.assert_close(kept.rho[:, column : column + size], expected)
-        assert (kept.indices[:, column : column + size] // 1 >= start).all()
+        chosen = kept.indices[:, column : column + size]
+        assert (chosen >= start).all() and (chosen < start + n).all()
         start, column = start + n, column + size
     torch.testing.assert_close(kept.patches, patches[torch.arange(3)[:, None], kept.indices])
 
 
 def test_k_of_all_patches_is_no_selection() -> None:
-    everything, nothing_removed = new_micc(top_k=16), new_micc(top_k=100)
+    """k >= N_s: the logit of a fusion that reads every patch in its own order, with no Top-K in it."""
+    everything, nothing_removed = new_micc(top_k=16).eval(), new_micc(top_k=100).eval()
     batch = new_batch()
-    torch.testing.assert_close(everything(batch).logit, nothing_removed(batch).logit)
-    assert everything(batch).indices.shape[1] == sum(N_PATCHES)
+    sclip = everything.sclip
+    with torch.no_grad():
+        text = sclip.encode_text(Texts(batch.text_ids, batch.text_mask), "en")
+        patches = sclip.encode_image(batch.images)
+        image, _ = everything.fuse(patches, torch.einsum("bnd,bd->bn", patches, text))
+        direct = everything.classifier(torch.cat([text, image], dim=1)).squeeze(1)
+        for model in (everything, nothing_removed):
+            torch.testing.assert_close(model(batch).logit, direct)
+        assert not torch.allclose(new_micc(top_k=15).eval()(batch).logit, direct)
 
 
 @pytest.mark.parametrize("k, n_patches", [(0, N_PATCHES), (2, [16, 5])])
@@ -241,6 +250,16 @@ def test_a_variant_removes_exactly_its_parameters(changes: dict, gone: set[str],
     assert variant["classifier.0.weight"] == (8, classifier_width)
 
 
+def test_a_single_scale_removes_exactly_the_other_scales_embedding() -> None:
+    """MICC-SCLIP: one receptive field; patch weights, positions and one row of the scale embedding go, nothing else."""
+    single = MICC(MICCConfig(width=8, dropout=0.0, freeze="nothing"), new_sclip((8,)), "en")
+    full, one = trainable(new_micc()), trainable(single)
+    tower = "sclip.image_tower."
+    assert full.keys() - one.keys() == {f"{tower}{n}" for n in ("patch.1.weight", "patch.1.bias", "position.1")}
+    assert not one.keys() - full.keys()
+    assert {name for name in one if one[name] != full[name]} == {f"{tower}scale"} and one[f"{tower}scale"] == (1, D)
+
+
 def test_product_and_concat_fusion_do_not_go_together() -> None:
     with pytest.raises(ValueError, match="product"):
         new_micc(fusion="concat", classifier_input="product")
@@ -257,6 +276,20 @@ def test_gradients_reach_every_trainable_parameter(changes: dict) -> None:
     ]
     # A bias before softmax moves every score alike.
     assert set(silent) <= {"fuse.score.3.bias"}
+
+
+def test_at_lambda_0_the_semantic_score_alone_gets_no_gradient() -> None:
+    """The exception among the limits of Eq 24: the FFN of Eq 23 plays no part there, everything else still does."""
+
+    def silent(fusion_weight: float) -> set[str]:
+        model = new_micc(fusion_weight=fusion_weight)
+        model.training_loss(new_batch())["loss"].backward()
+        trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        return {name for name, p in trained if p.grad is None or not p.grad.abs().sum() > 0}
+
+    ffn = {name for name, _ in new_micc().named_parameters() if name.startswith("fuse.")}
+    assert silent(0.0) == ffn and len(ffn) == 4
+    assert silent(1.0) <= {"fuse.score.3.bias"}
 
 
 def test_frozen_tokens_leave_the_tower_as_it_was() -> None:
