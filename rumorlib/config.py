@@ -95,12 +95,14 @@ class VisionConfig:
     """Multi-scale image tower of SCLIP (MICC §3.2.2)."""
 
     kind: Literal["patch_conv", "feature_map"] = "patch_conv"
-    weights: str | None = None  # folder below <data>/weights, for kind="feature_map"
+    weights: str | None = None  # folder below <data>/weights; of CLIP or Chinese-CLIP, for patch_conv to start from
     image_size_px: int = 192  # C2: 24/32/48/64 tile exactly only multiples of 192
     receptive_fields: tuple[int, ...] = (32, 64)  # paper §4.2
     width: int = 768  # d_v
     depth: int = 4  # C2: 12 with pretrained weights
     n_heads: int = 12
+    # C1: a patch_conv tower that starts from weights is not trained in stage 1; not in repr, which names stored tokens
+    freeze_towers: bool = field(default=True, repr=False, metadata={"later": True})
 
     def __post_init__(self) -> None:
         if not self.receptive_fields or min(self.receptive_fields) < 1:

@@ -22,7 +22,7 @@ from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.data.images import Images
 from rumorlib.data.posts import CaptionCorpus, Corpus
-from rumorlib.encoders import frozen
+from rumorlib.encoders import clip, frozen
 from rumorlib.encoders.components import principal_rows
 from rumorlib.encoders.feature_store import Store
 from rumorlib.encoders.sclip import SCLIP
@@ -182,12 +182,15 @@ def new_sclip(stage1: RunConfig, settings: Settings) -> SCLIP:
     n_words, d_text = {}, {}
     for language, text in stage1.sclip.texts:
         if text.kind == "frozen":
-            d_text[language] = frozen.width_of(weights_folder(text.weights, settings))
+            d_text[language] = frozen.width_of(weights_folder(text.weights, settings), "text")
         else:
             n_words[language] = len(vocabulary(stage1, language, settings))
     vision = stage1.sclip.vision
     d_map = frozen.width_of(weights_folder(vision.weights, settings)) if vision.kind == "feature_map" else None
-    return SCLIP(stage1.sclip, n_words, d_text, d_map)
+    model = SCLIP(stage1.sclip, n_words, d_text, d_map)
+    if vision.kind == "patch_conv" and vision.weights:
+        clip.start_from(model.image_tower, weights_folder(vision.weights, settings))
+    return model
 
 
 def load_sclip(stage1: RunConfig, checkpoint: Path, settings: Settings) -> SCLIP:

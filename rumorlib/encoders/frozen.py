@@ -56,7 +56,7 @@ def image_maps(
     Raises: FileNotFoundError: no such weights. feature_store.CorruptShard: the cache was altered. ValueError: no keys.
     """
     device, bf16 = _device(precision)
-    scaling = _pixel_scaling(Path(weights))
+    scaling = pixel_scaling(Path(weights))
     store = feature_store.open_store(
         cache, weights, {"kind": "image", "size_px": size_px, "bf16": bf16, "scaling": scaling}
     )
@@ -114,12 +114,12 @@ def bf16_is_fast(device: torch.device) -> bool:
     return device.type == "cpu" and any(check() for check in checks if check is not None)
 
 
-def width_of(folder: Path) -> int:
-    """Feature width of a local Hugging Face folder, from its config."""
+def width_of(folder: Path, tower: Literal["vision", "text"] = "vision") -> int:
+    """Feature width of a local Hugging Face folder, from its config; of a two-tower folder (CLIP) the tower's."""
     from transformers import AutoConfig, MobileNetV2Config
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    config = getattr(config, "vision_config", config)
+    config = getattr(config, f"{tower}_config", config)
     if isinstance(config, MobileNetV2Config):
         return max(1280, int(1280 * config.depth_multiplier))  # its last convolution
     return config.hidden_size
@@ -136,7 +136,7 @@ def _device(precision: Precision) -> tuple[torch.device, bool]:
     return device, precision == "bf16" or (precision == "auto" and bf16_is_fast(device))
 
 
-def _load_model(weights: Path, device: torch.device, tower: str) -> nn.Module:
+def load_model(weights: Path, device: torch.device, tower: str) -> nn.Module:
     """The folder's model, frozen; of a two-tower model (CLIP) the tower asked for."""
     from transformers import AutoModel
     from transformers.utils import logging
@@ -156,7 +156,7 @@ def _text_encoder(weights: Path, max_length: int, device: torch.device, bf16: bo
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
-    model = _load_model(weights, device, "text_model")
+    model = load_model(weights, device, "text_model")
 
     def encode(texts: list[str]) -> Tensor:
         tokens = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt").to(device)
@@ -172,7 +172,7 @@ def _image_encoder(
     weights: Path, size_px: int, scaling: dict[str, Any], device: torch.device, bf16: bool
 ) -> Callable[[list], Tensor]:
     # channels last: several times faster convolutions under bf16 on the CPU
-    model = _load_model(weights, device, "vision_model").to(memory_format=torch.channels_last)
+    model = load_model(weights, device, "vision_model").to(memory_format=torch.channels_last)
     mean, std = (torch.tensor(scaling[name], device=device).view(1, -1, 1, 1) for name in ("mean", "std"))
     options = {}
     accepts = inspect.signature(model.forward).parameters
@@ -199,7 +199,7 @@ def _as_map(hidden: Tensor, size_px: int, patch_px: int | None) -> Tensor:
     return hidden[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
 
 
-def _pixel_scaling(weights: Path) -> dict[str, Any]:
+def pixel_scaling(weights: Path) -> dict[str, Any]:
     """Factors turning uint8 pixels into the network's input: (pixel * rescale - mean) / std, one per channel."""
     file = weights / "preprocessor_config.json"
     if not file.is_file():

@@ -39,6 +39,7 @@ class ImageTower(nn.Module):
 
     kind="patch_conv" (the paper's, M3): Conv2d(3, D, kernel=r, stride=r) on pixels, written as the Linear over
     unfolded patches that it is when kernel and stride are equal (its backward pass is four times faster on a CPU).
+    With config.weights `clip.start_from` gives it CLIP's patch embedding, positions and Transformer.
     kind="feature_map": a frozen pretrained backbone's map, resampled to each scale's grid, then one Linear.
     """
 
