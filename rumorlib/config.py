@@ -230,6 +230,8 @@ class DMFLConfig:
     logic_weights: str | None = later(None)  # BERT's folder below <data>/weights, for logic_init="bert"
     logic_pieces: int = later(128)  # word pieces read, [CLS] and [SEP] included
     image_components: int | None = later(None)  # C27: principal components of that map's channels; None: all channels
+    image_cls: bool = later(False)  # C37: `image` is a ViT whose own [CLS] row is read (Eq 10); False: the rows' mean
+    image_positions: bool = later(False)  # C37: patches get learned positions after an encoder that carries none
 
     @property
     def reads_image(self) -> bool:

@@ -42,8 +42,9 @@ def on_posts(
     tensors = inputs.post_tensors(corpus.posts, read, images, image_row)
     training.seed_everything(config.seed)
     d_image = images.shape[-1] if images.ndim == 3 else images.shape[1]
+    n_rows = images.shape[1] if images.ndim == 3 else images[0, 0].numel()
     n_tokens = len(state["embeddings.word_embeddings.weight"]) if state else len(lexicon)
-    model = DMFL(detector, torch.tensor(vectors), d_image, n_tokens=n_tokens)
+    model = DMFL(detector, torch.tensor(vectors), d_image, n_rows - detector.image_cls, n_tokens)
     if detector.logic_init == "stage1" and model.has_logic:
         model.logic.start_from_joint(joint_words(lexicon, config, settings, checkpoint))
     if state and model.has_logic:
@@ -76,16 +77,22 @@ def word_vectors(
 
 
 def image_rows(config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None) -> tuple[Tensor, Tensor]:
-    """Image rows of distinct pictures (Eqs 7-10), and the row of each post: (I, N, D) or a map (I, C, h, w), and (n,).
+    """Image rows of distinct pictures (Eqs 7-10), and the row of each post: (I, N, D), with `image_cls` (I, 1 + N, D),
+    or a map (I, C, h, w), and (n,).
 
     Of the frozen encoder the config names, else the finest scale of the stage-1 tower (in the joint space where the
     logic chain starts there); one row of zeros for a model that looks at no picture.
+
+    Raises: ValueError: `image_cls` without a frozen encoder's own rows.
     """
     detector: DMFLConfig | DetectorConfig = config.detector
     if isinstance(detector, DMFLConfig) and not detector.reads_image:
         return torch.zeros(1, 1, 1), torch.zeros(len(corpus.posts), dtype=torch.long)
+    cls = getattr(detector, "image_cls", False)
+    if cls and (not detector.image or detector.image_components):
+        raise ValueError("image_cls needs a ViT as DMFLConfig.image, and image_components=None: [CLS] is no cell")
     if detector.image:
-        return inputs.image_rows(corpus, detector.image, detector.image_components, settings)
+        return inputs.image_rows(corpus, detector.image, detector.image_components, settings, cls)
     made = inputs.joint_patches if getattr(detector, "logic_init", "") == "stage1" else inputs.patch_tokens
     tokens, rows = made(corpus, config.stage1, checkpoint, settings)
     sides = grid_sides(config.stage1.sclip.vision)

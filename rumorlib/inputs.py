@@ -130,23 +130,26 @@ def weights_folder(name: str | None, settings: Settings) -> Path:
 # --- images -----------------------------------------------------------------------------------
 
 
-def encode_images(images: Images, keys: list[str], vision: VisionConfig, settings: Settings) -> Tensor:
-    """What SCLIP's image tower reads, one row per key: pixels (n, 3, H, H) uint8 or frozen maps (n, C, h, w) fp16."""
+def encode_images(
+    images: Images, keys: list[str], vision: VisionConfig, settings: Settings, cls: bool = False
+) -> Tensor:
+    """What SCLIP's image tower reads, one row per key: pixels (n, 3, H, H) uint8 or frozen maps (n, C, h, w) fp16; with
+    `cls` a ViT's rows (n, 1 + h * w, C), its [CLS] first."""
     if vision.kind == "feature_map":
         folder = weights_folder(vision.weights, settings)
-        return frozen.image_maps(images, keys, folder, vision.image_size_px, cfg.cache_root())
+        return frozen.image_maps(images, keys, folder, vision.image_size_px, cfg.cache_root(), cls=cls)
     pixels = np.stack([images.pixels(key, vision.image_size_px) for key in keys])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
 @lru_cache(maxsize=2)
-def images_of(loaded: Corpus, vision: VisionConfig, settings: Settings) -> tuple[Tensor, Tensor]:
-    """Distinct images of a corpus and the row of each post's image: (I, …), (n,) long.
+def images_of(loaded: Corpus, vision: VisionConfig, settings: Settings, cls: bool = False) -> tuple[Tensor, Tensor]:
+    """Distinct images of a corpus as `encode_images` makes them, and the row of each post's image: (I, …), (n,) long.
 
     A post without an image gets a row of zeros, the last one (choice C26).
     """
     keys, rows = _image_rows(loaded)
-    encoded = encode_images(loaded.images, keys, vision, settings)
+    encoded = encode_images(loaded.images, keys, vision, settings, cls)
     if (rows == len(keys)).any():
         encoded = torch.cat([encoded, torch.zeros_like(encoded[:1])])
     return encoded, rows
@@ -154,10 +157,10 @@ def images_of(loaded: Corpus, vision: VisionConfig, settings: Settings) -> tuple
 
 @lru_cache(maxsize=2)
 def image_rows(
-    loaded: Corpus, vision: VisionConfig, n_components: int | None, settings: Settings
+    loaded: Corpus, vision: VisionConfig, n_components: int | None, settings: Settings, cls: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Frozen maps for DMFL: as `images_of`, or each cell in `n_components` numbers (C27), (I, N, k) fp16, and (n,)."""
-    maps, rows = images_of(loaded, vision, settings)
+    maps, rows = images_of(loaded, vision, settings, cls)
     if n_components is None:
         return maps, rows
     fit_on = rows[rows_of(loaded.posts, "train")].unique()

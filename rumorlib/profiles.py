@@ -150,6 +150,7 @@ SIZES: dict[str, Sizes] = {
         # ViT-B/16, the paper's image encoder, whose last LayerNorm is Eq 10; the logic chain is BERT, learning at 2e-5
         dmfl=DMFLConfig(
             image=VisionConfig(kind="feature_map", weights="vit-base-patch16-224", image_size_px=224),
+            image_cls=True,
             logic_init="bert",
             logic_width=768,
             logic_depth=12,

@@ -30,6 +30,7 @@ OPTIONS = VARIANTS | {
     "bare": replace(TINY, attention_ffn=False),
     "shared": replace(TINY, share_attention=True),
     "swapped": replace(TINY, swap_query=True),
+    "positions": replace(TINY, image_positions=True),
 }
 
 
@@ -65,7 +66,7 @@ def top(model: torch.nn.Module) -> set[str]:
 
 # --- what each variant is made of ---
 
-IMAGE = {"image_norm", "image_positions"}
+IMAGE = {"image_norm"}
 SELF = {"attention.text", "attention.image", "attention.text_image"}
 FUSION = {"attention.fusion_semantic", "attention.fusion_logic"}
 ALIGN = {"align_text", "align_image"}
@@ -95,7 +96,7 @@ def test_each_variant_has_exactly_its_parts(variant, expected):
 def test_ttras_loses_only_the_image_parts_of_the_logic_chain():
     lost = names(build(VARIANTS["TB"])) - names(build(VARIANTS["TTRAS"]))
     inside = {name for name in lost if name.startswith("logic")}
-    assert lost - inside == {"image_norm.weight", "image_norm.bias", "image_positions"}
+    assert lost - inside == {"image_norm.weight", "image_norm.bias"}
     assert inside == {
         "logic.patches.weight",
         "logic.patches.bias",
@@ -180,12 +181,30 @@ def test_feature_map_equals_its_cells(batch):
 
 
 def test_an_encoders_own_cls_row_is_used_and_is_no_patch(batch):
+    """C37: Eq 10's [CLS] row stands for the image where one vector does; chains of rows never see it."""
     with_cls = batch._replace(images=torch.cat([torch.randn(8, 1, D), batch.images], 1))
-    token, image = build(TINY).eval(), build(VARIANTS["I"]).eval()
-    torch.testing.assert_close(token(with_cls).logits, token(batch).logits)
-    assert not torch.allclose(image(with_cls).logits, image(batch).logits)
-    mean = image.image_norm(batch.images).mean(1, keepdim=True)
-    torch.testing.assert_close(image.read_images(batch.images)[1], mean)
+    for variant in ("full", "TB", "TL"):
+        own, mean = (build(replace(VARIANTS[variant], **more)).eval() for more in ({"image_cls": True}, {}))
+        torch.testing.assert_close(own(with_cls).logits, mean(batch).logits)
+        assert own(with_cls, need_maps=True).logic_map is None or own(with_cls, True).logic_map.shape[-1] == N
+    for config in (VARIANTS["I"], OPTIONS["pooled"]):
+        own, mean = (build(replace(config, **more)).eval() for more in ({"image_cls": True}, {}))
+        assert not torch.allclose(own(with_cls).logits, mean(batch).logits)
+        torch.testing.assert_close(own.read_images(with_cls.images)[1], own.image_norm(with_cls.images[:, :1]))
+        rows = mean.image_norm(batch.images).mean(1, keepdim=True)
+        torch.testing.assert_close(mean.read_images(batch.images)[1], rows)
+
+
+def test_learned_positions_start_as_none_and_tell_places_apart(batch):
+    """C37: without them patches are a bag; with them the order of the patches counts."""
+    positions, bag = build(OPTIONS["positions"]).double().eval(), build(TINY).double().eval()
+    assert names(positions) - names(bag) == {"image_positions"} and not positions.image_positions.any()
+    torch.testing.assert_close(positions(batch).logits, bag(batch).logits)
+    assert "image_positions" not in names(build(replace(VARIANTS["I"], image_positions=True)))
+    torch.nn.init.normal_(positions.image_positions)
+    turned = batch._replace(images=batch.images.flip(1))
+    torch.testing.assert_close(bag(turned).logits, bag(batch).logits)
+    assert not torch.allclose(positions(turned).logits, positions(batch).logits)
 
 
 def test_posts_without_words_or_image_stay_finite(batch):
@@ -357,8 +376,10 @@ def test_autocast_gives_full_precision_losses(batch):
 def test_refuses_what_does_not_fit(batch):
     with pytest.raises(ValueError, match="images must be"):
         build(TINY)(batch._replace(images=torch.randn(8, N, D + 1)))
-    with pytest.raises(ValueError, match="patch positions"):
-        build(TINY)(batch._replace(images=torch.randn(8, N - 1, D)))
+    with pytest.raises(ValueError, match="6 positions, the images 5"):
+        build(OPTIONS["positions"])(batch._replace(images=torch.randn(8, N - 1, D)))
+    with pytest.raises(ValueError, match="needs n_patches"):
+        build(OPTIONS["positions"], n_patches=None)
     long = torch.full((8, L + 3), 5)
     with pytest.raises(ValueError, match="do not fit"):
         build(TINY)(batch._replace(text_ids=long, text_mask=long > 0))

@@ -179,7 +179,8 @@ SIZES = {  # sizes, data, encoders and length of training; nothing else may depe
     "detector.d_model", "detector.d_head", "detector.dropout",
     "detector.logic_width", "detector.logic_depth", "detector.logic_heads",
     "detector.word2vec.d_word", "detector.word2vec.epochs", "detector.word2vec.max_length",
-    "detector.image", "detector.image_components", "detector.logic_init", "detector.logic_weights",
+    "detector.image", "detector.image_components", "detector.image_cls",
+    "detector.logic_init", "detector.logic_weights",
 }  # fmt: skip
 ENGLISH = {"demo": "demo-en", "laptop": "photo-en", "paper": "pheme"}
 

@@ -108,8 +108,8 @@ def texts(bert, cache, given=TEXTS, **options):
     return frozen.text_features(given, bert, cache, progress=False, precision="fp32", **options)
 
 
-def maps(mobilenet, cache, keys, images=None, size_px=64):
-    return frozen.image_maps(images or DrawnImages(), keys, mobilenet, size_px, cache, progress=False)
+def maps(mobilenet, cache, keys, images=None, size_px=64, **options):
+    return frozen.image_maps(images or DrawnImages(), keys, mobilenet, size_px, cache, progress=False, **options)
 
 
 def test_text_features_equal_the_mean_of_hidden_states(bert, tmp_path):
@@ -167,6 +167,21 @@ def test_vit_tokens_become_a_grid(vit, tmp_path, size_px, side):
     with torch.no_grad():
         tokens = AutoModel.from_pretrained(vit).eval()(pixel_values=pixels, interpolate_pos_encoding=True)
     assert torch.allclose(found[0, :, 1, 0].float(), tokens.last_hidden_state[0, 1 + side], atol=2e-3)
+
+
+def test_a_vits_own_cls_row_comes_first_where_asked_for(vit, mobilenet, tmp_path):
+    from transformers import AutoModel
+
+    images = DrawnImages()
+    rows, grid = (maps(vit, tmp_path, ["5", "1"], images, 32, cls=cls) for cls in (True, False))
+    assert rows.shape == (2, 1 + 4, 16)
+    assert torch.equal(rows[:, 1:], grid.flatten(2).transpose(1, 2))  # neither cache is taken for the other
+    pixels = torch.tensor(images.pixels("5", 32) / 127.5 - 1).float().permute(2, 0, 1)[None]
+    with torch.no_grad():
+        expected = AutoModel.from_pretrained(vit).eval()(pixel_values=pixels).last_hidden_state[0, 0]  # LN(z_L)
+    assert torch.allclose(rows[0, 0].float(), expected, atol=2e-3)
+    with pytest.raises(ValueError, match=r"no \[CLS\] row"):
+        maps(mobilenet, tmp_path, ["1"], cls=True)
 
 
 def test_each_distinct_picture_is_encoded_once(mobilenet, tmp_path, rows_encoded):

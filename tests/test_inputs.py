@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rumorlib import alignment, config, experiments, inputs
-from rumorlib.config import MICCConfig
+from rumorlib import alignment, config, dmfl_posts, experiments, inputs
+from rumorlib.config import DMFLConfig, MICCConfig, RunConfig, VisionConfig, Word2VecConfig
 from rumorlib.data import posts
 from rumorlib.data.batches import Aligned, Batch, Texts
 from rumorlib.data.images import ArrayImages
@@ -110,3 +112,41 @@ def test_alignment_of_a_corpus_is_the_alignment_of_its_posts(
     torch.testing.assert_close(found.logit, expected.logit, atol=1e-5, rtol=0)
     monkeypatch.setattr(alignment, "LARGEST_BYTES", 10)
     assert torch.equal(alignment.of_posts(*given, "en", SETTINGS, how)[0], patches)
+
+
+@pytest.fixture
+def vit(tmp_path: Path) -> config.Settings:
+    """Settings whose data folder holds weights/tiny-vit: 4 patches of 16 px, width 16."""
+    from transformers import ViTConfig, ViTModel
+
+    folder = tmp_path / "weights" / "tiny-vit"
+    folder.mkdir(parents=True)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    ViTModel(ViTConfig(**sizes, image_size=32, patch_size=16)).save_pretrained(folder)
+    scaling = {"do_rescale": True, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(scaling))
+    return replace(SETTINGS, profile="paper", data_root=tmp_path)
+
+
+def test_dmfl_reads_a_vits_cls_row_and_gives_its_patches_places(
+    tower: tuple[SCLIP, Path, posts.Corpus], vit: config.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, corpus = tower
+    monkeypatch.setattr(inputs, "corpus_of", lambda *_: corpus)
+    image = VisionConfig(kind="feature_map", weights="tiny-vit", image_size_px=32)
+    words = Word2VecConfig(d_word=5, epochs=1, max_length=4)
+    sizes = {"d_model": 12, "n_heads": 2, "d_head": 4, "logic_width": 8, "logic_depth": 1, "logic_heads": 2}
+    detector = DMFLConfig(words, image=image, image_cls=True, image_positions=True, **sizes)
+    run = RunConfig("dmfl", "pheme", profile="paper", detector=detector)
+    corpus.posts[["split", "text"]] = "train", "a b"
+    model, tensors, *_ = dmfl_posts.on_posts(run, vit, None)
+    batch = tensors.batch(torch.arange(4))
+    assert batch.images.shape == (4, 1 + 4, 16) and not batch.images[2].any() and model.image_positions.shape == (4, 16)
+    patches, cls_row = model.eval().read_images(batch.images)
+    torch.testing.assert_close(cls_row, model.image_norm(batch.images[:, :1].float()))
+    torch.testing.assert_close(patches, model.image_norm(batch.images[:, 1:].float()))  # positions start at zero
+    assert model.prob_rumor(batch).isfinite().all()
+    reduced = replace(run, detector=replace(detector, image_components=4))
+    with pytest.raises(ValueError, match="image_cls needs a ViT"):
+        dmfl_posts.image_rows(reduced, corpus, vit, None)

@@ -68,6 +68,11 @@ def test_no_tokens():
         train_word2vec([[], []], CONFIG, seed=0)
 
 
+def test_one_word_alone_is_refused_where_gensim_would_hang():
+    with pytest.raises(ValueError, match="two different words"):
+        train_word2vec([["a"], ["a", "a"]], CONFIG, seed=0)
+
+
 def test_seed_decides():
     assert np.array_equal(train_word2vec(TOKENS, CONFIG, seed=0)[0], train_word2vec(TOKENS, CONFIG, seed=0)[0])
     assert not np.array_equal(train_word2vec(TOKENS, CONFIG, seed=0)[0], train_word2vec(TOKENS, CONFIG, seed=1)[0])

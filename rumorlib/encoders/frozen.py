@@ -38,6 +38,7 @@ def image_maps(
     cache: Path,
     progress: bool = True,
     precision: Precision = "fp32",
+    cls: bool = False,
 ) -> Tensor:
     """Feature maps of a frozen CNN or ViT (`VisionConfig.kind="feature_map"`).
 
@@ -52,20 +53,22 @@ def image_maps(
         progress: show a bar with what remains.
         precision: "auto" is bf16 autocast where the machine is fast at it, else fp32. The default is fp32, because bf16
             through MobileNetV2's 52 folded layers costs 2.4 % of the features' variance and saves minutes only once.
-    Returns: (n, C, h, w) fp16 on the CPU, in the order of `keys`; a ViT's tokens become a grid without CLS.
-    Raises: FileNotFoundError: no such weights. feature_store.CorruptShard: the cache was altered. ValueError: no keys.
+        cls: rows instead of a map, a ViT's [CLS] first (DMFL's Eq 10).
+    Returns: (n, C, h, w) fp16 on the CPU, in the order of `keys`; a ViT's tokens become a grid without CLS. With `cls`
+        (n, 1 + h * w, C).
+    Raises: FileNotFoundError: no such weights. feature_store.CorruptShard: the cache was altered. ValueError: no keys,
+        or `cls` of an encoder that has none.
     """
     device, bf16 = _device(precision)
     scaling = pixel_scaling(Path(weights))
-    store = feature_store.open_store(
-        cache, weights, {"kind": "image", "size_px": size_px, "bf16": bf16, "scaling": scaling}
-    )
+    asked = {"kind": "image", "size_px": size_px, "bf16": bf16, "scaling": scaling}
+    store = feature_store.open_store(cache, weights, asked | ({"cls": True} if cls else {}))
     distinct = sorted(set(keys))
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         hash_of = dict(zip(distinct, pool.map(images.content_hash, distinct), strict=True))
         todo = store.missing({hash_of[key]: key for key in distinct})
         if todo:
-            encode = _image_encoder(Path(weights), size_px, scaling, device, bf16)
+            encode = _image_encoder(Path(weights), size_px, scaling, device, bf16, cls)
             pixels = _ahead(pool, lambda item: (item[0], images.pixels(item[1], size_px)), todo.items())
             batches = _encoded(pixels, encode, IMAGES_PER_BATCH)
             store.fill(batches, IMAGES_PER_SHARD, len(todo), f"images, {Path(weights).name}", progress)
@@ -169,7 +172,7 @@ def _text_encoder(weights: Path, max_length: int, device: torch.device, bf16: bo
 
 
 def _image_encoder(
-    weights: Path, size_px: int, scaling: dict[str, Any], device: torch.device, bf16: bool
+    weights: Path, size_px: int, scaling: dict[str, Any], device: torch.device, bf16: bool, cls: bool
 ) -> Callable[[list], Tensor]:
     # channels last: several times faster convolutions under bf16 on the CPU
     model = load_model(weights, device, "vision_model").to(memory_format=torch.channels_last)
@@ -184,7 +187,8 @@ def _image_encoder(
         batch = (batch.float() * scaling["rescale"] - mean) / std
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             hidden = model(pixel_values=batch, **options).last_hidden_state
-        return _as_map(hidden.float(), size_px, getattr(model.config, "patch_size", None))
+        as_map = _as_map(hidden.float(), size_px, getattr(model.config, "patch_size", None))
+        return _with_cls(hidden.float(), as_map) if cls else as_map
 
     return encode
 
@@ -197,6 +201,14 @@ def _as_map(hidden: Tensor, size_px: int, patch_px: int | None) -> Tensor:
     if not 0 < side * side <= hidden.shape[1]:
         raise ValueError(f"{hidden.shape[1]} tokens are no {side}x{side} grid; choose a size_px that patches tile")
     return hidden[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
+
+
+def _with_cls(hidden: Tensor, as_map: Tensor) -> Tensor:
+    """(B, 1 + h*w, C): the first token of a ViT, its [CLS], before the cells of its map."""
+    patches = as_map.flatten(2).transpose(1, 2)
+    if hidden.ndim != 3 or hidden.shape[1] == patches.shape[1]:
+        raise ValueError("this encoder has no [CLS] row; image_cls=False takes the mean of its rows")
+    return torch.cat([hidden[:, :1], patches], dim=1)
 
 
 def pixel_scaling(weights: Path) -> dict[str, Any]:

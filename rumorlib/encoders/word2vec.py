@@ -35,13 +35,15 @@ def train_skip_gram(texts_tokens: Sequence[Sequence[str]], config: Word2VecConfi
         texts_tokens: tokens of each *training* text.
         config: widths, window, epochs.
         seed: of the initial vectors.
-    Raises: ValueError: no tokens at all.
+    Raises: ValueError: no tokens at all, or one word alone, which has no tree.
     """
     from gensim.models import Word2Vec
 
     sentences = [list(tokens) for tokens in texts_tokens if tokens]
     if not sentences:
         raise ValueError("word2vec needs at least one token; are the training texts empty?")
+    if len({token for sentence in sentences for token in sentence}) == 1:  # gensim would wait for ever
+        raise ValueError(f"word2vec needs at least two different words; the training texts have {sentences[0][0]!r}")
     return Word2Vec(
         sentences=sentences,
         vector_size=config.d_word,

@@ -80,10 +80,9 @@ class DMFL(nn.Module):
         config: see `DMFLConfig`.
         word_vectors: (V, d_word) rows of `train_word2vec` or `load_vectors`; fine-tuned, as in MFAN.
         d_image: D, width of the image rows (channels of a feature map).
-        n_patches: N: patches get a learned position (E_pos of Eq. 7, from zero; a frozen CNN map carries none), and
-            images of N + 1 rows have the encoder's [CLS] first. None: no positions; the mean of the rows is the [CLS].
+        n_patches: N, read where `config.image_positions` asks for learned positions (C37).
         n_tokens: rows of the logic chain's own token table, where `config.logic_init` gives it one.
-    Raises: ValueError: widths that do not divide.
+    Raises: ValueError: widths that do not divide; positions without n_patches.
     """
 
     def __init__(
@@ -96,7 +95,9 @@ class DMFL(nn.Module):
     ) -> None:
         super().__init__()
         word_vectors = torch.as_tensor(word_vectors)
-        self.config, self.n_patches, self.d_image = config, n_patches, d_image
+        if config.image_positions and not n_patches:
+            raise ValueError("image_positions needs n_patches, the number of patches")
+        self.config, self.d_image = config, d_image
         d_word, d = word_vectors.shape[1], config.d_model
         self.has_semantic = config.parts in ("full", "semantic_only")
         self.has_logic = config.parts in ("full", "logic_only", "text_transformer")
@@ -108,7 +109,8 @@ class DMFL(nn.Module):
         if self.has_semantic or config.parts == "text_cnn":
             self.text_cnn = TextCNN(d_word, d, config.kernel_sizes)
         self.image_norm = nn.LayerNorm(d_image) if sees_image else None
-        positions = nn.Parameter(torch.zeros(n_patches, d_image)) if sees_patches and n_patches else None
+        # From zero: at first the model is the one without positions.
+        positions = nn.Parameter(torch.zeros(n_patches, d_image)) if sees_patches and config.image_positions else None
         self.register_parameter("image_positions", positions)
         if self.has_semantic or config.parts == "image":
             self.image_projection = nn.Linear(d_image, d)
@@ -149,8 +151,8 @@ class DMFL(nn.Module):
         """Classify posts (Eqs 3-19).
 
         Args:
-            batch: text_ids (B, L) with [CLS] and [SEP], text_mask (B, L); images (B, N, D), (B, N + 1, D) with [CLS]
-                first, or a map (B, D, h, w); zeros where a post has none. Other fields are not read.
+            batch: text_ids (B, L) with [CLS] and [SEP], text_mask (B, L); images (B, N, D), with `image_cls` (B, 1 + N,
+                D), or a map (B, D, h, w); zeros where a post has none. Other fields are not read.
             need_maps: also return the attention maps.
         Raises: ValueError: shapes that do not fit the model.
         """
@@ -181,18 +183,18 @@ class DMFL(nn.Module):
     def read_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Image rows as Eq. 10 leaves them, R_v = LN(z).
 
-        Returns: patches (B, N, D) with positions, and the [CLS] row (B, 1, D), their mean where the encoder has none.
+        Returns: patches (B, N, D), and the [CLS] row (B, 1, D), which is their mean where the encoder has none (C37).
         """
         rows = images.flatten(2).transpose(1, 2) if images.dim() == 4 else images  # (B, N, D)
         if rows.dim() != 3 or rows.shape[-1] != self.d_image:
             raise ValueError(f"images must be (B, N, {self.d_image}) or a map of it, got {tuple(images.shape)}")
         rows = self.image_norm(rows.to(self.image_norm.weight.dtype))  # frozen features arrive as fp16
-        has_cls = self.n_patches is not None and images.dim() == 3 and rows.shape[1] == self.n_patches + 1
-        cls_row, patches = (rows[:, :1], rows[:, 1:]) if has_cls else (rows.mean(dim=1, keepdim=True), rows)
+        cls = self.config.image_cls
+        cls_row, patches = (rows[:, :1], rows[:, 1:]) if cls else (rows.mean(dim=1, keepdim=True), rows)
         if self.image_positions is None:
             return patches, cls_row
-        if patches.shape[1] != self.n_patches:
-            raise ValueError(f"the model has {self.n_patches} patch positions, the images {patches.shape[1]}")
+        if patches.shape[1] != len(self.image_positions):
+            raise ValueError(f"the model has {len(self.image_positions)} positions, the images {patches.shape[1]}")
         return patches + self.image_positions, cls_row
 
     def logic_tokens(self, words: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:

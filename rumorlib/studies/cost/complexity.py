@@ -101,8 +101,8 @@ def _untrained(config: DMFLConfig, d_image: int, n_words: int, n_patches: int) -
     words = replace(config.word2vec, max_length=max(config.word2vec.max_length, n_words))
     start = "scratch" if config.logic_init == "scratch" else "stage1"  # both others look tokens up in a table
     config = replace(config, word2vec=words, logic_init=start)
-    model = DMFL(config, torch.zeros(8, config.word2vec.d_word), d_image, n_tokens=8).eval()
-    return model, one_post(torch.zeros(1, n_patches, d_image), n_words)
+    model = DMFL(config, torch.zeros(8, config.word2vec.d_word), d_image, n_patches, n_tokens=8).eval()
+    return model, one_post(torch.zeros(1, n_patches + config.image_cls, d_image), n_words)
 
 
 def at(config: DMFLConfig, d_image: int, axis: str, value: int, sizes: Sizes) -> tuple[DMFLConfig, int, int, int]:
