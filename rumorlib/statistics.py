@@ -38,6 +38,13 @@ class PairedTest(NamedTuple):
     n_clusters: int
 
 
+def verdict(low: float, high: float, value: float, above: bool = True) -> str:
+    """Of "it lies above (or below) the value": by the interval's side; inconclusive where the value lies inside. An
+    interval that ends at the value lies on neither side of it but denies the claim: nothing of it is above (below)."""
+    yes, no = (low > value, high <= value) if above else (high < value, low >= value)
+    return "reproduced" if yes else "not reproduced" if no else "inconclusive"
+
+
 def cluster_bootstrap(
     predictions: pd.DataFrame,
     metric: Metric,

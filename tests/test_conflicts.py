@@ -12,10 +12,10 @@ from rumorlib.data.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.studies.scores import conflicts
 
 
-def report(variant: str, knows: str | None) -> SimpleNamespace:
-    """A run that knows the rumors of one kind and guesses elsewhere."""
+def report(variant: str, knows: str | None, seed: int = 2) -> SimpleNamespace:
+    """A run that knows the rumors of one kind and guesses elsewhere, by its seed."""
     kinds = ["none"] * 200 + ["implausible"] * 60 + [TEXT_IMAGE_CONFLICTS[0]] * 60 + ["edited"] * 60
-    random = np.random.default_rng(len(variant))
+    random = np.random.default_rng(seed)
     prob = random.uniform(0.3, 0.6, len(kinds))
     prob[[kind in conflicts.KINDS and conflicts.KINDS[kind] == knows for kind in kinds]] = 0.9
     frame = pd.DataFrame({"post_id": [f"p{i}" for i in range(len(kinds))], "conflict": kinds, "split": "test",
@@ -39,5 +39,7 @@ def test_a_claim_is_reproduced_refused_or_left_open() -> None:
     assert found.loc[claim, "verdict"] == "reproduced" and found.loc[claim, "ours"] > 0.3
     other_way = [report("TL", "implausible words"), report("TB", None)]
     assert conflicts.claims(other_way, n=200).set_index("claim").loc[claim, "verdict"] == "not reproduced"
-    neither = [report("TB", None), report("TL", None)]
+    neither = [report("TB", None, seed=3), report("TL", None)]
     assert conflicts.claims(neither, n=200).set_index("claim").loc[claim, "verdict"] == "inconclusive"
+    same = [report("TB", None), report("TL", None)]
+    assert conflicts.claims(same, n=200).set_index("claim").loc[claim, "verdict"] == "not reproduced"

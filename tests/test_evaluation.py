@@ -299,3 +299,14 @@ def test_recall_at_k_is_the_mean_over_random_tie_breaks(k, seed):
 def test_pointing_refuses_disagreeing_shapes():
     with pytest.raises(ValueError, match="disagree"):
         evaluation.pointing_accuracy([np.zeros((2, 3))], [BOXES], np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize(
+    "low, high, above, expected",
+    [(0.6, 0.7, True, "reproduced"), (0.3, 0.4, True, "not reproduced"), (0.4, 0.6, True, "inconclusive"),
+     (0.3, 0.4, False, "reproduced"), (0.6, 0.7, False, "not reproduced"), (0.5, 0.7, True, "inconclusive"),
+     (0.4, 0.5, True, "not reproduced"), (0.5, 0.6, False, "not reproduced"), (0.5, 0.5, True, "not reproduced"),
+     (np.nan, np.nan, True, "inconclusive")],
+)  # fmt: skip
+def test_a_verdict_is_the_side_on_which_the_interval_lies(low, high, above, expected):
+    assert statistics.verdict(low, high, 0.5, above) == expected

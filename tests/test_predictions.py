@@ -1,20 +1,10 @@
-"""Verdicts on predictions: which side of a bar an interval lies on, and what the bar is."""
+"""Verdicts on predictions: what the bar of each is."""
 
 from __future__ import annotations
 
 import pandas as pd
-import pytest
 
 from rumorlib.studies.sight import predictions
-
-
-@pytest.mark.parametrize(
-    "low, high, above, expected",
-    [(0.6, 0.7, True, "reproduced"), (0.3, 0.4, True, "not reproduced"), (0.4, 0.6, True, "inconclusive"),
-     (0.3, 0.4, False, "reproduced"), (0.6, 0.7, False, "not reproduced"), (0.5, 0.7, True, "inconclusive")],
-)  # fmt: skip
-def test_a_verdict_is_the_side_on_which_the_interval_lies(low: float, high: float, above: bool, expected: str) -> None:
-    assert predictions.verdict(low, high, 0.5, above) == expected
 
 
 def explanation(weights: str, rank: float, name: str = "relevance", half: float = 0.05) -> dict:

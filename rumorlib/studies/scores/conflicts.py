@@ -89,11 +89,11 @@ def _verdict(
         )
     ours = _auc(label, a["prob_rumor"].to_numpy()), _auc(label, b["prob_rumor"].to_numpy())
     low, high = np.nanquantile(drawn, [0.025, 0.975])
-    verdict = "reproduced" if low > 0 else "not reproduced" if high < 0 else "inconclusive"
     return {
         "claim": claim, "source": "§1, §4.1: what each chain is for", "corpus": corpus, "reported": np.nan,
         "quantity": f"difference of AUC, {kind}", "ours": ours[0] - ours[1], "low": low, "high": high,
-        "verdict": verdict, "why": f"AUC {ours[0]:.3f} against {ours[1]:.3f}; {int(label.sum())} such rumors",
+        "verdict": statistics.verdict(low, high, 0),
+        "why": f"AUC {ours[0]:.3f} against {ours[1]:.3f}; {int(label.sum())} such rumors",
     }  # fmt: skip
 
 

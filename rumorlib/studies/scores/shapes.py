@@ -141,7 +141,7 @@ def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: s
     rough = [roughness(found[name].accuracy) for name in (more, less)]
     drawn = [[roughness(one) for one in found[name].drawn] for name in (more, less)]
     low, high = np.nanquantile(np.subtract(*drawn), [0.025, 0.975])
-    verdict = "reproduced" if low > 0 else "not reproduced" if high < 0 else "inconclusive"
+    verdict = statistics.verdict(low, high, 0)
     row = about | {"ours": rough[0] - rough[1], "low": low, "high": high, "verdict": verdict,
                    "why": f"roughness {rough[0]:.2f} against {rough[1]:.2f}"}  # fmt: skip
     return pd.DataFrame([row], columns=COLUMNS)

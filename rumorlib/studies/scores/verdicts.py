@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import experiments, rivals
+from rumorlib import experiments, rivals, statistics
 from rumorlib.results import Report
 from rumorlib.statistics import Interval
 from rumorlib.studies.scores import comparison, controls
@@ -100,11 +100,10 @@ def _pointing(reports: Sequence[Report]) -> list[dict[str, Any]]:
     rows = []
     for dataset, part in tuned.groupby("dataset", sort=False):
         line = part.iloc[0]
-        verdict = "reproduced" if line["low"] > line["chance"] else "inconclusive"
-        verdict = "not reproduced" if line["high"] < line["chance"] else verdict
         rows.append(about | {
             "corpus": dataset, "quantity": f"dev pointing accuracy at {line['scale']} px", "ours": line["pointing"],
-            "low": line["low"], "high": line["high"], "verdict": verdict,
+            "low": line["low"], "high": line["high"],
+            "verdict": statistics.verdict(line["low"], line["high"], line["chance"]),
             "why": f"against chance {line['chance']:.3f}; stage 1 alone: see the pointing table",
         })  # fmt: skip
     nothing = {"corpus": "-", "quantity": "pointing accuracy", "verdict": "untestable here", "why": "no truth boxes"}
@@ -161,8 +160,8 @@ def _drop(corpus: str, line: dict[str, Any]) -> dict[str, Any]:
     names = ("reported_low", "reported_high") if "reported_low" in line else ("reported_as_printed", "reported_swapped")
     stated = np.array([line[name] for name in names], float)
     own = line["variant"].endswith("-k") or line["variant"] in ("no-stage-1", "unfrozen")
-    yes, no = ("worse", "better") if own else ("reproduced", "not reproduced")
-    verdict = yes if line["drop_low"] > 0 else no if line["drop_high"] < 0 else "inconclusive"
+    verdict = statistics.verdict(line["drop_low"], line["drop_high"], 0)
+    verdict = {"reproduced": "worse", "not reproduced": "better"}.get(verdict, verdict) if own else verdict
     said = "the paper gives no size" if np.isnan(stated).all() else f"paper: {stated.min():.3g} to {stated.max():.3g}"
     return {
         "claim": f"{line['model']} is worse than the full model", "source": "ours, control" if own else "ablations",
@@ -178,7 +177,7 @@ def _order(corpus: str, more: dict[str, Any], less: dict[str, Any], paired: Pair
     return {
         "claim": f"{more['model']} loses more than {less['model']}", "source": "ablations, order", "corpus": corpus,
         "quantity": "difference of the two drops, points", "reported": np.nan, "ours": ahead, "low": low, "high": high,
-        "verdict": "reproduced" if low > 0 else "not reproduced" if high < 0 else "inconclusive",
+        "verdict": statistics.verdict(low, high, 0),
         "why": f"drops of {more['drop']:.2f} and {less['drop']:.2f} points; {ELSEWHERE}",
     }  # fmt: skip
 

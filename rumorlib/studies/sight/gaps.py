@@ -15,8 +15,9 @@ from rumorlib import experiments, modalities, results, trained
 from rumorlib.config import RunConfig, Settings
 from rumorlib.profiles import dmfl_seeds
 from rumorlib.results import Report
+from rumorlib.statistics import verdict
 from rumorlib.studies.scores.verdicts import COLUMNS
-from rumorlib.studies.sight.readings import SAME_PICTURES, verdict
+from rumorlib.studies.sight.readings import SAME_PICTURES
 
 FELL = 0.1  # of its value before training
 MEASURES = {"ratio": "matched / shuffled distance", "rank": "rank of the own image", "centroid": "distance of the "
@@ -108,7 +109,7 @@ def _aligned(dataset: str, lines: dict) -> list[dict[str, Any]]:
                 "claim": f"alignment ({kind}) brings a post's text and image together", "source": "§4.6, §6.2",
                 "corpus": dataset, "quantity": MEASURES["ratio"], "reported": np.nan, "ours": line["ratio"],
                 "low": line["ratio_low"], "high": line["ratio_high"],
-                "verdict": verdict(line["ratio_low"], line["ratio_high"], 1, "below"),
+                "verdict": verdict(line["ratio_low"], line["ratio_high"], 1, above=False),
                 "why": f"1 = no nearer than to another image; own image at rank {line['rank']:.2f} of 0 to 1",
             })  # fmt: skip
     return rows

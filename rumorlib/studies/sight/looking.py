@@ -20,6 +20,7 @@ from rumorlib.data.batches import Batch
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.models.dmfl import DMFL
+from rumorlib.statistics import verdict
 from rumorlib.studies.scores import starts
 from rumorlib.studies.scores.verdicts import COLUMNS
 from rumorlib.studies.sight import explanations, interventions, readings
@@ -126,7 +127,7 @@ def claims(made: Sequence[Looked]) -> pd.DataFrame:
             rows.append(about | {
                 "claim": "trained, the claim's words look at the claimed object", "reported": np.nan,
                 "quantity": f"weight on its box, {line['map']} map", "ours": line["mass"], "low": line["low"],
-                "high": line["high"], "verdict": readings.verdict(line["low"], line["high"], blind, "above"),
+                "high": line["high"], "verdict": verdict(line["low"], line["high"], blind),
                 "why": f"chance {line['chance']:.3f}; the post's other words {line['other_words']:.3f}; {dev}",
             })  # fmt: skip
             found = effects.loc[(config.dataset, config.variant, n_train, f"{line['map']}, the claim's words")]
@@ -134,7 +135,7 @@ def claims(made: Sequence[Looked]) -> pd.DataFrame:
             rows.append(about | {
                 "claim": "the map finds the object with the largest exact effect", "reported": np.nan,
                 "quantity": f"top patch shows it, {line['map']} map of the claim's words", "ours": found["pointing"],
-                "low": low, "high": high, "verdict": readings.verdict(low, high, chance, "above"),
+                "low": low, "high": high, "verdict": verdict(low, high, chance),
                 "why": f"chance {chance:.3f}; {dev}",
             })  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)

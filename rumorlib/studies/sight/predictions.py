@@ -1,6 +1,6 @@
 """Predictions about explanations, probes and break conditions, each with what was found and a verdict.
 
-reproduced: the interval lies where the prediction says; not reproduced: it lies on the other side; else inconclusive.
+A verdict is the side of the value on which the interval lies (`statistics.verdict`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from rumorlib.statistics import verdict
 from rumorlib.studies.sight.explanations import STAGE1, TRAINED, UNTRAINED
 
 COLUMNS = ["prediction", "of", "quantity", "ours", "low", "high", "against", "verdict", "why"]
@@ -28,12 +29,6 @@ def verdicts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     rows += [*_undetectable(tables["x_5"]), *_fingerprint(tables["x_5_fingerprint"])]
     rows += [*_breaks(tables["x_3"]), *_adaptive(tables["x_4"])]
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def verdict(low: float, high: float, against: float, above: bool = True) -> str:
-    """reproduced if the interval lies above `against` (or below it, above=False)."""
-    higher, lower = low > against, high < against
-    return "reproduced" if (higher if above else lower) else "not reproduced" if higher or lower else "inconclusive"
 
 
 def _apart(

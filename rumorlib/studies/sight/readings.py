@@ -16,7 +16,7 @@ from rumorlib import experiments
 from rumorlib.config import RunConfig, Settings
 from rumorlib.profiles import LANGUAGE
 from rumorlib.results import Report
-from rumorlib.statistics import t_interval
+from rumorlib.statistics import t_interval, verdict
 from rumorlib.studies.scores.verdicts import COLUMNS
 from rumorlib.studies.sight import maps
 
@@ -142,14 +142,8 @@ def _line(claim: str, source: str, corpus: str, quantity: str, found: pd.Series,
     if len(known) < 2:
         return about | {"verdict": "untestable here", "why": "no posts with dark cells at both epochs"}
     mean, low, high = t_interval(known)
-    return about | {"ours": mean, "low": low, "high": high, "verdict": verdict(low, high, value, side),
+    return about | {"ours": mean, "low": low, "high": high, "verdict": verdict(low, high, value, side == "above"),
                     "why": f"{side} {value:g} over {len(known)} posts of one batch"}  # fmt: skip
-
-
-def verdict(low: float, high: float, value: float, side: str) -> str:
-    """Of "it lies above (or below) the value": by an interval; inconclusive where the value lies in it."""
-    yes, no = (low > value, high <= value) if side == "above" else (high < value, low >= value)
-    return "reproduced" if yes else "not reproduced" if no else "inconclusive"
 
 
 def _pointing(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -161,7 +155,7 @@ def _pointing(frame: pd.DataFrame) -> list[dict[str, Any]]:
         rows.append(about | {
             "corpus": dataset, "quantity": f"weight on its box, {name} map, epoch {last['epoch']}",
             "ours": last["mass"], "low": last["low"], "high": last["high"],
-            "verdict": verdict(last["low"], last["high"], max(last["chance"], last["other_words"]), "above"),
+            "verdict": verdict(last["low"], last["high"], max(last["chance"], last["other_words"])),
             "why": f"chance {last['chance']:.3f}; the post's other words {last['other_words']:.3f}; "
                    f"before training {part.loc[part['epoch'].idxmin(), 'mass']:.3f}",
         })  # fmt: skip
