@@ -21,7 +21,6 @@ LAYERS = (
     ("profiles",),
     ("files", "parameters", "timing"),
     ("data",),
-    ("check_data",),
     ("encoders",),
     ("models",),
     ("training",),
@@ -55,7 +54,7 @@ LAYERS = (
     ("gaps", "looking"),
     ("look",),
     ("curves", "fronts", "pictures", "plots", "waterfalls"),
-    ("execute", "readme"),
+    ("check_data", "execute", "readme"),
     ("rebuild", "score"),
     ("__main__",),
 )  # fmt: skip

@@ -50,7 +50,6 @@ LABELS = values("n", dataset=["demo-en", "twitter"], split=["train", "test"], la
 SHORTCUTS = scores(dataset=["twitter"], shortcut=["date", "length", "image"], metric=["auc"])
 MODELS = scores(dataset=["demo-en", "photo-en"], model=["majority", "DMFL", "MICC"], metric=["accuracy", "macro_f1"])
 LAMBDAS = scores(dataset=["demo-en", "demo-zh"], fusion_weight=[0.9, 0.1, 0.5], metric=["accuracy"])
-DISTANCES = scores(dataset=["photo-en"], distance=["random", "50th neighbour", "nearest"], model=["MICC", "DMFL"])
 RECALL = values("recall", direction=["text to image", "image to text"], k=[1, 5, 10], model=["one scale", "two scales"])
 HEADS = values(dataset=["demo-en"], n_heads=[10, 2, 8], metric=["accuracy", "weighted_f1"])
 GRID = values("accuracy", top_k=[4, 1, 2], fusion_weight=[0.7, 0.3])
@@ -70,7 +69,6 @@ FRAMES: dict[str, tuple[Draw, pd.DataFrame, str, int]] = {  # draw, frame, a col
     "retrieval_bars": (plots.retrieval_bars, RECALL, "direction", 2),
     "metric_bars": (plots.metric_bars, MODELS, "high", 2),
     "sweep": (lambda frame: plots.sweep(frame, "fusion_weight"), LAMBDAS, "estimate", 2),
-    "distance_auc": (plots.distance_auc, DISTANCES, "low", 1),
     "heads_bars": (plots.heads_bars, HEADS, "n_heads", 1),
     "grid_heatmap": (lambda frame: plots.grid_heatmap(frame, "top_k", "fusion_weight", "accuracy"), GRID, "top_k", 2),
     "cost_bars": (plots.cost_bars, COSTS, "n_macs", 3),
@@ -225,13 +223,6 @@ def test_a_sweep_can_be_logarithmic_or_over_categories() -> None:
     axes = plots.sweep(fields, "fields", scale="category", reference={"demo-en": "[32, 64]"}).axes[0]
     assert [t.get_text() for t in axes.get_xticklabels()] == ["[32]", "[64]", "[32, 64]"]
     assert list(axes.lines[0].get_xdata()) == [2, 2] and list(axes.lines[1].get_xdata()) == [0, 1, 2]
-
-
-def test_distances_stand_in_the_order_given_with_chance() -> None:
-    figure = plots.distance_auc(DISTANCES)
-    axes = figure.axes[0]
-    assert [t.get_text() for t in axes.get_xticklabels()] == ["random", "50th neighbour", "nearest"]
-    assert axes.get_ylabel() == "AUC" and legend_texts(figure) == ["MICC", "DMFL", "chance"]
 
 
 def test_the_grid_is_sorted_and_its_best_cell_framed() -> None:

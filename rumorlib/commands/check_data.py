@@ -10,12 +10,11 @@ from pathlib import Path
 
 from rumorlib import config, files
 from rumorlib.data import corpora, layouts
-from rumorlib.data.inspection import Inspection, inspect_folder
+from rumorlib.data.inspection import VERDICTS, Inspection, inspect_folder
 from rumorlib.data.keys import guard_cell
 from rumorlib.data.posts import PostsError
 
 FOLDER = "check-data"  # where the list of posts left out goes, below the working folder; git ignores it
-VERDICTS = ("usable", "usable, with problems", "not usable")  # by exit code
 EXIT_CODES = "exit code: 0 usable; 1 usable, but posts are lost or would leak, as printed; 2 not usable"
 
 
@@ -68,7 +67,7 @@ def summary(found: Inspection, path: Path | None = None) -> dict[str, object]:
             "notes": list(found.notes),
             "usable": [*found.usable, *_readers(found.name)],
             "code": found.code,
-            "verdict": VERDICTS[found.code],
+            "verdict": found.verdict,
         }
     )
 
@@ -88,7 +87,7 @@ def render(found: Inspection, path: Path) -> str:
         ("notes", list(found.notes)),
         ("left out", [*reasons, f"listed in {path}"] if reasons else []),
         ("usable", [*found.usable, *_readers(found.name)]),
-        ("verdict", [f"{VERDICTS[found.code]} (exit code {found.code})"]),
+        ("verdict", [f"{found.verdict} (exit code {found.code})"]),
     ]
     lines = [(name if not i else "", line) for name, block in blocks for i, line in enumerate(block)]
     return "\n".join(_printable(f"{name:10} {line}") for name, line in lines)

@@ -22,6 +22,7 @@ from rumorlib.data.posts import DROPPED_COLUMNS, CaptionCorpus, Corpus, PostsErr
 from rumorlib.data.scripts import script
 
 MAX_GUESSED = 20_000  # texts whose script is looked at; more are counted from an even sample
+VERDICTS = ("usable", "usable, with problems", "not usable")  # by Inspection.code
 _FIRST = ("train", "dev", "test")
 
 
@@ -46,6 +47,11 @@ class Inspection:
     notes: tuple[str, ...]
     usable: tuple[str, ...]
     code: int
+
+    @property
+    def verdict(self) -> str:
+        """The code in words."""
+        return VERDICTS[self.code]
 
 
 def inspect_folder(

@@ -145,17 +145,6 @@ def sweep(
     return fig
 
 
-def distance_auc(frame: pd.DataFrame, title: str = "") -> Figure:
-    """AUC of models as the wrong caption comes nearer to the right one: photo tier, chance dashed.
-
-    Columns: dataset, distance (in drawing order), model, estimate, low, high.
-    """
-    look.need(frame, "dataset", "distance", "model", "estimate", "low", "high")
-    fig = sweep(frame, "distance", "distance of the wrong caption", "category", None, "model", 0.5, False, title)
-    fig.axes[0].set_ylabel("AUC")
-    return fig
-
-
 @look.style()
 def heads_bars(frame: pd.DataFrame, title: str = "") -> Figure:
     """Accuracy and F1 per number of attention heads (DMFL Figure 9: d_e5).

@@ -13,7 +13,6 @@ import pandas as pd
 from PIL import Image
 
 from rumorlib import config, inputs
-from rumorlib.commands.check_data import VERDICTS
 from rumorlib.config import Settings
 from rumorlib.data import corpora, splits
 from rumorlib.data.dates import offset_hours, parse_dates
@@ -75,7 +74,7 @@ def checked(settings: Settings) -> pd.DataFrame:
         found = inspect_folder(config.data_root(settings.data_root) / folder, progress=False)
         total = found.splits.iloc[-1].reindex(shown)
         words = {"problems": "; ".join(found.problems), "notes": "; ".join(found.notes)}
-        rows.append({"folder": folder, "layout": found.layout, **total, **words, "verdict": VERDICTS[found.code]})
+        rows.append({"folder": folder, "layout": found.layout, **total, **words, "verdict": found.verdict})
     return pd.DataFrame(rows, columns=["folder", "layout", *shown, "problems", "notes", "verdict"])
 
 
