@@ -284,6 +284,7 @@ class HeadsConfig:
     One a-priori setting for every corpus and step, so that steps differ in protocol alone; never tuned.
     """
 
+    inputs: Literal["text", "image", "both", "told"] = "both"  # told: both, and publish time and number of pictures
     components: int = 128  # of the features of each modality
     width: int = 64
     epochs: int = 12
@@ -420,7 +421,8 @@ class TrainConfig:
 class RunConfig:
     """Everything that decides a result; its canonical JSON is hashed, its names are its folder."""
 
-    model: Literal["sclip", "micc", "dmfl", "baseline", "detector", "safe", "carmn", "mfan", "eann", "spotfake", "muse"]
+    model: Literal["sclip", "micc", "dmfl", "baseline", "bench", "detector",
+                   "safe", "carmn", "mfan", "eann", "spotfake", "muse"]  # fmt: skip
     dataset: str  # name of a corpus, see data/corpora.py: LOADERS
     variant: str = "default"
     seed: int = 0
@@ -429,7 +431,7 @@ class RunConfig:
     corpus_seed: int = 0  # drawn scenes only
     sclip: SCLIPConfig | None = None
     stage1: RunConfig | None = None  # the SCLIP run whose weights this run starts from
-    detector: MICCConfig | DMFLConfig | BaselineConfig | DetectorConfig | RivalConfig | None = None
+    detector: MICCConfig | DMFLConfig | BaselineConfig | HeadsConfig | DetectorConfig | RivalConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
     protocol: str = later("")  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual
     on_missing_image: OnMissing = later("drop")  # C26

@@ -8,18 +8,21 @@ fixed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rumorlib import statistics
-from rumorlib.config import HeadsConfig, Settings
+from rumorlib import results, statistics
+from rumorlib.config import HeadsConfig, RunConfig, Settings
 from rumorlib.data import protocols, splits
 from rumorlib.models import heads
 from rumorlib.profiles import HEADS
+from rumorlib.results import Report
+from rumorlib.run import Outcome
 from rumorlib.studies.trust import benches
 from rumorlib.studies.trust.benches import Bench
 
@@ -32,121 +35,132 @@ STEPS = {  # step -> what it is, in the order of the waterfall
     "seed on test": "the seed with the best test accuracy",
     "metadata": "publish time and number of pictures as input",
 }
+EPOCH_ON_TEST = "test_epoch"  # the reading after each seed's epoch with the best test accuracy
+READINGS = {  # step -> the fit it reads, the reading, and whether only the best seed's
+    HONEST: (HONEST, "test", False),
+    "random groups": ("random groups", "test", False),
+    "random posts": ("random posts", "test", False),
+    "epoch on test": ("random posts", EPOCH_ON_TEST, False),
+    "seed on test": ("random posts", EPOCH_ON_TEST, True),
+    "metadata": ("metadata", EPOCH_ON_TEST, True),
+}
 LEAK_OF_STEP = 0.5  # drawn scenes have no stories: their random split is one with this leak rate
+LEAKS = {  # corpus -> what may leak (see `doses`)
+    "demo-en": ("same scene and claim",),
+    "twitter": ("same picture", "same post"),
+    "weibo-text": ("other test posts", "same post"),
+    "pheme-text": ("same event", "same post"),
+}
 
 
-@dataclass(frozen=True)
-class Fold:
-    """Probabilities of one split after every epoch: dev (E, S, n_dev), test (E, S, n_test), and the rows of each."""
-
-    dev: np.ndarray
-    test: np.ndarray
-    dev_rows: np.ndarray
-    test_rows: np.ndarray
-    n_train: int
-
-
-def measured(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The waterfall and the dose-response curves of every corpus of the profile (see `waterfall`, `doses`)."""
-    config, falls, curves = HEADS[settings.profile], [], []
-    for bench in benches.of_profile(settings):
-        falls.append(waterfall(bench, config))
-        curves.append(doses(bench, config))
-    return pd.concat(falls, ignore_index=True), pd.concat(curves, ignore_index=True)
+def measured(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame, list[Report], list[Report]]:
+    """The waterfall and the dose-response curves of every corpus of the profile (see `waterfall`, `doses`), and the
+    runs behind each."""
+    falls, curves, behind = [], [], ([], [])
+    for dataset in benches.OF_ANATOMY[settings.profile]:
+        name = benches.printed(dataset)
+        made = {step: [results.run_or_load(one, settings, train=partial(_fit, step)) for one in configs]
+                for step, configs in fits(settings, dataset).items()}  # fmt: skip
+        falls.append(waterfall(name, made))
+        points = {point: results.run_or_load(one, settings, train=partial(_fit_dose, point))
+                  for point, one in dose_runs(settings, dataset).items()}  # fmt: skip
+        curves.append(doses(name, points))
+        behind[0].extend(report for reports in made.values() for report in reports)
+        behind[1].extend(points.values())
+    return pd.concat(falls, ignore_index=True), pd.concat(curves, ignore_index=True), *behind
 
 
 # --- the waterfall --------------------------------------------------------------------------------
 
 
-def waterfall(bench: Bench, config: HeadsConfig) -> pd.DataFrame:
+def fits(settings: Settings, dataset: str) -> dict[str, list[RunConfig]]:
+    """Fit -> its runs: one per split. PHEME's honest score is that of its five large events in turn."""
+    head = HEADS[settings.profile]
+    plan = partial(benches.plan, settings, dataset)
+    if settings.profile == "demo":
+        return {HONEST: [plan(HONEST, head)], "random posts": [plan(f"leak={LEAK_OF_STEP}", head)]}
+    honest = [f"event:{event}" for event in splits.PHEME_DEV] if dataset.startswith("pheme") else [""]
+    return {
+        HONEST: [plan(HONEST, head, protocol) for protocol in honest],
+        "random groups": [plan("plain", head, "grouped")],
+        "random posts": [plan("plain", head, "random")],
+        "metadata": [plan("told", replace(head, inputs="told"), "random")],
+    }
+
+
+def _fit(fit: str, config: RunConfig, settings: Settings, _: None = None) -> Outcome:
+    leak = config.variant.partition("leak=")[2]
+    bench = benches.of_drawn(config.detector, float(leak)) if leak else benches.of_corpus(config.dataset, settings)
+    wanted = {reading for name, reading, _ in READINGS.values() if name == fit}
+    return fitted(bench, side_of(bench, config.protocol), config.detector, wanted)
+
+
+def side_of(bench: Bench, protocol: str) -> pd.Series:
+    """(n,) side of each post. "": as the corpus is used elsewhere; "event:<name>": PHEME's fold, its dev event in a
+    fixed table; "grouped": random, of near-duplicate groups whatever their event; "random": of posts."""
+    if not protocol:
+        return bench.posts["split"]
+    parsed = protocols.parse(protocol)
+    if parsed.name == "event":
+        return splits.event_fold(bench.posts, parsed.event, splits.PHEME_DEV[parsed.event])["split"]
+    posts = bench.posts.assign(event="") if parsed.name == "grouped" else bench.posts
+    return protocols.split(replace(bench.corpus, posts=posts), parsed)["split"]
+
+
+def fitted(bench: Bench, side: pd.Series, config: HeadsConfig, wanted: Collection[str]) -> Outcome:
+    """All seeds of a head on one split, with the `wanted` readings of test: "test", each seed after the epoch with the
+    lowest class-balanced log-loss on dev; EPOCH_ON_TEST, after the one with the highest accuracy on test, which is
+    what published code keeps. History: every epoch's loss on dev and, if that is asked, accuracy on test."""
+    train, dev, test = (np.flatnonzero((side == name).to_numpy()) for name in ("train", "dev", "test"))
+    asked = np.concatenate([dev, test])
+    prob = heads.fit_predict(bench.features(config.inputs), bench.label, train, config, asked)  # (E, S, n)
+    on_test, seeds = prob[..., len(dev) :].astype(float).round(4), np.arange(config.n_seeds)
+    loss = balanced_log_loss(bench.label[dev], prob[..., : len(dev)])  # (E, S)
+    history = {"epoch": np.repeat(np.arange(1, config.epochs + 1), config.n_seeds),
+               "seed": np.tile(seeds, config.epochs), "dev_loss": loss.ravel()}  # fmt: skip
+    epochs = {"test": loss.argmin(0)}
+    if EPOCH_ON_TEST in wanted:
+        accuracy = ((on_test >= statistics.THRESHOLD) == bench.label[test]).mean(-1)  # (E, S)
+        history["test_accuracy"], epochs[EPOCH_ON_TEST] = accuracy.ravel(), accuracy.argmax(0)
+    read = [benches.predictions(bench, test, on_test[epoch, seeds], name)
+            for name, epoch in epochs.items() if name in wanted]  # fmt: skip
+    posts = bench.posts.assign(split=side.to_numpy())
+    return benches.outcome(posts, read, pd.DataFrame(history), n_train=len(train))
+
+
+def waterfall(name: str, made: Mapping[str, Sequence[Report]]) -> pd.DataFrame:
     """Test accuracy as one habit after the other is added; each step keeps those before it.
 
+    Args: name: of the corpus. made: fit -> its finished runs, as `fits` plans them.
     Returns: dataset, step, what, accuracy, low, high (95 %: near-duplicate groups drawn, and seeds where several are
         left), gain (over the step before; the test posts may be others), majority (what the larger class of the test
         posts alone would score), n_train, n_test, n_groups (of test posts), n_seeds.
     """
     rows: list[dict[str, Any]] = []
-    for step, folds, pick in _steps(bench, config):
-        source = folds.bench
-        frame = pd.concat([pick(source, fold) for fold in folds.made], ignore_index=True)
+    for step, (fit, reading, best) in READINGS.items():
+        if fit not in made:
+            continue
+        frame = pd.concat([_read(report, reading, best) for report in made[fit]], ignore_index=True)
         found = statistics.cluster_bootstrap(frame, "accuracy", "group")
         rows.append({
-            "dataset": bench.name, "step": step, "what": STEPS[step], "accuracy": found.estimate, "low": found.low,
+            "dataset": name, "step": step, "what": STEPS[step], "accuracy": found.estimate, "low": found.low,
             "high": found.high, "gain": found.estimate - rows[-1]["accuracy"] if rows else np.nan,
             "majority": max(share := float(frame["label"].mean()), 1 - share),
-            "n_train": round(float(np.mean([fold.n_train for fold in folds.made]))),
+            "n_train": round(float(np.mean([report.facts["n_train"] for report in made[fit]]))),
             "n_test": frame["post_id"].nunique(), "n_groups": frame["group"].nunique(),
             "n_seeds": frame["seed"].nunique(),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class _Split:
-    bench: Bench
-    made: list[Fold]
-
-
-def _steps(bench: Bench, config: HeadsConfig) -> Iterator[tuple[str, _Split, Any]]:
-    """Each step with the fitted folds it reads and the rule that turns them into predictions."""
-    if bench.metadata is None:  # drawn scenes
-        yield HONEST, _fitted(bench, bench.both, [bench.posts["split"]], config), by_dev
-        leaky = benches.of_drawn(config, LEAK_OF_STEP)
-        posts = _fitted(leaky, leaky.both, [leaky.posts["split"]], config)
-    else:
-        yield HONEST, _fitted(bench, bench.both, honest_sides(bench), config), by_dev
-        yield "random groups", _fitted(bench, bench.both, [_random(bench, "grouped")], config), by_dev
-        posts = _fitted(bench, bench.both, [_random(bench, "random")], config)
-    yield "random posts", posts, by_dev
-    yield "epoch on test", posts, by_test
-    yield "seed on test", posts, best_seed
-    if bench.metadata is not None:
-        told = np.hstack([bench.both, bench.metadata])
-        yield "metadata", _fitted(bench, told, [_random(bench, "random")], config), best_seed
-
-
-def honest_sides(bench: Bench) -> list[pd.Series]:
-    """The split (of PHEME: the five folds by event) that keeps stories apart, as a column per fold."""
-    if set(splits.PHEME_DEV) <= set(bench.posts["event"]):
-        return [splits.event_fold(bench.posts, event, dev)["split"] for event, dev in splits.PHEME_DEV.items()]
-    return [bench.posts["split"]]
-
-
-def _random(bench: Bench, name: str) -> pd.Series:
-    """A random split; "grouped": of near-duplicate groups, whatever their event."""
-    posts = bench.posts.assign(event="") if name == "grouped" else bench.posts
-    return protocols.split(replace(bench.corpus, posts=posts), protocols.Protocol(name))["split"]
-
-
-def _fitted(bench: Bench, features: np.ndarray, sides: Sequence[pd.Series], config: HeadsConfig) -> _Split:
-    made = []
-    for side in sides:
-        train, dev, test = (np.flatnonzero((side == name).to_numpy()) for name in ("train", "dev", "test"))
-        prob = heads.fit_predict(features, bench.label, train, config, np.concatenate([dev, test]))
-        made.append(Fold(prob[..., : len(dev)], prob[..., len(dev) :], dev, test, len(train)))
-    return _Split(bench, made)
-
-
-def by_dev(bench: Bench, fold: Fold) -> pd.DataFrame:
-    """Each seed after the epoch with the lowest class-balanced log-loss on dev."""
-    return _predictions(bench, fold, balanced_log_loss(bench.label[fold.dev_rows], fold.dev).argmin(0))
-
-
-def by_test(bench: Bench, fold: Fold) -> pd.DataFrame:
-    """Each seed after the epoch with the highest accuracy on test: what published code does."""
-    return _predictions(bench, fold, _accuracy(bench, fold).argmax(0))
-
-
-def best_seed(bench: Bench, fold: Fold) -> pd.DataFrame:
-    """The one seed and epoch with the highest accuracy on test."""
-    accuracy = _accuracy(bench, fold)
-    frame = _predictions(bench, fold, accuracy.argmax(0))
-    return frame[frame["seed"] == int(accuracy.max(0).argmax())].reset_index(drop=True)
-
-
-def _accuracy(bench: Bench, fold: Fold) -> np.ndarray:
-    """(E, S) accuracy on test."""
-    return ((fold.test >= statistics.THRESHOLD) == bench.label[fold.test_rows]).mean(-1)
+def _read(report: Report, reading: str, best: bool) -> pd.DataFrame:
+    """Predictions of one reading; `best`: only of the seed with the highest accuracy there, the first of several."""
+    frame = benches.stored(report)
+    frame = frame[frame["split"] == reading].reset_index(drop=True)
+    if best:
+        right = (frame["prob_rumor"] >= statistics.THRESHOLD) == (frame["label"] == 1)
+        frame = frame[frame["seed"] == right.groupby(frame["seed"]).mean().idxmax()]
+    return frame.reset_index(drop=True)
 
 
 def balanced_log_loss(label: np.ndarray, prob: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
@@ -160,21 +174,43 @@ def balanced_log_loss(label: np.ndarray, prob: np.ndarray, weight: np.ndarray | 
     return -(share * np.where(label == 1, np.log(prob), np.log(1 - prob))).sum(-1)
 
 
-def _predictions(bench: Bench, fold: Fold, epoch: np.ndarray) -> pd.DataFrame:
-    """Test predictions of every seed after its epoch."""
-    rows = fold.test_rows
-    frames = [
-        pd.DataFrame({"post_id": bench.posts["post_id"].to_numpy()[rows], "label": bench.label[rows],
-                      "prob_rumor": fold.test[epoch[seed], seed], "seed": seed, "group": bench.group[rows]})
-        for seed in range(fold.test.shape[1])
-    ]  # fmt: skip
-    return pd.concat(frames, ignore_index=True)
-
-
 # --- dose and response ------------------------------------------------------------------------------
 
+Point = tuple[str, float]  # leak ("" at dose 0), dose
 
-def doses(bench: Bench, config: HeadsConfig) -> pd.DataFrame:
+
+def dose_runs(settings: Settings, dataset: str) -> dict[Point, RunConfig]:
+    """(leak, dose) -> its run; dose 0 is one run, the first point of every curve."""
+    head = HEADS[settings.profile]
+    protocol = f"event:{next(iter(splits.PHEME_DEV))}" if dataset.startswith("pheme") else ""
+    points: list[Point] = [(leak, dose) for leak in LEAKS[dataset] for dose in head.doses if dose]
+    return {
+        (leak, dose): benches.plan(settings, dataset, f"{leak.replace(' ', '-') or 'dose'}={dose:g}", head, protocol)
+        for leak, dose in [("", 0.0), *points]
+    }
+
+
+def _fit_dose(point: Point, config: RunConfig, settings: Settings, _: None = None) -> Outcome:
+    head = config.detector
+    if settings.profile == "demo":
+        bench = benches.of_drawn(head, point[1])
+        side = bench.posts["split"]
+        return fitted_dose(bench, side, *(np.flatnonzero(side == name) for name in ("train", "test")), head)
+    bench = benches.of_corpus(config.dataset, settings)
+    side = side_of(bench, config.protocol)
+    found = {(leak, dose): rows for leak, dose, *rows in dosed(bench, side, head)}
+    return fitted_dose(bench, side, *found[point], head)
+
+
+def fitted_dose(bench: Bench, side: pd.Series, train: np.ndarray, asked: np.ndarray, config: HeadsConfig) -> Outcome:
+    """All seeds of a head on the posts `train`, read once, after the last epoch, on the posts `asked`."""
+    prob = heads.fit_predict(bench.features(config.inputs), bench.label, train, config, asked)[-1]
+    return benches.outcome(
+        bench.posts.assign(split=side.to_numpy()), [benches.predictions(bench, asked, prob, "test")], n_train=len(train)
+    )
+
+
+def doses(name: str, made: Mapping[Point, Report]) -> pd.DataFrame:
     """Test accuracy as a share of the test set's pictures, stories or texts gets into train; all sizes fixed.
 
     Half of the test posts are asked; the other half is what can leak. "same picture": other posts of x % of the test
@@ -182,17 +218,16 @@ def doses(bench: Bench, config: HeadsConfig) -> pd.DataFrame:
     named; "same post": x % of the asked posts themselves. For each post that enters, a random train post leaves. The
     epoch is the last: nothing is chosen. Drawn scenes: leak rates of the generator.
 
+    Args: name: of the corpus. made: (leak, dose) -> finished run, as `dose_runs` plans them.
     Returns: dataset, leak, dose (share), accuracy, low, high (95 %), n_train, n_test, n_seeds.
     """
     rows = []
-    for leak, dose, source, train, asked in _dosed(bench, config):
-        prob = heads.fit_predict(source.both, source.label, train, config, asked)
-        fold = Fold(prob[:, :, :0], prob, asked[:0], asked, len(train))
-        last = np.full(config.n_seeds, config.epochs - 1)
-        found = statistics.cluster_bootstrap(_predictions(source, fold, last), "accuracy", "group")
-        rows.append({"dataset": bench.name, "leak": leak, "dose": dose, "accuracy": found.estimate, "low": found.low,
-                     "high": found.high, "n_train": len(train), "n_test": len(asked),
-                     "n_seeds": config.n_seeds})  # fmt: skip
+    for (leak, dose), report in made.items():
+        frame = _read(report, "test", best=False)
+        found = statistics.cluster_bootstrap(frame, "accuracy", "group")
+        rows.append({"dataset": name, "leak": leak, "dose": dose, "accuracy": found.estimate, "low": found.low,
+                     "high": found.high, "n_train": report.facts["n_train"], "n_test": frame["post_id"].nunique(),
+                     "n_seeds": frame["seed"].nunique()})  # fmt: skip
     frame = pd.DataFrame(rows)
     both = frame[frame["leak"] == ""]  # dose 0 is the same point of every curve
     kinds = [leak for leak in dict.fromkeys(frame["leak"]) if leak]
@@ -200,18 +235,11 @@ def doses(bench: Bench, config: HeadsConfig) -> pd.DataFrame:
                      ignore_index=True)  # fmt: skip
 
 
-def _dosed(bench: Bench, config: HeadsConfig) -> Iterator[tuple[str, float, Bench, np.ndarray, np.ndarray]]:
-    """Leak ("" at dose 0), dose, bench, train rows and asked rows of every point."""
-    if bench.metadata is None:
-        for dose in config.doses:
-            leaky = benches.of_drawn(config, dose)
-            sides = [np.flatnonzero(leaky.posts["split"] == name) for name in ("train", "test")]
-            yield "same scene and claim" if dose else "", dose, leaky, *sides
-        return
-    side = honest_sides(bench)[0]
+def dosed(bench: Bench, side: pd.Series, config: HeadsConfig) -> Iterator[tuple[str, float, np.ndarray, np.ndarray]]:
+    """Leak ("" at dose 0), dose, train rows and asked rows of every point; `side` as in `side_of`."""
     train, test = (np.flatnonzero((side == name).to_numpy()) for name in ("train", "test"))
     asked, pool = _halves(bench, test)
-    yield "", 0.0, bench, train, asked
+    yield "", 0.0, train, asked
     pictured = bench.image is not None
     units = bench.group[pool] if pictured else np.arange(len(pool)).astype(str)
     named = bool((bench.posts["event"].iloc[test] != "").all())
@@ -222,7 +250,7 @@ def _dosed(bench: Bench, config: HeadsConfig) -> Iterator[tuple[str, float, Benc
         for dose in (dose for dose in config.doses if dose):
             chosen = set(order[: round(dose * len(order))])
             entering = leaking[[name in chosen for name in names]]
-            yield leak, dose, bench, _exchanged(train, entering), asked
+            yield leak, dose, _exchanged(train, entering), asked
 
 
 def _halves(bench: Bench, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

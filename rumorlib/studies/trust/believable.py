@@ -1,4 +1,4 @@
-"""What notebook 09 needs beside anatomy, selection rules and counterfactuals: calibration of runs, and tables kept."""
+"""What notebook 09 needs beside anatomy, selection rules and counterfactuals: the calibration of runs."""
 
 from __future__ import annotations
 
@@ -7,30 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from rumorlib import config, evaluation, runs
-from rumorlib.config import Settings
-from rumorlib.results import Report, index_row
+from rumorlib import evaluation
+from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
 from rumorlib.studies.trust import calibration
-
-
-def kept(artifact_id: str, settings: Settings, figure: bool = False) -> pd.DataFrame | None:
-    """The committed frame of an artifact that needs raw corpora, where none may be read; else None: make it.
-
-    Returns: also an empty frame, and says so, where the index does not claim the artifact for the profile yet.
-    Raises: runs.MissingRun: train="none" forbids reading corpora, and a file that the index claims is not there.
-    """
-    if settings.profile == "demo" or settings.train != "none":
-        return None
-    folder = f"figures/{settings.profile}" if figure else f"results/{settings.profile}/tables"
-    path = config.output_root() / folder / f"{artifact_id}.csv"
-    if not path.is_file():
-        how = "train='none' forbids reading corpora; run with train='missing'"
-        if index_row(artifact_id)[f"status_{settings.profile}"] in ("reproduced", "partial"):
-            raise runs.MissingRun(f"{path} is not there, and {how}")
-        print(f"{artifact_id} was not made at {settings.profile} yet; {how}")
-        return pd.DataFrame()
-    return pd.read_csv(path)
 
 
 def calibration_table(reports: Iterable[Report]) -> pd.DataFrame:

@@ -6,22 +6,25 @@ their protocol alone. That encoders have seen the words of test posts is the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rumorlib import experiments, inputs
-from rumorlib.config import HeadsConfig, Settings
-from rumorlib.data import claims, corpora, drawn, keys
+from rumorlib import evaluation, experiments, inputs
+from rumorlib.config import BaselineConfig, HeadsConfig, RunConfig, Settings
+from rumorlib.data import claims, corpora, drawn, keys, split_files
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.posts import Corpus
 from rumorlib.models import baselines
-from rumorlib.profiles import HEADS, SIZES
+from rumorlib.profiles import HEADS, LANGUAGE, SIZES
+from rumorlib.run import Outcome
 
-REAL = ("twitter", "weibo-text", "pheme-text")  # corpora of the anatomy; photo tier: one modality says nothing there
+# Corpora of the anatomy: real ones (photo tier: one modality says nothing there), drawn scenes at demo.
+OF_ANATOMY = {"demo": ("demo-en",), "laptop": (real := ("twitter", "weibo-text", "pheme-text")), "paper": real}
 THUMBNAIL_PX = 8  # drawn scenes: colours of an 8 x 8 grid
 N_TIME_BINS, MOST_IMAGES = 20, 9
 DRAWN_POSTS = {"n_train": 800, "n_dev": 200, "n_test": 400, "n_unseen": 1, "n_pairs": 1, "n_undetectable": 1,
@@ -53,16 +56,15 @@ class Bench:
         """(n,) 1 = rumor."""
         return self.posts["label"].to_numpy()
 
+    def features(self, inputs: str) -> np.ndarray:
+        """(n, d) what HeadsConfig.inputs names."""
+        told = np.hstack([self.both, self.metadata]) if inputs == "told" else self.both
+        return {"text": self.text, "image": self.image}.get(inputs, told)
+
     @property
     def both(self) -> np.ndarray:
         """(n, d) text and, where there is one, image features side by side."""
         return self.text if self.image is None else np.hstack([self.text, self.image])
-
-
-def of_profile(settings: Settings) -> Iterator[Bench]:
-    """The benches of the anatomy, one at a time: three real corpora at laptop, drawn scenes at demo."""
-    for name in REAL if settings.profile != "demo" else ("demo-en",):
-        yield of_corpus(name, settings)
 
 
 @lru_cache(maxsize=1)
@@ -93,7 +95,7 @@ def of_drawn(config: HeadsConfig, leak_rate: float = 0.0) -> Bench:
     pixels = np.stack([corpus.images.pixels(key, THUMBNAIL_PX).reshape(-1) for key in shown]).astype(np.float32)
     image = reduced(pixels, config)[[row_of[key] for key in corpus.posts["image"]]]
     group = corpus.posts["image"].to_numpy()
-    return Bench("demo-en, few posts", corpus, words(corpus.posts["text"], "en", config), image, None, group)
+    return Bench(printed("demo-en"), corpus, words(corpus.posts["text"], "en", config), image, None, group)
 
 
 def words(texts: pd.Series, language: str, config: HeadsConfig) -> np.ndarray:
@@ -132,3 +134,54 @@ def unsplit(bench: Bench, settings: Settings) -> Corpus:
         published = corpora.load(bench.name, settings).posts.set_index("post_id")["split"]
         sides = bench.posts["post_id"].map(published)
     return replace(bench.corpus, posts=bench.posts.assign(split=sides))
+
+
+# --- runs on benches: planned, written and read like any other ------------------------------------
+
+
+def printed(dataset: str) -> str:
+    """Printed name of a bench's corpus."""
+    return "demo-en, few posts" if dataset == "demo-en" else dataset
+
+
+def plan(settings: Settings, dataset: str, variant: str, detector: HeadsConfig | BaselineConfig,
+         protocol: str = "") -> RunConfig:  # fmt: skip
+    """A run of small classifiers on a bench; all seeds of a head are one run."""
+    few = DRAWN_POSTS["n_train"] if settings.profile == "demo" else None
+    return RunConfig(
+        model="bench", dataset=dataset, variant=variant, profile=settings.profile, language=LANGUAGE[dataset],
+        detector=detector, protocol=protocol, n_train=few,
+    )  # fmt: skip
+
+
+def predictions(bench: Bench, rows: np.ndarray, prob: np.ndarray, split: str, group: str = "group") -> pd.DataFrame:
+    """Predictions of every seed as they are stored: to four decimals, so that whatever is computed recomputes.
+
+    Args: rows: (n,) posts asked. prob: (S, n). split: name of this reading. group: "group", near-duplicates by text or
+        picture, or a column of the posts.
+    """
+    posts = bench.posts.iloc[rows]
+    about = {"post_id": posts["post_id"].to_numpy(), "label": bench.label[rows], "split": split, "row": rows}
+    about[group] = bench.group[rows] if group == "group" else posts[group].to_numpy()
+    frames = [pd.DataFrame(about | {"prob_rumor": np.asarray(one, float).round(4), "seed": seed})
+              for seed, one in enumerate(prob)]  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+def outcome(posts: pd.DataFrame, read: Sequence[pd.DataFrame], history: pd.DataFrame | None = None,
+            **facts: Any) -> Outcome:  # fmt: skip
+    """What such a run leaves. Metrics are over all seeds' rows of a reading at once: their mean, for shares.
+
+    Args: posts: all, with their sides as the run had them. read: frames of `predictions`, each with its own `split`.
+    """
+    frame = pd.concat(read).sort_values("row", kind="stable")  # what one post has in common compresses
+    frame = frame.drop(columns="row").reset_index(drop=True)
+    metrics = {split: evaluation.classification_metrics(part["label"], part["prob_rumor"])
+               for split, part in frame.groupby("split")}  # fmt: skip
+    facts |= {"split_hash": split_files.split_hash(posts), "posts_hash": keys.posts_hash(posts)}
+    return Outcome(metrics, pd.DataFrame() if history is None else history, frame, facts=facts)
+
+
+def stored(report: Any) -> pd.DataFrame:
+    """Predictions of a finished run on a bench; real posts go by their opaque key."""
+    return report.predictions().rename(columns={"row_key": "post_id"})

@@ -15,10 +15,11 @@ import pandas as pd
 import torch
 
 from rumorlib import experiments, inputs, results, run, statistics, trained
-from rumorlib.config import BASELINE_C, BaselineConfig, RunConfig, Settings
+from rumorlib.config import BaselineConfig, RunConfig, Settings
 from rumorlib.data import splits
 from rumorlib.data.batches import Aligned, PostTensors, Texts
 from rumorlib.models import baselines
+from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
 from rumorlib.studies.trust import benches
 from rumorlib.studies.trust.benches import Bench
@@ -30,22 +31,35 @@ EXCHANGES = {  # intervention -> (column within which pictures are exchanged, co
     "pictures within label": ("label", "image_group"),
 }
 BLANKED, EMPTIED, TRAINED = "picture blanked", "text emptied", "trained on exchanged pictures"
+INTERVENTIONS = (AS_IT_IS, *EXCHANGES, BLANKED, EMPTIED, TRAINED)
 
 
-def table(settings: Settings) -> pd.DataFrame:
-    """Logistic regression on frozen text and picture, and MICC with the product input, under every intervention.
+DATASETS = {"demo": ("demo-en",), "laptop": ("photo-en", "twitter"), "paper": ("weibo", "pheme")}
+Asked = Iterator[tuple[str, pd.DataFrame, float]]  # intervention, test posts with prob_rumor, share exchanged
+
+
+def runs(settings: Settings, dataset: str) -> tuple[RunConfig, RunConfig]:
+    """Logistic regression on frozen text and picture, and MICC with the product input: each reads the test posts under
+    every intervention, in one run."""
+    product = experiments.micc(settings, dataset, 0, "product", classifier_input="product")
+    regression = benches.plan(settings, dataset, "exchanged", BaselineConfig("text_image_lr"))
+    return regression, replace(product, variant="product-exchanged", parent=product)
+
+
+def table(settings: Settings) -> tuple[pd.DataFrame, list[Report]]:
+    """Two detectors (`runs`) on every corpus under every intervention.
 
     Returns: dataset, model, intervention, exchanged (share of test posts that got another picture), primary, estimate,
         low, high (95 %, pictures drawn), auc, moved (mean change of the probability, absolute), flipped (share of posts
-        called otherwise).
+        called otherwise); and the runs.
     """
-    rows = []
-    for dataset in ("demo-en",) if settings.profile == "demo" else ("photo-en", "twitter"):
-        rows += _rows(benches.of_corpus(dataset, settings).name, dataset, "LR, frozen text and image",
-                      _of_regression(benches.of_corpus(dataset, settings)))  # fmt: skip
-        config = experiments.micc(settings, dataset, 0, "product", classifier_input="product")
-        rows += _rows(dataset, dataset, comparison.names(config), _of_micc(config, settings))
-    return pd.DataFrame(rows)
+    rows, reports = [], []
+    for dataset in DATASETS[settings.profile]:
+        names = (benches.printed(dataset), "LR, frozen text and image"), (dataset, "MICC (product input)")
+        for config, how, name in zip(runs(settings, dataset), (_fit_regression, _fit_micc), names, strict=True):
+            reports.append(results.run_or_load(config, settings, train=how))
+            rows += _rows(*name, dataset, reports[-1])
+    return pd.DataFrame(rows), reports
 
 
 def partners(posts: pd.DataFrame, within: str, differs: str, seed: int = 0) -> np.ndarray:
@@ -68,13 +82,40 @@ def partners(posts: pd.DataFrame, within: str, differs: str, seed: int = 0) -> n
 # --- two detectors ------------------------------------------------------------------------------
 
 
-def _of_regression(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
+def reading(intervention: str) -> str:
+    """Name of the reading of test in the stored predictions."""
+    return "test" if intervention == AS_IT_IS else f"test_{intervention.replace(' ', '_')}"
+
+
+def outcome(posts: pd.DataFrame, made: Asked) -> run.Outcome:
+    """What a run leaves: a reading per intervention, and the share exchanged in each. posts: all, with their sides."""
+    read, shares = [], {}
+    for intervention, frame, share in made:
+        kept = frame[["post_id", "label", "image_group"]]
+        prob = frame["prob_rumor"].to_numpy(float).round(4)
+        read.append(kept.assign(prob_rumor=prob, seed=0, split=reading(intervention), row=range(len(kept))))
+        shares[intervention] = share
+    return benches.outcome(posts, read, exchanged=shares)
+
+
+def _fit_regression(config: RunConfig, settings: Settings, _: None = None) -> run.Outcome:
+    bench = benches.of_corpus(config.dataset, settings)
+    return outcome(bench.posts, _of_regression(bench, config.detector))
+
+
+def _fit_micc(config: RunConfig, settings: Settings, *weights: Any) -> run.Outcome:
+    if config.parent is None:  # what it needs is missing here and is made on the way
+        return run.run(config, settings, *weights)
+    posts, made = _of_micc(config.parent, settings)
+    return outcome(posts, made)
+
+
+def _of_regression(bench: Bench, config: BaselineConfig) -> Asked:
     """Intervention, test predictions, share exchanged; fitted on train as it is, and once on exchanged pictures."""
     side = bench.posts["split"].to_numpy()
     train, test = np.flatnonzero(side == "train"), np.flatnonzero(side == "test")
     posts, own = bench.posts.iloc[test].reset_index(drop=True), bench.image[test]
     weight = None if "weight" not in bench.posts else bench.posts["weight"].to_numpy()[train]
-    config = BaselineConfig("text_image_lr", BASELINE_C["text_image_lr"])
     asked = {AS_IT_IS: (bench.text[test], own)}
     shares = dict.fromkeys((AS_IT_IS, BLANKED, EMPTIED), 0.0)
     for name, how in EXCHANGES.items():
@@ -92,8 +133,8 @@ def _of_regression(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
             yield name or intervention, posts.assign(prob_rumor=prob), shares[intervention]
 
 
-def _of_micc(config: RunConfig, settings: Settings) -> Iterator[tuple[str, pd.DataFrame, float]]:
-    """The same for a trained MICC; its stage 2 is not trained anew."""
+def _of_micc(config: RunConfig, settings: Settings) -> tuple[pd.DataFrame, Asked]:
+    """The same for a trained MICC, after its posts; its stage 2 is not trained anew."""
     model, tensors, table = trained.micc(config, settings)
     if isinstance(tensors.images, Aligned):  # text and picture have met already: bring the patches apart again
         stage1 = results.run_or_load(config.stage1, settings, checkpoint=True).checkpoint()
@@ -108,8 +149,9 @@ def _of_micc(config: RunConfig, settings: Settings) -> Iterator[tuple[str, pd.Da
         asked[name] = replace(own, image_row=own.image_row[torch.tensor(found)]), _exchanged(posts, found)
     asked[BLANKED] = replace(own, images=blank, image_row=torch.full_like(own.image_row, len(own.images))), 0.0
     asked[EMPTIED] = replace(own, texts=_emptied(own.texts)), 0.0
-    for name, (changed, share) in asked.items():
-        yield name, posts.assign(prob_rumor=run.predict(model, changed)), share
+    return table, (
+        (name, posts.assign(prob_rumor=run.predict(model, changed)), share) for name, (changed, share) in asked.items()
+    )
 
 
 def _at(tensors: PostTensors, rows: np.ndarray) -> PostTensors:
@@ -133,17 +175,19 @@ def _exchanged(posts: pd.DataFrame, found: np.ndarray) -> float:
     return float((groups != groups[found]).mean())
 
 
-def _rows(name: str, dataset: str, model: str, made: Iterator[tuple[str, pd.DataFrame, float]]) -> list[dict[str, Any]]:
-    rows, first = [], None
-    for intervention, frame, share in made:
-        prob = frame["prob_rumor"].to_numpy(float)
-        first = prob if first is None else first
-        part = frame.assign(prob_rumor=prob, seed=0)
+def _rows(name: str, model: str, dataset: str, report: Report) -> list[dict[str, Any]]:
+    """A row per intervention the run has read, in their order."""
+    stored, rows = benches.stored(report), []
+    first = stored.loc[stored["split"] == reading(AS_IT_IS), "prob_rumor"].to_numpy(float)
+    shares = report.facts["exchanged"]
+    for intervention in (name for name in INTERVENTIONS if name in shares):
+        part = stored[stored["split"] == reading(intervention)].reset_index(drop=True)
+        prob = part["prob_rumor"].to_numpy(float)
         auc = statistics.cluster_bootstrap(part, "auc", "image_group", n=2).estimate
         low_high = comparison.primary_interval(dataset, part)
         called = (prob >= statistics.THRESHOLD) != (first >= statistics.THRESHOLD)
         rows.append({
-            "dataset": name, "model": model, "intervention": intervention, "exchanged": share,
+            "dataset": name, "model": model, "intervention": intervention, "exchanged": shares[intervention],
             "primary": "image-macro balanced accuracy" if dataset in comparison.IMAGE_MACRO else "accuracy",
             "estimate": low_high.estimate, "low": low_high.low, "high": low_high.high, "auc": auc,
             "moved": float(np.abs(prob - first).mean()), "flipped": float(called.mean()),

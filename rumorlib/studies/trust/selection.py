@@ -2,25 +2,27 @@
 
 A small set of configurations, written down here before any was scored on test: logistic regressions and small heads on
 fixed features (benches.py). Each is fitted on every cross-fit fold and, for as many epochs as the folds ask for at the
-median, on all of train; then its test posts are scored once, and that reading goes into the test ledger.
+median, on all of train; then its test posts are scored once. That is one run, and one line of the test ledger.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from rumorlib import ledger, runs, statistics
-from rumorlib.config import BaselineConfig, HeadsConfig, Settings
-from rumorlib.data import keys, protocols, split_files
+from rumorlib import results, statistics
+from rumorlib.config import BaselineConfig, HeadsConfig, RunConfig, Settings
+from rumorlib.data import keys, protocols
 from rumorlib.models import baselines, heads
 from rumorlib.profiles import HEADS
+from rumorlib.results import Report
+from rumorlib.run import Outcome
 from rumorlib.studies.scores import comparison
 from rumorlib.studies.trust import benches
 from rumorlib.studies.trust.anatomy import balanced_log_loss
@@ -28,6 +30,7 @@ from rumorlib.studies.trust.benches import Bench
 
 N_FOLDS = 5
 INPUTS = ("text", "image", "both")
+KINDS = {"text": "text_lr", "image": "image_lr", "both": "text_image_lr"}
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # scikit-learn's C
 RATES = (3e-4, 1e-3)
 DEFAULT = "LR, both, C=0.001"  # a priori: the C of the comparison tables' rows on frozen features, all inputs
@@ -47,6 +50,12 @@ class Choice:
         """As printed."""
         return f"LR, {self.inputs}, C={self.c:g}" if self.c else f"MLP, {self.inputs}, lr={self.lr:g}"
 
+    def plan(self, settings: Settings, dataset: str) -> RunConfig:
+        """Its run."""
+        head = replace(HEADS[settings.profile], inputs=self.inputs, lr=self.lr, n_seeds=SHOWN)
+        chosen = BaselineConfig(KINDS[self.inputs], self.c) if self.c else head
+        return benches.plan(settings, dataset, "-".join(self.name.replace(",", "").split()), chosen)
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -64,24 +73,26 @@ def choices() -> list[Choice]:
     return [*linear, *(Choice(inputs, lr=lr) for lr in RATES for inputs in INPUTS)]
 
 
-def table(settings: Settings, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def runs(settings: Settings, dataset: str) -> list[RunConfig]:
+    """The run of every configuration."""
+    return [choice.plan(settings, dataset) for choice in choices()]
+
+
+def table(settings: Settings, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame, list[Report]]:
     """Every rule's choice and its test score, and every configuration's dev and test score.
 
     Returns: (rule, configuration, epochs, dev_loss, dev_se, primary, estimate, low, high, auc, accuracy), a row per
-        rule; (configuration, epochs, dev_loss, dev_se, single_dev_loss, estimate, auc), a row per configuration.
-        Losses in nats, class-balanced; estimate: balanced accuracy with each picture counting once, 95 % over pictures.
+        rule; (configuration, epochs, dev_loss, dev_se, single_dev_loss, estimate, auc), a row per configuration; and
+        the runs behind both. Losses in nats, class-balanced; estimate: balanced accuracy with each picture counting
+        once, 95 % over pictures.
     """
-    bench = benches.of_corpus(dataset, settings)
-    whole = benches.unsplit(bench, settings)
-    sides = [protocols.split(whole, protocols.Protocol("cross-fit", fold=fold)) for fold in range(N_FOLDS)]
-    tried = [_try(bench, sides, choice, HEADS[settings.profile]) for choice in choices()]
-    for one in tried:
-        _enter(settings.profile, bench, one)
+    reports = [results.run_or_load(one, settings, train=_fit) for one in runs(settings, dataset)]
+    tried = [_tried(choice, report) for choice, report in zip(choices(), reports, strict=True)]
     points = pd.DataFrame([_point(one) for one in tried])
     rules = pd.DataFrame([_row(rule, one) for rule, one in _chosen(tried).items()])
     average = {"rule": "mean of all configurations", "configuration": f"{len(tried)} configurations"}
     average |= {"primary": rules["primary"].iloc[0]} | points[["estimate", "auc"]].mean().to_dict()
-    return pd.concat([rules, pd.DataFrame([average])], ignore_index=True), points
+    return pd.concat([rules, pd.DataFrame([average])], ignore_index=True), points, reports
 
 
 def agreement(points: pd.DataFrame) -> str:
@@ -94,42 +105,56 @@ def agreement(points: pd.DataFrame) -> str:
 # --- one configuration ------------------------------------------------------------------------------
 
 
-def _try(bench: Bench, sides: Sequence[pd.DataFrame], choice: Choice, config: HeadsConfig) -> Tried:
-    features = {"text": bench.text, "image": bench.image, "both": bench.both}[choice.inputs]
+@lru_cache(maxsize=1)
+def _sides(dataset: str, settings: Settings) -> list[pd.Series]:
+    """Side of every post in each cross-fit fold, rows as in the bench."""
+    whole = benches.unsplit(benches.of_corpus(dataset, settings), settings)
+    folds = [protocols.Protocol("cross-fit", fold=fold) for fold in range(N_FOLDS)]
+    return [protocols.split(whole, fold)["split"].reset_index(drop=True) for fold in folds]
+
+
+def _fit(config: RunConfig, settings: Settings, _: None = None) -> Outcome:
+    return fitted(benches.of_corpus(config.dataset, settings), _sides(config.dataset, settings), config.detector)
+
+
+def fitted(bench: Bench, sides: Sequence[pd.Series], config: BaselineConfig | HeadsConfig) -> Outcome:
+    """A configuration on every fold (history: fold, epoch, dev_loss), then on all of train and read once on test; a
+    head as the mean of its seeds. Fact: epochs, 0 where there are none to choose."""
     weight = keys.image_weights(bench.posts).to_numpy()
-    losses, epochs = [], []
-    for side in (posts["split"].to_numpy() for posts in sides):
+    history = []
+    for fold, side in enumerate(side.to_numpy() for side in sides):
         train, dev = np.flatnonzero(side == "train"), np.flatnonzero(side == "dev")
-        prob = _prob(features, bench.label, train, dev, weight, choice, config)  # (E, n_dev)
+        prob = _prob(bench, train, dev, weight, config)  # (E, n_dev)
         loss = balanced_log_loss(bench.label[dev], prob, weight[dev])
-        losses.append(float(loss.min()))
-        epochs.append(int(loss.argmin()) + 1)
-    n_epochs = int(np.median(epochs)) if choice.lr else 0
-    side = sides[0]["split"].to_numpy()
-    train, test = np.flatnonzero(np.isin(side, ("train", "dev", "unassigned"))), np.flatnonzero(side == "test")
-    again = replace(config, epochs=max(1, n_epochs))
-    prob = _prob(features, bench.label, train, test, weight, choice, again)[-1]
-    frame = bench.posts.iloc[test][["post_id", "label", "image_group"]].assign(prob_rumor=prob, seed=0)
-    return Tried(choice, tuple(losses), n_epochs, frame.reset_index(drop=True))
+        history.append(pd.DataFrame({"fold": fold, "epoch": np.arange(1, len(loss) + 1), "dev_loss": loss}))
+    history = pd.concat(history, ignore_index=True)
+    epochs, again = 0, config
+    if isinstance(config, HeadsConfig):
+        epochs = int(history.loc[history.groupby("fold")["dev_loss"].idxmin(), "epoch"].median())
+        again = replace(config, epochs=max(1, epochs))
+    train = np.flatnonzero(sides[0].isin(("train", "dev", "unassigned")))
+    test = np.flatnonzero(sides[0] == "test")
+    prob = _prob(bench, train, test, weight, again)[-1:]
+    read = benches.predictions(bench, test, prob, "test", "image_group")
+    side = sides[0].replace(dict.fromkeys(("dev", "unassigned"), "train"))
+    return benches.outcome(bench.posts.assign(split=side.to_numpy()), [read], history, epochs=epochs)
 
 
-def _prob(features: np.ndarray, label: np.ndarray, train: np.ndarray, asked: np.ndarray, weight: np.ndarray,
-          choice: Choice, config: HeadsConfig) -> np.ndarray:  # fmt: skip
-    """(E, n_asked) probabilities: of a regression E = 1, of a head after every epoch, mean of SHOWN seeds."""
-    if choice.lr:
-        chosen = replace(config, lr=choice.lr, n_seeds=SHOWN)
-        return heads.fit_predict(features, label, train, chosen, asked, weight).mean(1)
-    kind = BaselineConfig("text_lr", choice.c)  # the same regression whatever the inputs
-    known = baselines.Features(label[train], text_features=features[train], weight=weight[train])
-    wanted = {"asked": baselines.Features(label[asked], text_features=features[asked])}
-    return baselines.fit_predict(kind, known, wanted)["asked"][None]
+def _prob(bench: Bench, train: np.ndarray, asked: np.ndarray, weight: np.ndarray,
+          config: BaselineConfig | HeadsConfig) -> np.ndarray:  # fmt: skip
+    """(E, n_asked) probabilities: of a regression E = 1, of a head after every epoch, mean of its seeds."""
+    if isinstance(config, HeadsConfig):
+        return heads.fit_predict(bench.features(config.inputs), bench.label, train, config, asked, weight).mean(1)
+    features = bench.features(next(name for name, kind in KINDS.items() if kind == config.kind))
+    one = replace(config, kind="text_lr")  # the same regression, whatever the features stand for
+    known = baselines.Features(bench.label[train], text_features=features[train], weight=weight[train])
+    wanted = {"asked": baselines.Features(bench.label[asked], text_features=features[asked])}
+    return baselines.fit_predict(one, known, wanted)["asked"][None]
 
 
-def _enter(profile: str, bench: Bench, one: Tried) -> None:
-    """The reading of test that a refit makes, as a line of the ledger."""
-    name = "-".join(one.choice.name.replace(",", "").split())
-    ledger.append(profile, f"selection/{bench.corpus.name}/{name}/seed0", "", split_files.split_hash(bench.posts),
-                  datetime.now(UTC).isoformat(timespec="seconds"), runs.git_state())  # fmt: skip
+def _tried(choice: Choice, report: Report) -> Tried:
+    losses = report.history().groupby("fold")["dev_loss"].min()
+    return Tried(choice, tuple(losses), report.facts["epochs"], benches.stored(report))
 
 
 # --- rules ----------------------------------------------------------------------------------------
