@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from rumorlib import config as cfg
 from rumorlib import ledger
 from rumorlib.data.posts import Corpus
 from rumorlib.models import heads
+from rumorlib.run import Outcome
 from rumorlib.studies.trust import anatomy, benches, counterfactuals, selection
 
 CONFIG = cfg.HeadsConfig(components=8, width=16, epochs=20, batch_size=32, lr=1e-2, n_seeds=3, doses=(0.0, 0.5, 1.0))
@@ -71,9 +74,27 @@ def test_heads_learn_what_is_there_and_seeds_differ() -> None:
 
 # --- the waterfall --------------------------------------------------------------------------------
 
+BOTH = ("test", anatomy.EPOCH_ON_TEST)
+
+
+def finished(outcome: Outcome) -> SimpleNamespace:
+    """An outcome as the run that `results` would read back."""
+    return SimpleNamespace(predictions=lambda: outcome.predictions, history=lambda: outcome.history,
+                           facts=outcome.facts)  # fmt: skip
+
+
+def steps_of(toy: benches.Bench) -> pd.DataFrame:
+    plans = {"honest": ("", "both"), "random groups": ("grouped", "both"), "random posts": ("random", "both"),
+             "metadata": ("random", "told")}  # fmt: skip
+    made = {
+        name: [finished(anatomy.fitted(toy, anatomy.side_of(toy, how), replace(CONFIG, inputs=inputs), BOTH))]
+        for name, (how, inputs) in plans.items()
+    }
+    return anatomy.waterfall("toy", made).set_index("step")
+
 
 def test_each_habit_adds_what_it_is_named_after() -> None:
-    steps = anatomy.waterfall(bench(identity=2.0), CONFIG).set_index("step")
+    steps = steps_of(bench(identity=2.0))
     assert list(steps.index) == list(anatomy.STEPS)
     score = steps["accuracy"]
     assert abs(score["honest"] - 0.5) < 0.25, "an unseen picture says nothing"
@@ -86,8 +107,36 @@ def test_each_habit_adds_what_it_is_named_after() -> None:
 
 
 def test_without_a_leak_the_split_adds_nothing() -> None:
-    score = anatomy.waterfall(bench(signal=1.0), CONFIG).set_index("step")["accuracy"]
+    score = steps_of(bench(signal=1.0))["accuracy"]
     assert abs(score["random posts"] - score["honest"]) < 0.08
+
+
+def test_what_is_stored_gives_the_choice_of_epochs_again() -> None:
+    toy = bench(identity=2.0)
+    made = anatomy.fitted(toy, anatomy.side_of(toy, "random"), CONFIG, BOTH)
+    right = (made.predictions["prob_rumor"] >= 0.5) == (made.predictions["label"] == 1)
+    scored = right.groupby([made.predictions["split"], made.predictions["seed"]]).mean()
+    for seed, curve in made.history.groupby("seed"):
+        by_dev = curve.loc[curve["dev_loss"].idxmin(), "test_accuracy"]
+        assert scored["test", seed] == pytest.approx(by_dev), "the epoch with the lowest loss on dev"
+        assert scored[anatomy.EPOCH_ON_TEST, seed] == pytest.approx(curve["test_accuracy"].max())
+    honest = anatomy.fitted(toy, anatomy.side_of(toy, ""), CONFIG, ("test",))
+    assert "test_accuracy" not in honest.history and set(honest.metrics) == {"test"}, "test is read once"
+
+
+def test_every_fit_is_planned_and_has_one_line_in_the_ledger(output, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = replace(anatomy.HEADS["demo"], epochs=2, n_seeds=2, doses=(0.0, 1.0))
+    monkeypatch.setitem(anatomy.HEADS, "demo", few)
+    settings = cfg.resolve("demo")
+    planned = [c for runs in anatomy.fits(settings, "demo-en").values() for c in runs]
+    planned += anatomy.dose_runs(settings, "demo-en").values()
+    steps, doses, *behind = anatomy.measured(settings)
+    lines = [line["run"] for line in ledger.read("demo")]
+    assert sorted(lines) == sorted(c.path.as_posix() for c in planned)
+    assert sorted(report.name for reports in behind for report in reports) == sorted(lines)
+    again = anatomy.measured(cfg.resolve("demo", train="none"))
+    assert again[0].equals(steps) and again[1].equals(doses), "from stored predictions, nothing trained"
+    assert len(ledger.read("demo")) == len(lines), "reading what is stored is no reading of test"
 
 
 def test_the_balanced_loss_weighs_classes_alike() -> None:
@@ -103,7 +152,7 @@ def test_doses_keep_all_sizes_and_leak_what_they_say(pictures: bool) -> None:
     toy, seen = bench(identity=2.0, pictures=pictures), {}
     honest = np.flatnonzero(toy.posts["split"] == "train")
     asked_ids: set[tuple] = set()
-    for leak, dose, _, train, asked in anatomy._dosed(toy, CONFIG):
+    for leak, dose, train, asked in anatomy.dosed(toy, toy.posts["split"], CONFIG):
         asked_ids.add(tuple(asked))
         assert len(train) == len(honest) and len(set(train)) == len(train)
         entered = np.setdiff1d(train, honest)
@@ -120,10 +169,25 @@ def test_doses_keep_all_sizes_and_leak_what_they_say(pictures: bool) -> None:
 
 
 def test_more_leaks_higher_scores() -> None:
-    curve = anatomy.doses(bench(identity=2.0), CONFIG)
+    toy = bench(identity=2.0)
+    side = toy.posts["split"]
+    made = {(leak, dose): finished(anatomy.fitted_dose(toy, side, *rows, CONFIG))
+            for leak, dose, *rows in anatomy.dosed(toy, side, CONFIG)}  # fmt: skip
+    curve = anatomy.doses("toy", made)
     same = curve[curve["leak"] == "same picture"].set_index("dose")["accuracy"]
     assert same[1.0] > same[0.0] + 0.1
     assert curve.groupby("leak")["dose"].apply(list).tolist() == [[0.0, 0.5, 1.0]] * 2, "every curve starts at 0"
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_the_leaks_that_are_planned_are_those_the_posts_allow(pictures: bool) -> None:
+    toy = bench(pictures=pictures)
+    found = {leak for leak, *_ in anatomy.dosed(toy, toy.posts["split"], CONFIG)} - {""}
+    assert found == set(anatomy.LEAKS["twitter" if pictures else "pheme-text"])
+    for dataset, leaks in anatomy.LEAKS.items():
+        profile = "demo" if dataset == "demo-en" else "laptop"
+        points = list(anatomy.dose_runs(cfg.resolve(profile, train="none"), dataset))
+        assert points[0] == ("", 0.0) and {leak for leak, _ in points} - {""} == set(leaks)
 
 
 # --- selection ------------------------------------------------------------------------------------
@@ -157,13 +221,15 @@ def test_each_rule_takes_what_it_says() -> None:
 def test_the_selection_table_on_drawn_scenes(output, monkeypatch: pytest.MonkeyPatch) -> None:
     few = [selection.Choice("both", c=1e-3), selection.Choice("text", lr=1e-3)]
     monkeypatch.setattr(selection, "choices", lambda: few)
-    rules, points = selection.table(cfg.resolve("demo"), "demo-en")
+    rules, points, reports = selection.table(cfg.resolve("demo"), "demo-en")
     assert points["configuration"].tolist() == [choice.name for choice in few]
     assert rules["estimate"].max() == rules.set_index("rule").loc["oracle on test", "estimate"]
     assert points["epochs"].iloc[0] == 0 and points["epochs"].iloc[1] >= 1
     read = ledger.read("demo")
-    assert len(read) == len(few) and all(line["run"].startswith("selection/demo-en/") for line in read)
+    assert [line["run"] for line in read] == [report.name for report in reports] and len(read) == len(few)
     assert "cross-fit" in selection.agreement(points)
+    again, _, _ = selection.table(cfg.resolve("demo", train="none"), "demo-en")
+    assert again.equals(rules) and len(ledger.read("demo")) == len(few), "from what is stored"
 
 
 # --- counterfactuals ------------------------------------------------------------------------------
@@ -183,8 +249,22 @@ def test_a_regression_on_pictures_loses_what_the_exchange_takes() -> None:
     toy = bench(signal=0.0)
     told = toy.image + 3 * (2 * toy.label - 1)[:, None]  # the picture alone says the label
     toy = benches.Bench(toy.name, toy.corpus, toy.text, told, None, toy.group)
-    made = {name: frame for name, frame, _ in counterfactuals._of_regression(toy)}
+    config = cfg.BaselineConfig("text_image_lr")
+    made = {name: frame for name, frame, _ in counterfactuals._of_regression(toy, config)}
     accuracy = {name: ((f["prob_rumor"] >= 0.5) == f["label"]).mean() for name, f in made.items()}
     assert accuracy[counterfactuals.AS_IT_IS] == 1 and accuracy["pictures within label"] == 1
     assert accuracy[counterfactuals.BLANKED] < 0.8 and accuracy["pictures across events"] < 0.9
     assert accuracy[counterfactuals.TRAINED] < 0.9 and accuracy[counterfactuals.EMPTIED] == 1
+
+    stored = counterfactuals.outcome(toy.posts, counterfactuals._of_regression(toy, config))
+    rows = pd.DataFrame(counterfactuals._rows("toy", "LR", "demo-en", finished(stored))).set_index("intervention")
+    assert list(rows.index) == list(counterfactuals.INTERVENTIONS), "a row per intervention"
+    assert rows["estimate"].to_dict() == pytest.approx(accuracy), "the stored predictions give every score"
+    moved = (made[counterfactuals.BLANKED]["prob_rumor"] - made[counterfactuals.AS_IT_IS]["prob_rumor"]).abs().mean()
+    assert rows.loc[counterfactuals.BLANKED, "moved"] == pytest.approx(moved, abs=1e-4)
+
+
+def test_a_detector_under_interventions_is_one_planned_run() -> None:
+    regression, product = counterfactuals.runs(cfg.resolve("demo"), "demo-en")
+    assert (regression.model, regression.variant) == ("bench", "exchanged")
+    assert product.parent == replace(product, variant="product", parent=None), "of the run that the tables show"

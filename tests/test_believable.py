@@ -1,9 +1,7 @@
-"""Notebook 09: calibration per model from stored predictions, and tables kept where corpora may not be read."""
+"""Notebook 09: calibration per model from stored predictions, and its figures."""
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib
@@ -12,7 +10,6 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import results, runs
 from rumorlib.figures import waterfalls
 from rumorlib.studies.trust import believable, calibration
 
@@ -40,19 +37,6 @@ def test_calibration_is_the_mean_over_seeds_on_test() -> None:
     curve = believable.reliability_frame(reports)
     assert curve["n"].sum() == 80, "the first seed alone"
     assert len(waterfalls.reliability(curve).axes) == 1
-
-
-def test_tables_are_kept_only_where_corpora_may_not_be_read(output: Path) -> None:
-    demo = cfg.resolve("demo", train="none")
-    laptop = cfg.resolve("laptop", train="none")
-    assert believable.kept("p_1", demo) is None
-    with pytest.raises(runs.MissingRun, match="train='none' forbids"):
-        believable.kept("p_1", laptop)
-    assert believable.kept("p_1", cfg.resolve("paper", train="none")).empty, "planned there: said, no error"
-    frame = pd.DataFrame({"rule": ["a priori"], "estimate": [0.5]})
-    results.save_table(frame, "p_1", [], "laptop")
-    assert believable.kept("p_1", laptop).equals(frame)
-    assert believable.kept("p_1", dataclasses.replace(laptop, train="missing")) is None
 
 
 def test_a_waterfall_draws_each_gain() -> None:

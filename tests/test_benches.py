@@ -1,0 +1,98 @@
+"""Committed tables of notebook 09 against the predictions stored beside them, computed anew by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rumorlib import config as cfg
+from rumorlib.studies.trust import anatomy, counterfactuals, selection
+
+LAPTOP = cfg.PROJECT_ROOT / "results" / "laptop"
+SETTINGS = cfg.resolve("laptop", train="none")
+
+
+def stored(config: cfg.RunConfig) -> pd.DataFrame:
+    """Predictions of a committed run, with `right`: whether the post was called right."""
+    frame = pd.read_csv(LAPTOP / "runs" / config.path / "predictions.csv.gz", dtype={"row_key": str, "seed": int})
+    return frame.assign(right=(frame["prob_rumor"] >= 0.5) == (frame["label"] == 1))
+
+
+def committed(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, keep_default_na=False)
+
+
+def image_macro(frame: pd.DataFrame) -> float:
+    """Balanced accuracy with each picture counting once."""
+    weight = 1 / frame.groupby("image_group")["label"].transform("size")
+    shares = [(weight * frame["right"])[frame["label"] == k].sum() / weight[frame["label"] == k].sum() for k in (0, 1)]
+    return sum(shares) / 2
+
+
+@pytest.mark.parametrize("dataset", anatomy.LEAKS.keys() - {"demo-en"})
+def test_every_step_of_the_anatomy_recomputes(dataset: str) -> None:
+    table = committed(LAPTOP / "tables" / "p_2.csv").query("dataset == @dataset").set_index("step")
+    frames = {fit: pd.concat(map(stored, runs)) for fit, runs in anatomy.fits(SETTINGS, dataset).items()}
+    for step, (fit, reading, best) in anatomy.READINGS.items():
+        frame = frames[fit]
+        scores = frame[frame["split"] == reading].groupby("seed")["right"].mean()
+        again = scores.max() if best else scores.mean()
+        assert float(table.loc[step, "accuracy"]) == pytest.approx(again, abs=1e-9), step
+    assert set(table.index) == set(anatomy.READINGS)
+
+
+@pytest.mark.parametrize("dataset", anatomy.LEAKS.keys() - {"demo-en"})
+def test_every_dose_recomputes(dataset: str) -> None:
+    data = committed(cfg.PROJECT_ROOT / "figures" / "laptop" / "p_fig2.csv").query("dataset == @dataset")
+    scores = {point: stored(run)["right"].mean() for point, run in anatomy.dose_runs(SETTINGS, dataset).items()}
+    for line in data.itertuples():
+        point = (line.leak, line.dose) if line.dose else ("", 0.0)
+        assert line.accuracy == pytest.approx(scores[point], abs=1e-9), point
+    assert len(data) == len(scores) - 1 + len(anatomy.LEAKS[dataset]), "dose 0 starts every curve"
+
+
+def test_every_rule_recomputes() -> None:
+    table = committed(LAPTOP / "tables" / "p_1.csv").set_index("rule")
+    runs = dict(zip((one.name for one in selection.choices()), selection.runs(SETTINGS, "twitter"), strict=True))
+    score = {name: image_macro(stored(run)) for name, run in runs.items()}
+    loss = {}
+    for name, run in runs.items():
+        history = pd.read_csv(LAPTOP / "runs" / run.path / "history.csv")
+        loss[name] = history.groupby("fold")["dev_loss"].min()
+    for rule, line in table.iterrows():
+        if line["configuration"] in runs:
+            assert float(line["estimate"]) == pytest.approx(score[line["configuration"]], abs=1e-9), rule
+            assert float(line["dev_loss"]) == pytest.approx(loss[line["configuration"]].mean(), abs=1e-9), rule
+    assert table.loc["a priori", "configuration"] == selection.DEFAULT
+    assert table.loc["cross-fit, lowest loss", "configuration"] == min(loss, key=lambda name: loss[name].mean())
+    assert table.loc["single dev", "configuration"] == min(loss, key=lambda name: loss[name][0])
+    assert float(table.loc["oracle on test", "estimate"]) == pytest.approx(max(score.values()), abs=1e-9)
+
+
+@pytest.mark.parametrize("dataset", counterfactuals.DATASETS["laptop"])
+def test_every_counterfactual_recomputes(dataset: str) -> None:
+    table = committed(LAPTOP / "tables" / "p_3.csv").query("dataset == @dataset")
+    runs = counterfactuals.runs(SETTINGS, dataset)
+    for (model, rows), run in zip(table.groupby("model", sort=False), runs, strict=True):
+        frame = stored(run)
+        first = frame[frame["split"] == "test"].reset_index(drop=True)
+        for line in rows.itertuples():
+            part = frame[frame["split"] == counterfactuals.reading(line.intervention)].reset_index(drop=True)
+            again = image_macro(part) if dataset == "twitter" else part["right"].mean()
+            assert float(line.estimate) == pytest.approx(again, abs=1e-9), (model, line.intervention)
+            moved = (part["prob_rumor"] - first["prob_rumor"]).abs().mean()
+            assert float(line.moved) == pytest.approx(moved, abs=1e-9), (model, line.intervention)
+
+
+def test_each_of_these_runs_has_its_line_in_the_ledger() -> None:
+    lines = pd.read_csv(LAPTOP / "test_ledger.csv")
+    known = set(zip(lines["run"], lines["config_hash"], lines["split_hash"], strict=True))
+    done = sorted([*LAPTOP.glob("runs/bench/*/*/*/DONE"), *LAPTOP.glob("runs/micc/*/product-exchanged/*/DONE")])
+    assert done
+    for path in done:
+        report = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))
+        name = path.parent.relative_to(LAPTOP / "runs").as_posix()
+        assert (name, report["config_hash"], report["facts"]["split_hash"]) in known, name
