@@ -135,7 +135,7 @@ def paired_permutation(
     Returns: difference (a - b), p_value, n_clusters.
     Raises: ValueError: not the same posts and labels.
     """
-    a, b = _seed_mean(predictions_a), _seed_mean(predictions_b)
+    a, b = seed_mean(predictions_a), seed_mean(predictions_b)
     if not a.index.equals(b.index) or not a["label"].equals(b["label"]):
         raise ValueError("the two models were not evaluated on the same posts and labels")
     codes = group_codes(a[clusters]) if clusters else np.arange(len(a))
@@ -230,8 +230,8 @@ def _runs(predictions: pd.DataFrame, clusters: str | None, weight: str | None) -
     return runs, codes
 
 
-def _seed_mean(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row per post, ordered by post_id, probabilities averaged over seeds."""
+def seed_mean(predictions: pd.DataFrame) -> pd.DataFrame:
+    """One row per post, ordered by post_id (the index), probabilities averaged over seeds; the rest is the first's."""
     frame = predictions.drop_duplicates("post_id").set_index("post_id").sort_index()
     return frame.assign(prob_rumor=predictions.groupby("post_id")["prob_rumor"].mean())
 

@@ -134,6 +134,24 @@ def test_the_rival_is_chosen_on_dev_and_the_difference_taken_on_test(tmp_path: P
     assert found["difference"] == pytest.approx(found["ours"] - found["theirs"]) and found["p_holm"] < 0.05
 
 
+def test_what_is_printed_is_what_is_tested_where_a_model_has_several_seeds(tmp_path: Path) -> None:
+    """Scores, difference and p-value all belong to the seeds' mean probabilities, and the verdict says so."""
+    seeds = [experiments.micc(DEMO, "demo-en", seed) for seed in range(5)]
+    frames = [predictions(1.5, seed) for seed in range(5)]
+    rival = report(tmp_path, experiments.baselines(DEMO)[0], predictions(0.5, 9))
+    runs = [*(report(tmp_path, c, frame) for c, frame in zip(seeds, frames, strict=True)), rival]
+    line = comparison.compare(runs, ("micc", "default"), verdicts.BASELINES).iloc[0]
+    mean = frames[0].assign(prob_rumor=np.mean([frame["prob_rumor"] for frame in frames], axis=0))
+    mean = mean[mean["split"] == "test"]
+    averaged = ((mean["prob_rumor"] >= 0.5) == mean["label"]).mean()
+    single = comparison.main_table(runs[:5], ["test"])["accuracy"].iloc[0]
+    assert line["ours"] == pytest.approx(averaged) and abs(averaged - single) > 0.02, "not the mean of single seeds"
+    assert line["difference"] == pytest.approx(line["ours"] - line["theirs"], abs=1e-12)
+    told = verdicts.claims(runs, "MICC").set_index("claim").loc["MICC is ahead of every baseline"]
+    assert f"{averaged:.3f}" in told["why"] and "averaged over 5 and 1 seeds" in told["why"]
+    assert told["ours"] == line["difference"]
+
+
 def test_ahead_of_every_baseline_is_not_said_when_one_that_dev_did_not_choose_is_higher(tmp_path: Path) -> None:
     good, best = predictions(2.0, 4), predictions(6.0, 5)
     dev, bad = good["split"] == "dev", 0.5 * np.ones(len(good))

@@ -198,12 +198,13 @@ def auc_by(reports: Iterable[Report], column: str, split: str = "test") -> pd.Da
 def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[tuple[str, str]],
             split: str = "test") -> pd.DataFrame:  # fmt: skip
     """On each corpus `model` against the rival that is best on dev: difference on `split`, paired, pictures swap
-    whole, Holm over the corpora.
+    whole, Holm over the corpora. Every score is that of a model's probabilities averaged over its seeds, as tested.
 
     Args:
         model, rivals: (RunConfig.model, variant).
-    Returns: dataset, model, rival, metric, ours, theirs, difference, p_value, n_clusters, p_holm, significant; and
-        highest, highest_score: the rival with the highest score on `split`, which a claim about every rival must beat.
+    Returns: dataset, model, rival, metric, n_seeds, rival_seeds, ours, theirs, difference = ours - theirs, p_value,
+        n_clusters, p_holm, significant; and highest, highest_score: the rival with the highest score on `split`, which
+        a claim about every rival must beat.
     """
     rows = []
     frames = {(corpus_name(c), c.model, c.variant): (c, frame) for c, frame in pooled(reports)}
@@ -219,6 +220,7 @@ def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[
         scores = {"ours": _score(config.dataset, ours, split), "theirs": _score(config.dataset, theirs, split)}
         scores["highest_score"], top = max((_score(c.dataset, frame, split), names(c)) for c, frame in others)
         row = {"dataset": dataset, "model": names(config), "rival": names(best), "metric": metric, "highest": top}
+        row |= {"n_seeds": ours["seed"].nunique(), "rival_seeds": theirs["seed"].nunique()}
         rows.append(row | scores | test._asdict())
     frame = pd.DataFrame(rows)
     if frame.empty:
@@ -228,13 +230,11 @@ def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[
 
 
 def _score(dataset: str, predictions: pd.DataFrame, split: str) -> float:
-    """Primary metric of a split, mean over seeds."""
+    """Primary metric of a split, of the seeds' mean probabilities: what `statistics.paired_permutation` compares."""
     metric, weight = _primary(dataset)
-    part = weighted(predictions[predictions["split"] == split])
-    return float(np.mean([
-        evaluation.classification_metrics(p["label"], p["prob_rumor"], p[weight] if weight else None)[metric]
-        for _, p in part.groupby("seed")
-    ]))  # fmt: skip
+    mean = statistics.seed_mean(weighted(predictions[predictions["split"] == split]))
+    weights = mean[weight] if weight else None
+    return evaluation.classification_metrics(mean["label"], mean["prob_rumor"], weights)[metric]
 
 
 def reported(artifact_id: str) -> pd.DataFrame:

@@ -87,9 +87,15 @@ def _ahead(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[t
             "claim": claim, "source": source, "corpus": line["dataset"], "reported": np.nan,
             "quantity": f"difference of test {line['metric'].replace('_', ' ')}", "ours": line["difference"],
             "p_holm": line["p_holm"], "verdict": verdict,
-            "why": f"{why}; {line['n_clusters']} pictures swapped",
+            "why": f"{why}; {_seeds(line)}{line['n_clusters']} pictures swapped",
         })  # fmt: skip
     return rows
+
+
+def _seeds(line: dict[str, Any]) -> str:
+    """Which scores these are, where a model has several seeds: not the mean of single seeds that other tables show."""
+    several = [str(n) for n in (line["n_seeds"], line["rival_seeds"])]
+    return "" if several == ["1", "1"] else f"probabilities averaged over {' and '.join(several)} seeds; "
 
 
 def _pointing(reports: Sequence[Report]) -> list[dict[str, Any]]:
