@@ -85,7 +85,7 @@ def test_a_second_file_is_compared_pairwise(table: pd.DataFrame, tmp_path: Path,
     other = table.assign(prob_rumor=1 - table["prob_rumor"])[["post_id", "prob_rumor"]]
     rival = written(tmp_path, "rival.csv", other)
     assert run(tmp_path, table[["post_id", "prob_rumor"]], table, "--against", str(rival)) == 0
-    assert "predictions.csv against rival.csv" in capsys.readouterr().out
+    assert f"predictions.csv against {rival}" in capsys.readouterr().out
     labels = score.read_labels(tmp_path / "l.csv")
     ours, theirs = (
         score.join(score.read_predictions(p), labels, p.name) for p in (tmp_path / "predictions.csv", rival)
@@ -96,6 +96,29 @@ def test_a_second_file_is_compared_pairwise(table: pd.DataFrame, tmp_path: Path,
     assert line["low"] < line["difference"] < line["high"] and line["n_clusters"] == 17
     same = score.compare(ours, ours).iloc[0]
     assert same["difference"] == 0 and same["p_value"] == 1
+
+
+def test_a_comparison_of_several_seeds_prints_the_scores_it_tests(table: pd.DataFrame, tmp_path: Path) -> None:
+    labels = score.read_labels(written(tmp_path, "l.csv", table))
+    noise = [np.random.default_rng(seed).random(len(table)) for seed in range(5)]
+    frames = [table.assign(seed=str(s), prob_rumor=(0.4 * table["label"] + 0.6 * n)) for s, n in enumerate(noise)]
+    many = written(tmp_path, "many.csv", pd.concat(frames)[["post_id", "seed", "prob_rumor"]])
+    one = written(tmp_path, "one.csv", frames[0][["post_id", "prob_rumor"]])
+    ours, theirs = (score.join(score.read_predictions(p), labels, p.name) for p in (many, one))
+    for line in score.compare(ours, theirs).itertuples():
+        assert line.difference == pytest.approx(line.first - line.second, abs=1e-12), line.metric
+    test = table["split"] == "test"
+    mean = sum(frame["prob_rumor"] for frame in frames)[test] / 5
+    averaged = ((mean >= 0.5) == (table.loc[test, "label"] == 1)).mean()
+    assert score.compare(ours, theirs)["first"].iloc[0] == pytest.approx(averaged)
+
+
+def test_drawn_scenes_need_no_profile_and_no_data(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUMORLIB_DATA", raising=False)
+    few = written(tmp_path, "p.csv", pd.DataFrame({"post_id": ["dev-03000"], "prob_rumor": [0.5]}))
+    assert score.main([str(few), "--corpus", "demo-en"]) == 2, "posts are missing"
+    told = capsys.readouterr()
+    assert "demo-en: " in told.out and "data folder" not in told.err
 
 
 def test_a_run_of_ours_is_labels_and_rival_at_once() -> None:

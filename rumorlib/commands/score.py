@@ -208,11 +208,14 @@ def _metrics(part: pd.DataFrame, dev: pd.DataFrame, dataset: str) -> list[tuple[
 
 
 def compare(ours: pd.DataFrame, theirs: pd.DataFrame, dataset: str = "", split: str = "test") -> pd.DataFrame:
-    """Two systems on the same posts: paired over clusters, two-sided, probabilities averaged over seeds.
+    """Two systems on the same posts: paired over clusters, two-sided. Every number is of probabilities averaged over
+    the seeds, so first - second = difference.
 
-    Returns: split, metric, first, second, difference, low, high (of accuracy, 95 %), p_value, n_clusters.
+    Returns: split, metric, first, second, difference, low, high (of accuracy, 95 %, clusters drawn), p_value,
+        n_clusters.
     """
-    a, b = (comparison.weighted(f[f["split"] == split].reset_index(drop=True)) for f in (ours, theirs))
+    both = (comparison.weighted(f[f["split"] == split].reset_index(drop=True)) for f in (ours, theirs))
+    a, b = (statistics.seed_mean(frame).assign(seed=0).reset_index() for frame in both)
     clusters, rows = comparison.clusters_of(a), []
     asked = [("accuracy", None), ("auc", None)]
     asked += [("balanced_accuracy", "image_weight")] * (dataset in comparison.IMAGE_MACRO)
@@ -237,7 +240,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--labels", type=Path, help="csv: post_id or row_key, label, split, [image_group], [event]")
     parser.add_argument("--corpus", default="", help="a corpus of ours instead of --labels, e.g. twitter")
     parser.add_argument("--protocol", default="", help="how the corpus is split; its usual way unless given")
-    parser.add_argument("--profile", default="laptop", choices=cfg.PROFILES, help="whose splits: laptop unless given")
+    parser.add_argument("--profile", choices=cfg.PROFILES, help="whose splits: laptop, of drawn scenes demo")
     parser.add_argument("--data", help="folder of the raw corpora; else RUMORLIB_DATA")
     parser.add_argument("--against", type=Path, help="a second predictions file: paired comparison")
     parser.add_argument("--output", type=Path, help="also write the scores to this csv")
@@ -256,7 +259,8 @@ def _run(given: argparse.Namespace) -> None:
     if given.labels:
         labels = read_labels(given.labels)
     elif corpus:
-        labels = corpus_labels(corpus, cfg.resolve(given.profile, data=given.data), given.protocol)
+        profile = given.profile or ("demo" if corpus.startswith("demo-") else "laptop")
+        labels = corpus_labels(corpus, cfg.resolve(profile, data=given.data), given.protocol)
     else:
         raise ScoreError("nothing says what is right: give --labels FILE, or --corpus NAME with --data FOLDER")
     ours = join(predictions, labels, given.predictions.name, corpus)
@@ -264,7 +268,7 @@ def _run(given: argparse.Namespace) -> None:
     print(f"{given.predictions.name}\n{_shown(scores)}")
     if given.against:
         theirs = join(read_predictions(given.against), labels, given.against.name, corpus)
-        print(f"\n{given.predictions.name} against {given.against.name}\n{_shown(compare(ours, theirs, corpus))}")
+        print(f"\n{given.predictions} against {given.against}\n{_shown(compare(ours, theirs, corpus))}")
     if given.output:
         files.write_csv(given.output, tables.spreadsheet_safe(scores))
 
