@@ -98,9 +98,7 @@ def _resamples(n_clusters: int, n: int, seed: int) -> np.ndarray:
 def t_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Student's t interval of the mean over seeds, std with ddof = 1 (seed noise alone).
 
-    Args:
-        values: (n_seeds,) one metric value per seed.
-        confidence: in (0, 1).
+    Args: values: (n_seeds,) one metric value per seed. confidence: in (0, 1).
     Returns: mean, low, high; nan bounds for a single seed.
     """
     values = np.asarray(values, dtype=float)
@@ -153,12 +151,22 @@ def paired_permutation(
     return PairedTest(float(difference[0]), float(extreme.mean()) if np.isfinite(difference[0]) else np.nan, n_clusters)
 
 
+def paired_interval(
+    a: pd.DataFrame, b: pd.DataFrame, clusters: str | None, metric: Metric, weight: str | None = None
+) -> Interval:
+    """The difference of `paired_permutation` with its 95 % interval: clusters drawn again, the same for both models.
+    Seeds are averaged first, so it tells what other posts would change and not what other seeds would."""
+    frames = [seed_mean(frame).reset_index().drop(columns="seed", errors="ignore") for frame in (a, b)]
+    (one, codes), (other, _) = (_runs(frame, clusters, weight) for frame in frames)
+    counts = _resamples(int(codes.max()) + 1, 1000, 0)
+    values = _metric(metric, *one[0], codes, counts) - _metric(metric, *other[0], codes, counts)
+    return Interval(float(values[0]), *map(float, np.nanquantile(values[1:], (0.025, 0.975))))
+
+
 def holm(p_values: Mapping[str, float], alpha: float = 0.05) -> pd.DataFrame:
     """Holm's correction over a named set of comparisons (statsmodels).
 
-    Args:
-        p_values: comparison -> p-value in [0, 1].
-        alpha: family-wise error rate.
+    Args: p_values: comparison -> p-value in [0, 1]. alpha: family-wise error rate.
     Returns: comparison, p_value, p_holm, significant (bool), in the given order.
     Raises: ValueError: a p-value is nan or outside [0, 1].
     """

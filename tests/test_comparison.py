@@ -215,6 +215,38 @@ def test_claims_name_their_numbers_and_know_when_nothing_can_be_said(main: list[
     assert silent.loc["Top-K keeps the region the text speaks of", "verdict"] == "untestable here"
 
 
+def test_claims_about_minimal_pairs_are_of_the_pairs(tmp_path: Path) -> None:
+    """Choice C5 predicts chance for the literal model there and not for ours; pairs, not posts, are drawn again."""
+    runs = []
+    for variant, strength in (("default", 0.0), ("product", 6.0), ("relevance", 0.0)):
+        frame = predictions(strength, seed=len(variant))
+        pairs = frame[frame["split"] == "test"].assign(split="pairs", image_group="")
+        pairs["post_id"], pairs["pair"] = "q" + pairs["post_id"], [f"pair-{i // 2}" for i in range(len(pairs))]
+        whole = pd.concat([frame.assign(pair=""), pairs], ignore_index=True)
+        runs.append(report(tmp_path, experiments.micc(DEMO, "demo-en", variant=variant), whole))
+    table = verdicts.claims(runs, "MICC").set_index("claim")
+    assert table.loc["the literal model is at chance on minimal pairs", "verdict"] == "reproduced"
+    ours = table.loc["the product input is ahead of the literal model on minimal pairs"]
+    assert ours["verdict"] == "reproduced" and ours["low"] > 0.2 and f"{N // 2} pairs swapped" in ours["why"]
+    assert table.loc["the relevance input is ahead of the literal model on minimal pairs", "verdict"] == "inconclusive"
+    swapped = [dataclasses.replace(r, config=dataclasses.replace(r.config, variant=v)) for r, v in zip(runs, (
+        "product", "default", "relevance"))]  # fmt: skip
+    seen = verdicts.claims(swapped, "MICC").set_index("claim")
+    assert seen.loc["the literal model is at chance on minimal pairs", "verdict"] == "not reproduced"
+
+
+def test_where_posts_share_pictures_micc_stands_beside_frozen_images(tmp_path: Path) -> None:
+    laptop = cfg.Settings("laptop", ("twitter",), (0,), "none")
+    lr = next(c for c in experiments.baselines(laptop) if c.variant == "image_lr")
+    named = {"post_id": "row_key"}
+    runs = [report(tmp_path, experiments.micc(laptop, "twitter"), predictions(0.0).rename(columns=named)),
+            report(tmp_path, lr, predictions(6.0).rename(columns=named))]  # fmt: skip
+    found = verdicts.claims(runs, "MICC").set_index("claim")
+    line = found.loc["MICC (default) is ahead of a logistic regression on frozen images"]
+    assert line["quantity"] == "difference of test balanced accuracy" and line["verdict"] == "not reproduced"
+    assert line["low"] < line["ours"] < line["high"] < 0 and "LR, frozen image" in line["why"]
+
+
 def test_bounds_call_a_leak_a_leak(tmp_path: Path) -> None:
     fits = experiments.single_modality_fits(DEMO)
     text, image = (next(c for c in fits if c.variant.startswith(name)) for name in ("text", "image"))

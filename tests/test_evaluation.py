@@ -208,6 +208,22 @@ def test_permutation_averages_seeds_and_wants_the_same_posts():
         statistics.paired_permutation(posts, posts.iloc[1:], "image_group")
 
 
+def test_the_interval_of_a_difference_is_the_formulas_for_independent_posts():
+    """Around the difference that the permutation test names, whatever the order of rows; a model beside itself: 0."""
+    posts = frame(3, n=2000, n_groups=2000).assign(image_group=[f"g{i}" for i in range(2000)])
+    other = posts.assign(prob_rumor=np.random.default_rng(7).random(2000))
+    found = statistics.paired_interval(posts, other.sample(frac=1, random_state=1), "image_group", "accuracy")
+    right = [((f["prob_rumor"] >= 0.5) == f["label"]).astype(float) for f in (posts, other)]
+    difference = right[0] - right[1]
+    half = 1.96 * difference.std() / 2000**0.5
+    assert found == pytest.approx((difference.mean(), difference.mean() - half, difference.mean() + half), abs=half / 5)
+    test = statistics.paired_permutation(posts, other, "image_group", n=99)
+    assert found.estimate == pytest.approx(test.difference)
+    assert statistics.paired_interval(posts, posts, "image_group", "auc") == (0, 0, 0)
+    seeds = pd.concat([posts.assign(seed=0), posts.assign(seed=1)])
+    assert statistics.paired_interval(seeds, other, "image_group", "accuracy") == pytest.approx(found)
+
+
 def test_holm_by_hand():
     table = statistics.holm({"a": 0.01, "b": 0.04, "c": 0.03})
     assert table["p_holm"].tolist() == pytest.approx([0.03, 0.06, 0.06])

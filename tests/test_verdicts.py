@@ -89,6 +89,36 @@ def test_the_papers_value_is_judged_by_pairs_on_test(ahead, expected):
     assert "dev would choose top_k = 8" in judged["why"][0]
 
 
+def lambdas(*values):
+    rows = [{"dataset": "demo-en", "split": "test", "metric": "accuracy", "fusion_weight": value, "estimate": 0.7,
+             "variant": "default" if value == 0.65 else f"fusion_weight={value}", "low": 0.6, "high": 0.8,
+             "best_on_dev": value == 0.65} for value in values]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "expected", "furthest"),
+    [
+        ({0.3: (-0.01, 0.015), 0.9: (-0.01, 0.01)}, "reproduced", 0.3),
+        ({0.3: (-0.01, 0.03), 0.9: (-0.01, 0.01)}, "inconclusive", 0.3),
+        ({0.3: (-0.01, 0.01), 0.9: (-0.05, -0.03)}, "not reproduced", 0.9),
+    ],
+)
+def test_lambda_is_flat_where_every_value_between_the_ends_stays_within_two_points(ahead, expected, furthest):
+    def paired(corpus, one, other):
+        if "default" not in (one, other) or one.endswith(("=0.0", "=1.0")) or other.endswith(("=0.0", "=1.0")):
+            return Interval(-0.2, -0.3, -0.1)  # the ends may differ as they like
+        low, high = ahead[float((one if other == "default" else other).removeprefix("fusion_weight="))]
+        return Interval((low + high) / 2, low, high)
+
+    judged = verdicts.sweep_claims(lambdas(0.0, 0.3, 0.65, 0.9, 1.0), "fusion_weight", {"demo-en": 0.65}, paired)
+    line = judged[judged["claim"].str.contains("flat")].iloc[0]
+    assert line["verdict"] == expected and f"furthest at {furthest}" in line["why"]
+    assert (line["low"], line["high"]) == ahead[furthest]
+    ends = verdicts.sweep_claims(lambdas(0.0, 0.65, 1.0), "fusion_weight", {"demo-en": 0.65}, paired)
+    assert verdict(ends, "flat") == "untestable here"
+
+
 def test_a_value_that_was_not_run_cannot_be_judged():
     judged = verdicts.sweep_claims(sweep((1, 8), 8), "top_k", {"demo-en": 2}, level)
     assert judged["verdict"].tolist() == ["untestable here"]

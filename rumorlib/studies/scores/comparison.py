@@ -196,37 +196,38 @@ def auc_by(reports: Iterable[Report], column: str, split: str = "test") -> pd.Da
 
 
 def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[tuple[str, str]],
-            split: str = "test") -> pd.DataFrame:  # fmt: skip
-    """On each corpus `model` against the rival that is best on dev: difference on `split`, paired, pictures swap
-    whole, Holm over the corpora. Every score is that of a model's probabilities averaged over its seeds, as tested.
+            split: str = "test", clusters: str | None = None) -> pd.DataFrame:  # fmt: skip
+    """On each corpus `model` against the rival that is best on dev: difference on `split`, paired, pictures (or the
+    groups of column `clusters`) swap whole, Holm over the corpora. Every score is that of a model's probabilities
+    averaged over its seeds, as tested.
 
-    Args:
-        model, rivals: (RunConfig.model, variant).
-    Returns: dataset, model, rival, metric, n_seeds, rival_seeds, ours, theirs, difference = ours - theirs, p_value,
-        n_clusters, p_holm, significant; and highest, highest_score: the rival with the highest score on `split`, which
+    Args: model, rivals: (RunConfig.model, variant).
+    Returns: dataset, model, rival, metric, n_seeds, rival_seeds, ours, theirs, difference = ours - theirs, low, high
+        (95 %), p_value, n_clusters, p_holm, significant; and highest, highest_score: of the rivals on `split`, which
         a claim about every rival must beat.
     """
     rows = []
     frames = {(corpus_name(c), c.model, c.variant): (c, frame) for c, frame in pooled(reports)}
     for dataset in dict.fromkeys(key[0] for key in frames):
         others = [frames[dataset, *rival] for rival in rivals if (dataset, *rival) in frames]
-        if (dataset, *model) not in frames or not others:
+        config, ours = frames.get((dataset, *model), (None, None))
+        if config is None or not others or not (ours["split"] == split).any():
             continue
-        config, ours = frames[dataset, *model]
         metric, weight = _primary(config.dataset)
         best, theirs = max(others, key=lambda other: _score(other[0].dataset, other[1], "dev"))
         a, b = (weighted(f[f["split"] == split]) for f in (ours, theirs))
-        test = statistics.paired_permutation(a, b, clusters_of(a), metric, weight=weight)
+        how = clusters or clusters_of(a), metric
+        test = statistics.paired_permutation(a, b, *how, weight=weight)._asdict()
+        test |= dict(zip(("low", "high"), statistics.paired_interval(a, b, *how, weight)[1:], strict=True))
         scores = {"ours": _score(config.dataset, ours, split), "theirs": _score(config.dataset, theirs, split)}
         scores["highest_score"], top = max((_score(c.dataset, frame, split), names(c)) for c, frame in others)
         row = {"dataset": dataset, "model": names(config), "rival": names(best), "metric": metric, "highest": top}
         row |= {"n_seeds": ours["seed"].nunique(), "rival_seeds": theirs["seed"].nunique()}
-        rows.append(row | scores | test._asdict())
-    frame = pd.DataFrame(rows)
-    if frame.empty:
-        return frame
-    holm = statistics.holm(dict(zip(frame["dataset"], frame["p_value"], strict=True)))
-    return frame.assign(p_holm=holm["p_holm"], significant=holm["significant"])
+        rows.append(row | scores | test)
+    if not rows:
+        return pd.DataFrame()
+    holm = statistics.holm({row["dataset"]: row["p_value"] for row in rows})
+    return pd.DataFrame(rows).assign(p_holm=holm["p_holm"], significant=holm["significant"])
 
 
 def _score(dataset: str, predictions: pd.DataFrame, split: str) -> float:

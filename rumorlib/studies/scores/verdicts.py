@@ -16,11 +16,13 @@ from rumorlib.studies.scores import comparison, controls
 BASELINES = tuple(("baseline", variant) for variant in experiments.BASELINES)
 RIVALS = {name: tuple((name, variant) for variant in ("default", "no-graph", "no-adversary")) for name in rivals.MODELS}
 OTHERS = BASELINES + sum(RIVALS.values(), ())
+FIX, PAIRS = "ours, choice C5", "pairs"
 ARTIFACT = {"MICC": "m_e2", "DMFL": "d_e1"}
 ALPHA = 0.05
 Paired = Callable[[str, str, str], Interval]  # corpus, a variant, another -> accuracy of the one minus the other's
 COLUMNS = ["claim", "source", "corpus", "quantity", "reported", "ours", "low", "high", "p_holm", "verdict", "why"]
 # Which removal the MICC paper says costs more: (more, less); "fields-" is the single scale.
+FLAT = 0.02  # what a flat curve may move by: the middle of the paper's smallest drop, 1 to 3 points
 MICC_ORDER = (
     ("A-delta", "A-gamma"), ("A-gamma", "Ms-alpha"), ("A-gamma", "Ms-beta"), ("Ms-alpha", "fields-"),
     ("Ms-beta", "fields-"),
@@ -32,23 +34,31 @@ def claims(reports: Sequence[Report], paper: str) -> pd.DataFrame:
     """Verdict per claim and corpus: reproduced, not reproduced, inconclusive, or untestable here.
 
     Comparisons are named beforehand: the model against the baseline that is best on dev, for MICC our two inputs
-    against the literal one (choice C5), for DMFL the orders it states among the baselines; paired by picture on test,
+    against the literal one, on minimal pairs too (choice C5), and where many posts share a picture each input against
+    frozen images alone; for DMFL the orders it states among the baselines; paired by picture on test,
     two-sided, Holm over the corpora of a claim.
 
     Args:
         reports: main runs, baselines and rivals.
         paper: "MICC" or "DMFL".
     Returns: claim, source, corpus, quantity, reported, ours, low, high, p_holm, verdict, why. ours: a score, or a
-        difference where quantity says so.
+        difference where quantity says so; low, high: 95 %, pictures (pairs) drawn again.
     """
     rows = _stated(reports, paper)
     model = (paper.lower(), "default")
     rows += _ahead(reports, model, OTHERS, f"{paper} is ahead of every baseline", "main results")
     if paper == "MICC":
         rows += _pointing(reports)
+        drawn = [r for r in reports if r.config.dataset.startswith("demo-")]
         for variant in ("product", "relevance"):
             claim = f"the {variant} input is ahead of the literal model"
-            rows += _ahead(reports, ("micc", variant), [model], claim, "ours, choice C5")
+            rows += _ahead(reports, ("micc", variant), [model], claim, FIX)
+            rows += _ahead(drawn, ("micc", variant), [model], f"{claim} on minimal pairs", FIX, PAIRS, "pair")
+        rows += _at_chance_on_pairs(drawn, model)
+        shared = [r for r in reports if r.config.dataset in comparison.IMAGE_MACRO]  # else pictures alone say nothing
+        for variant in ("default", "product", "relevance"):
+            claim = f"MICC ({variant}) is ahead of a logistic regression on frozen images"
+            rows += _ahead(shared, ("micc", variant), [("baseline", "image_lr")], claim, "ours, beside d_e1")
     else:
         rows += _orders(reports, paper)
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -71,23 +81,24 @@ def _stated(reports: Sequence[Report], paper: str) -> list[dict[str, Any]]:
 
 
 def _ahead(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[tuple[str, str]], claim: str,
-           source: str) -> list[dict[str, Any]]:  # fmt: skip
-    rows = []
-    for line in comparison.compare(reports, model, rivals).to_dict("records"):
+           source: str, split: str = "test", clusters: str | None = None) -> list[dict[str, Any]]:  # fmt: skip
+    rows, asked = [], [r for r in reports if (r.config.model, r.config.variant) in (model, *rivals)]
+    for line in comparison.compare(asked, model, rivals, split, clusters).to_dict("records"):
         if line["p_holm"] < ALPHA:
             verdict = "reproduced" if line["difference"] > 0 else "not reproduced"
         else:
             verdict = "inconclusive"
-        why = f"{line['model']} {line['ours']:.3f}, {line['rival']} (best on dev) {line['theirs']:.3f}"
+        chosen = " (best on dev)" * (len(rivals) > 1)
+        why = f"{line['model']} {line['ours']:.3f}, {line['rival']}{chosen} {line['theirs']:.3f}"
         if line["highest"] != line["rival"]:  # dev may choose badly
             why = f"{why}, highest on test {line['highest']} {line['highest_score']:.3f}"
             if verdict == "reproduced" and line["highest_score"] > line["ours"]:
                 verdict = "inconclusive"
         rows.append({
             "claim": claim, "source": source, "corpus": line["dataset"], "reported": np.nan,
-            "quantity": f"difference of test {line['metric'].replace('_', ' ')}", "ours": line["difference"],
-            "p_holm": line["p_holm"], "verdict": verdict,
-            "why": f"{why}; {_seeds(line)}{line['n_clusters']} pictures swapped",
+            "quantity": f"difference of {split} {line['metric'].replace('_', ' ')}", "ours": line["difference"],
+            "low": line["low"], "high": line["high"], "p_holm": line["p_holm"], "verdict": verdict,
+            "why": f"{why}; {_seeds(line)}{line['n_clusters']} {clusters or 'picture'}s swapped",
         })  # fmt: skip
     return rows
 
@@ -96,6 +107,24 @@ def _seeds(line: dict[str, Any]) -> str:
     """Which scores these are, where a model has several seeds: not the mean of single seeds that other tables show."""
     several = [str(n) for n in (line["n_seeds"], line["rival_seeds"])]
     return "" if several == ["1", "1"] else f"probabilities averaged over {' and '.join(several)} seeds; "
+
+
+def _at_chance_on_pairs(reports: Sequence[Report], model: tuple[str, str]) -> list[dict[str, Any]]:
+    """What choice C5 predicts of the literal model, where one word or one object decides: drawn scenes alone."""
+    own = [r for r in reports if (r.config.model, r.config.variant) == model]
+    rows = []
+    for config, predictions in comparison.pooled(own):
+        part = predictions[predictions["split"] == PAIRS].reset_index(drop=True)
+        if len(part):
+            found = statistics.cluster_bootstrap(part, "accuracy", "pair")
+            verdict = "reproduced" if found.low <= 0.5 <= found.high else "not reproduced"
+            rows.append({
+                "claim": "the literal model is at chance on minimal pairs", "source": FIX, "reported": np.nan,
+                "corpus": comparison.corpus_name(config), "quantity": "accuracy on pairs", "ours": found.estimate,
+                "low": found.low, "high": found.high, "verdict": verdict,
+                "why": f"predicted from Eqs 24 and 25; {part['pair'].nunique()} pairs, .5 by either side of one alone",
+            })  # fmt: skip
+    return rows
 
 
 def _pointing(reports: Sequence[Report]) -> list[dict[str, Any]]:
@@ -221,4 +250,30 @@ def sweep_claims(
             "why": f"on the same posts {better} of {len(others)} other values are better, {worse} worse, the rest "
                    f"level; dev would choose {setting} = {chosen}",
         })  # fmt: skip
+        if setting == "fusion_weight":
+            rows.append(_flat(corpus, part, value, paired))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _flat(corpus: str, part: pd.DataFrame, value: pd.Series, paired: Paired) -> dict[str, Any]:
+    """What choice C5 predicts of lambda between its limits: any factor on a free score can be undone by its last layer.
+
+    Every interior value is paired with the default; ours, low, high: those of the pair that lies furthest from 0.
+    """
+    inside = part[(part["fusion_weight"] > 0) & (part["fusion_weight"] < 1) & (part["variant"] != value["variant"])]
+    row = {"claim": "the curve of fusion_weight is flat between its ends", "source": FIX, "corpus": corpus,
+           "quantity": "largest difference to the default, test accuracy", "reported": np.nan}  # fmt: skip
+    if inside.empty:
+        return row | {"verdict": "untestable here", "why": "no value between the ends but the default was run"}
+    found = {
+        name: paired(corpus, other, value["variant"])
+        for name, other in inside.set_index("fusion_weight")["variant"].items()
+    }
+    at, far = max(found.items(), key=lambda item: max(-item[1].low, item[1].high))
+    level = all(max(-one.low, one.high) < FLAT for one in found.values())
+    moved = any(one.low > FLAT or one.high < -FLAT for one in found.values())
+    return row | {
+        "ours": far.estimate, "low": far.low, "high": far.high,
+        "verdict": "reproduced" if level else "not reproduced" if moved else "inconclusive",
+        "why": f"{len(found)} values, furthest at {at:g}; flat: every 95 % interval within {100 * FLAT:g} points",
+    }  # fmt: skip
