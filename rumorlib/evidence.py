@@ -13,6 +13,7 @@ from torch import Tensor
 from rumorlib import evaluation
 from rumorlib.config import RunConfig
 from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts
+from rumorlib.data.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.encoders.vocabulary import CLS, SEP
@@ -52,20 +53,29 @@ def pointing(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: Run
 def abstention(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: RunConfig, stage: str) -> pd.DataFrame:
     """Does low relevance say that nothing shown supports the claim? Dev posts.
 
-    Score: minus the highest relevance of a scale, without any training on labels. Returns: stage, conflict, scale, n
-    (rumors of that conflict), auc of these rumors against all matching posts; 0.5 = the level says nothing.
+    Score: minus the highest relevance of a scale, without any training on labels.
+
+    Returns: stage, conflict, factor, level, scale, n, auc: n rumors of one conflict against all matching posts (factor
+        "all"); and of every conflict between text and picture against the matching posts of one clutter, or of one
+        size of the object at the claimed place. 0.5 = the level of relevance says nothing, as at random.
     """
     chosen = posts["split"].eq("dev")
     relevance, part = _relevance(model, tensors, chosen), posts[chosen]
+    match = part["label"].eq(0)
+    kinds = sorted(part.loc[~match, "conflict"].unique())
+    groups = {(kind, "all", ""): match | part["conflict"].eq(kind) for kind in kinds}
+    against = match | part["conflict"].isin((*TEXT_IMAGE_CONFLICTS, "count"))
+    groups |= {("text against image", factor, str(level)): against & part[factor].eq(level)
+               for factor in FACTORS for level in sorted(part.loc[against, factor].unique())}  # fmt: skip
     rows = []
-    for conflict in sorted(part.loc[part["label"] == 1, "conflict"].unique()):
-        either = (part["label"].eq(0) | part["conflict"].eq(conflict)).to_numpy()
-        label = part.loc[either, "label"].to_numpy()
+    for about, asked in groups.items():
+        label = part.loc[asked, "label"].to_numpy()
         for field, scores in zip(config.stage1.sclip.vision.receptive_fields, relevance, strict=True):
-            doubt = 1 / (1 + np.exp(scores[either].max(1)))  # any falling function: AUC reads the order
-            auc = evaluation.classification_metrics(label, doubt)["auc"]
-            rows.append((stage, conflict, str(field), int(label.sum()), auc))
-    return pd.DataFrame(rows, columns=["stage", "conflict", "scale", "n", "auc"])
+            doubt = 1 / (1 + np.exp(scores[asked.to_numpy()].max(1)))  # any falling function: AUC reads the order
+            auc = evaluation.classification_metrics(label, doubt)["auc"] if 0 < label.sum() < len(label) else np.nan
+            rows.append((stage, *about, str(field), int(label.sum()), auc))
+    frame = pd.DataFrame(rows, columns=["stage", "conflict", "factor", "level", "scale", "n", "auc"])
+    return frame.dropna(subset="auc", ignore_index=True)
 
 
 def _relevance(model: MICC, tensors: PostTensors, chosen: pd.Series) -> list[np.ndarray]:

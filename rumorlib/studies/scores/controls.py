@@ -131,12 +131,17 @@ def pointing_table(reports: Iterable[Report], by_factor: bool = False) -> pd.Dat
 def abstention_table(reports: Iterable[Report]) -> pd.DataFrame:
     """How well the level of relevance alone tells each conflict from a match, drawn scenes only.
 
-    Returns: dataset, model, conflict, scale, stage, n, auc (mean over seeds; not trained on labels before stage 2).
+    Returns: dataset, model, conflict, factor, level, scale, stage, n, auc (mean over seeds; not trained on labels
+        before stage 2; at random 0.5). factor, level: as `evidence.abstention` has them.
     """
     frame = _extras(reports, "abstention")
-    keys = ["dataset", "model", "conflict", "scale", "stage"]
+    keys = ["dataset", "model", "conflict", "factor", "level", "scale", "stage"]
     if frame.empty:
         return pd.DataFrame(columns=[*keys, "n", "auc"])
+    frame = frame.reindex(columns=[*keys, "n", "auc"])  # runs of earlier versions have no factors
+    read = pd.to_numeric(frame["level"])  # empty cells and whole numbers come back from a csv file as fractions
+    frame["level"] = read.map(lambda level: "" if np.isnan(level) else f"{level:g}")
+    frame["factor"] = frame["factor"].astype(object).where(frame["factor"].notna(), "all")
     return frame.groupby(keys, sort=False)[["n", "auc"]].mean().reset_index()
 
 
