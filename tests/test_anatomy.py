@@ -198,7 +198,9 @@ def tried(name_loss: dict[str, list[float]]) -> Iterator[selection.Tried]:
     for choice in selection.choices():
         losses = name_loss.get(choice.name, [1.0, 1.1, 1.2])
         good = choice.name == "MLP, both, lr=0.001"
-        yield selection.Tried(choice, tuple(losses), 0, frame.assign(prob_rumor=[0.1, 0.9] if good else [0.9, 0.1]))
+        yield selection.Tried(
+            choice.name, tuple(losses), 0, frame.assign(prob_rumor=[0.1, 0.9] if good else [0.9, 0.1])
+        )
 
 
 def test_each_rule_takes_what_it_says() -> None:
@@ -208,7 +210,7 @@ def test_each_rule_takes_what_it_says() -> None:
         "LR, image, C=0.01": [0.30, 1.5, 1.5],  # lowest on fold 0
         "LR, text, C=0.0001": [0.60, 0.61, 0.62],  # simpler, but out of reach
     }
-    found = {rule: one.choice.name for rule, one in selection._chosen(list(tried(losses))).items()}
+    found = {rule: one.name for rule, one in selection._chosen(list(tried(losses))).items()}
     assert found == {
         "a priori": selection.DEFAULT,
         "cross-fit, one standard error": "LR, text, C=0.001",
@@ -230,6 +232,42 @@ def test_the_selection_table_on_drawn_scenes(output, monkeypatch: pytest.MonkeyP
     assert "cross-fit" in selection.agreement(points)
     again, _, _ = selection.table(cfg.resolve("demo", train="none"), "demo-en")
     assert again.equals(rules) and len(ledger.read("demo")) == len(few), "from what is stored"
+
+
+def test_rules_among_trained_detectors_read_what_is_stored() -> None:
+    def report(variant: str, seed: int, dev: float, test: float) -> SimpleNamespace:
+        """Right by `dev` and `test`: the probability of the right class on either split."""
+        label = np.tile([0, 1], 8)
+        right = np.repeat([dev, test], 8)
+        frame = pd.DataFrame(
+            {
+                "post_id": [f"p{i}" for i in range(16)],
+                "label": label,
+                "image_group": "",
+                "split": ["dev"] * 8 + ["test"] * 8,
+                "prob_rumor": np.where(label == 1, right, 1 - right),
+            }
+        )
+        config = cfg.RunConfig("micc", "demo-en", variant, seed, detector=cfg.MICCConfig())
+        return SimpleNamespace(config=config, name=config.path.as_posix(), facts={}, predictions=lambda: frame)
+
+    reports = [
+        report("default", 0, 0.6, 0.4),
+        report("default", 1, 0.6, 0.9),
+        report("product", 0, 0.5, 0.8),
+        report("product", 1, 0.9, 0.8),
+        report("relevance", 0, 0.95, 0.3),
+        report("relevance", 1, 0.2, 0.3),
+    ]
+    found = selection._of_trained(reports)
+    assert {rule.removeprefix("MICC: "): one.name for rule, one in found.items()} == {
+        "a priori": "MICC (literal)", "single dev": "MICC (product input)",
+        "single dev, seed too": "MICC (relevance input), seed 0", "oracle on test": "MICC (product input)",
+        "oracle on test, seed too": "MICC (literal), seed 1",
+    }  # fmt: skip
+    row = selection._row("MICC: a priori", found["MICC: a priori"])
+    assert row["estimate"] == pytest.approx(0.5), "mean over seeds"
+    assert row["dev_loss"] == pytest.approx(-np.log(0.6)) and selection._of_trained([]) == {}
 
 
 # --- counterfactuals ------------------------------------------------------------------------------

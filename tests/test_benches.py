@@ -9,15 +9,17 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
+from rumorlib import experiments
 from rumorlib.studies.trust import anatomy, counterfactuals, selection
 
+VARIANTS = {"MICC (literal)": "default", "MICC (product input)": "product", "MICC (relevance input)": "relevance"}
 LAPTOP = cfg.PROJECT_ROOT / "results" / "laptop"
 SETTINGS = cfg.resolve("laptop", train="none")
 
 
 def stored(config: cfg.RunConfig) -> pd.DataFrame:
     """Predictions of a committed run, with `right`: whether the post was called right."""
-    frame = pd.read_csv(LAPTOP / "runs" / config.path / "predictions.csv.gz", dtype={"row_key": str, "seed": int})
+    frame = pd.read_csv(LAPTOP / "runs" / config.path / "predictions.csv.gz", dtype={"row_key": str})
     return frame.assign(right=(frame["prob_rumor"] >= 0.5) == (frame["label"] == 1))
 
 
@@ -68,6 +70,15 @@ def test_every_rule_recomputes() -> None:
             assert float(line["dev_loss"]) == pytest.approx(loss[line["configuration"]].mean(), rel=1e-5, abs=1e-9), (
                 rule
             )
+    for rule, line in table[table.index.str.startswith("MICC: ")].iterrows():
+        variant, _, seed = (
+            VARIANTS[line["configuration"].split(",")[0]],
+            *line["configuration"].partition(", seed ")[1:],
+        )
+        plans = [one for one in experiments.micc_main(SETTINGS) if (one.dataset, one.variant) == ("twitter", variant)]
+        chosen = [one for one in plans if not seed or one.seed == int(seed)]
+        scores = [image_macro(frame[frame["split"] == "test"]) for frame in map(stored, chosen)]
+        assert float(line["estimate"]) == pytest.approx(sum(scores) / len(scores), rel=1e-5), rule
     assert table.loc["a priori", "configuration"] == selection.DEFAULT
     assert table.loc["cross-fit, lowest loss", "configuration"] == min(loss, key=lambda name: loss[name].mean())
     assert table.loc["single dev", "configuration"] == min(loss, key=lambda name: loss[name][0])

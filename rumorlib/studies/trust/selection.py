@@ -59,9 +59,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Tried:
-    """What a configuration showed: dev loss per fold, epochs (0: none to choose), and test predictions of its refit."""
+    """What a configuration showed: dev loss per fold (of a trained detector: per seed), epochs (0: none to choose), and
+    test predictions of its refit (per seed)."""
 
-    choice: Choice
+    name: str
     losses: tuple[float, ...]
     epochs: int
     test: pd.DataFrame
@@ -78,12 +79,16 @@ def runs(settings: Settings, dataset: str) -> list[RunConfig]:
     return [choice.plan(settings, dataset) for choice in choices()]
 
 
-def table(settings: Settings, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame, list[Report]]:
+def table(
+    settings: Settings, dataset: str, trained: Sequence[Report] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Report]]:
     """Every rule's choice and its test score, and every configuration's dev and test score.
 
+    Args: trained: finished runs of trained detectors, the a-priori one first; rows of their own (`_of_trained`) for
+        those of `dataset`.
     Returns: (rule, configuration, epochs, dev_loss, dev_se, primary, estimate, low, high, auc, accuracy), a row per
         rule; (configuration, epochs, dev_loss, dev_se, single_dev_loss, estimate, auc), a row per configuration; and
-        the runs behind both. Losses in nats, class-balanced; estimate: balanced accuracy with each picture counting
+        the runs behind them. Losses in nats, class-balanced; estimate: balanced accuracy with each picture counting
         once, 95 % over pictures.
     """
     reports = [results.run_or_load(one, settings, train=_fit) for one in runs(settings, dataset)]
@@ -92,7 +97,9 @@ def table(settings: Settings, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame,
     rules = pd.DataFrame([_row(rule, one) for rule, one in _chosen(tried).items()])
     average = {"rule": "mean of all configurations", "configuration": f"{len(tried)} configurations"}
     average |= {"primary": rules["primary"].iloc[0]} | points[["estimate", "auc"]].mean().to_dict()
-    return pd.concat([rules, pd.DataFrame([average])], ignore_index=True), points, reports
+    trained = [report for report in trained if report.config.dataset == dataset]
+    rows = pd.DataFrame([_row(rule, one) for rule, one in _of_trained(trained).items()])
+    return pd.concat([rules, pd.DataFrame([average]), rows], ignore_index=True), points, [*reports, *trained]
 
 
 def agreement(points: pd.DataFrame) -> str:
@@ -154,7 +161,7 @@ def _prob(bench: Bench, train: np.ndarray, asked: np.ndarray, weight: np.ndarray
 
 def _tried(choice: Choice, report: Report) -> Tried:
     losses = report.history().groupby("fold")["dev_loss"].min()
-    return Tried(choice, tuple(losses), report.facts["epochs"], benches.stored(report))
+    return Tried(choice.name, tuple(losses), report.facts["epochs"], benches.stored(report))
 
 
 # --- rules ----------------------------------------------------------------------------------------
@@ -162,7 +169,7 @@ def _tried(choice: Choice, report: Report) -> Tried:
 
 def _chosen(tried: Sequence[Tried]) -> dict[str, Tried]:
     """Rule -> the configuration it takes. Only the last reads test scores."""
-    by_name = {one.choice.name: one for one in tried}
+    by_name = {one.name: one for one in tried}
     best = min(tried, key=lambda one: np.mean(one.losses))
     limit = np.mean(best.losses) + _se(best)
     simplest = next(one for one in tried if np.mean(one.losses) <= limit)
@@ -171,12 +178,42 @@ def _chosen(tried: Sequence[Tried]) -> dict[str, Tried]:
         "cross-fit, one standard error": simplest,
         "cross-fit, lowest loss": best,
         "single dev": min(tried, key=lambda one: one.losses[0]),
-        "oracle on test": max(tried, key=lambda one: _primary(one).estimate),
+        "oracle on test": max(tried, key=_score),
+    }
+
+
+def _of_trained(reports: Sequence[Report]) -> dict[str, Tried]:
+    """The same among MICC's classifier inputs, from runs of several seeds on one dev: their dev and test predictions
+    are stored, so nothing is trained. No cross-fit: each fold would be a training."""
+    tried = []
+    for config, frame in comparison.pooled(reports):
+        dev, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("dev", "test"))
+        losses = [float(balanced_log_loss(part["label"].to_numpy(), part["prob_rumor"].to_numpy(),
+                                          keys.image_weights(part).to_numpy()))
+                  for _, part in dev.groupby("seed")]  # fmt: skip
+        tried.append(Tried(comparison.names(config), tuple(losses), 0, test))
+    if not tried:
+        return {}
+    seeds = [
+        replace(one, name=f"{one.name}, seed {seed}", losses=(loss,), test=part.reset_index(drop=True))
+        for one in tried
+        for loss, (seed, part) in zip(one.losses, one.test.groupby("seed"), strict=True)
+    ]
+    return {
+        "MICC: a priori": tried[0],
+        "MICC: single dev": min(tried, key=lambda one: np.mean(one.losses)),
+        "MICC: single dev, seed too": min(seeds, key=lambda one: one.losses[0]),
+        "MICC: oracle on test": max(tried, key=_score),
+        "MICC: oracle on test, seed too": max(seeds, key=_score),
     }
 
 
 def _se(one: Tried) -> float:
-    return float(np.std(one.losses, ddof=1) / np.sqrt(len(one.losses)))
+    return float(np.std(one.losses, ddof=1) / np.sqrt(len(one.losses))) if len(one.losses) > 1 else np.nan
+
+
+def _score(one: Tried) -> float:
+    return _primary(one).estimate
 
 
 def _primary(one: Tried) -> statistics.Interval:
@@ -186,7 +223,7 @@ def _primary(one: Tried) -> statistics.Interval:
 
 def _point(one: Tried) -> dict[str, Any]:
     auc = statistics.cluster_bootstrap(one.test, "auc", "image_group", n=2).estimate
-    return {"configuration": one.choice.name, "epochs": one.epochs, "dev_loss": float(np.mean(one.losses)),
+    return {"configuration": one.name, "epochs": one.epochs, "dev_loss": float(np.mean(one.losses)),
             "dev_se": _se(one), "single_dev_loss": one.losses[0], "estimate": _primary(one).estimate,
             "auc": auc}  # fmt: skip
 
@@ -194,6 +231,6 @@ def _point(one: Tried) -> dict[str, Any]:
 def _row(rule: str, one: Tried) -> dict[str, Any]:
     found, point = _primary(one), _point(one)
     accuracy = statistics.cluster_bootstrap(one.test, "accuracy", "image_group", n=2).estimate
-    return {"rule": rule, "configuration": one.choice.name, "epochs": one.epochs or "-", "dev_loss": point["dev_loss"],
+    return {"rule": rule, "configuration": one.name, "epochs": one.epochs or "-", "dev_loss": point["dev_loss"],
             "dev_se": point["dev_se"], "primary": "image-macro balanced accuracy", "estimate": found.estimate,
             "low": found.low, "high": found.high, "auc": point["auc"], "accuracy": accuracy}  # fmt: skip
