@@ -309,6 +309,40 @@ def test_a_corpus_without_replies_is_named(tmp_path: Path) -> None:
         social_graph.build(threads(tmp_path).drop(columns="replies"))
 
 
+def test_mfans_loss_is_classification_and_alignment_in_the_papers_weights() -> None:
+    made, batch = model("mfan").eval(), posts()
+    made.config = dataclasses.replace(made.config, lambda_c=0.7, lambda_a=1.9)
+    sides = {}
+    for name in ("align_text", "align_other"):
+        getattr(made, name).register_forward_hook(lambda _, __, out, name=name: sides.__setitem__(name, out))
+    with torch.no_grad():
+        losses = made.training_loss(batch)
+        cross = F.cross_entropy(made.logits(batch), batch.label.long())
+    distance = F.mse_loss(sides["align_text"], sides["align_other"])  # mean over posts and features, as its code has it
+    assert float(losses["classification"]) == pytest.approx(float(cross), rel=1e-5)
+    assert float(losses["alignment"]) == pytest.approx(float(distance), rel=1e-5)
+    assert float(losses["loss"]) == pytest.approx(float(0.7 * cross + 1.9 * distance), rel=1e-5)
+
+
+# --- SpotFake ---------------------------------------------------------------------------------------
+
+
+def test_spotfake_joins_two_layers_of_each_modality() -> None:
+    made, batch = model("spotfake").eval(), posts()
+
+    def branch(layers: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+        norm, first, _, _, second, _, _ = layers
+        return F.relu(second(F.relu(first(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias)))))
+
+    with torch.no_grad():
+        joined = torch.cat([branch(made.text, batch.text_features), branch(made.image, batch.images.mean(1))], dim=1)
+        expected = made.classifier(F.relu(made.fuse(joined)))
+        assert torch.allclose(made.logits(batch), expected, atol=1e-6)
+        assert torch.allclose(made.prob_rumor(batch), expected.softmax(1)[:, 1], atol=1e-6)
+        loss = made.training_loss(batch)["loss"]
+    assert float(loss) == pytest.approx(float(F.cross_entropy(expected, batch.label.long())), rel=1e-5)
+
+
 # --- MUSE-style -------------------------------------------------------------------------------------
 
 
