@@ -1,4 +1,4 @@
-"""Break conditions: CKA's invariances, a gap's interval, and the decomposition that adds up to the weights."""
+"""Break conditions: a gap's interval, relevance that knows colour alone, and parts that add up to the weights."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ import pytest
 import torch
 
 from rumorlib.config import MICCConfig, SCLIPConfig, TextConfig, VisionConfig
+from rumorlib.data import drawn, scenes
 from rumorlib.data.batches import Texts
+from rumorlib.data.claims import DrawnConfig
 from rumorlib.encoders.sclip import SCLIP
+from rumorlib.encoders.vision import patch_boxes
 from rumorlib.models.micc import MICC
-from rumorlib.studies.sight import breaks
+from rumorlib.studies.sight import breaks, interventions
+
+FIELDS = (16, 32)
+SMALL = DrawnConfig(n_caption_scenes=10, n_train=20, n_dev=120, n_test=4, n_unseen=2, n_pairs=2, n_undetectable=4,
+                    n_fingerprint=4)  # fmt: skip
 
 
 def test_the_interval_of_a_gap_holds_the_gap() -> None:
@@ -27,6 +34,44 @@ def test_a_ratio_of_means_has_an_interval_around_it() -> None:
     before = random.random(200) + 1
     found = breaks._ratio(before * 0.4 + random.normal(size=200) * 0.05, before)
     assert found["value"] == pytest.approx(0.4, abs=0.02) and found["low"] < found["value"] < found["high"]
+
+
+class ColourBlindToShape:
+    """A space of colours alone: a patch is how many of its pixels have each colour, and a little ground."""
+
+    def __init__(self) -> None:
+        self.image_tower = SimpleNamespace(sides=tuple(96 // field for field in FIELDS))
+        self.n_patches = [side**2 for side in self.image_tower.sides]
+
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        hue = torch.nn.functional.normalize(torch.from_numpy(scenes._RGB).float(), dim=1)
+        pixels = images.float().permute(0, 2, 3, 1)  # (n, H, H, 3)
+        coloured = pixels.amax(3) - pixels.amin(3) > 70
+        match = torch.nn.functional.normalize(pixels, dim=3) @ hue.T
+        share = torch.nn.functional.one_hot(match.argmax(3), len(hue)).float() * coloured[..., None]
+        grid = share.permute(0, 3, 1, 2)
+        parts = [torch.nn.functional.avg_pool2d(grid, f).flatten(2).transpose(1, 2) for f in FIELDS]
+        whole = torch.cat(parts, dim=1)
+        return torch.nn.functional.normalize(torch.cat([whole, torch.full_like(whole[..., :1], 0.05)], -1), dim=-1)
+
+
+def test_a_space_of_colours_alone_is_found_out() -> None:
+    """Another colour takes all relevance away and a decoy gets the top patch; another shape goes unnoticed."""
+    known, posts = drawn.scenes_of(SMALL), drawn.load("en", config=SMALL).posts
+    part = posts[(posts["split"] == "dev") & (posts["label"] == 0)].reset_index(drop=True)
+    bench = interventions.of_scenes(part, torch.arange(len(part)), [known[key] for key in part["image"]])
+    role = interventions.roles(bench)
+    colour = [next((o.colour for o, r in zip(scene.objects, row) if r == "evidence"), 0)
+              for scene, row in zip(bench.scenes, role)]  # fmt: skip
+    boxes = torch.cat(patch_boxes(VisionConfig(image_size_px=96, receptive_fields=FIELDS))).numpy()
+    text = torch.nn.functional.one_hot(torch.tensor(colour), len(scenes.COLOURS) + 1).float()
+    state = breaks.State("made", ColourBlindToShape(), text, torch.empty(0))
+    one = SimpleNamespace(bench=bench, touches=interventions.touches(bench.boxes, boxes))
+    found = {row["quantity"]: row for row in breaks._follows(state, one)}
+    assert found["relevance that stays with another colour"]["value"] < 0.2
+    assert found["relevance that stays with another shape"]["value"] > 0.9
+    decoy = found["top patch goes to a decoy of the claimed colour"]
+    assert decoy["value"] > 0.5 > 2 * decoy["reference"] and decoy["n"] > 10
 
 
 def test_the_parts_of_a_weight_add_up_to_its_logarithm() -> None:

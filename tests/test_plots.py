@@ -190,6 +190,9 @@ def test_training_curves_mark_the_lowest_dev_loss() -> None:
     dots = [(line.get_xdata()[0], line.get_ydata()[0]) for line in loss.lines if line.get_marker() == "o"]
     assert dots == [(2, 0.6), (3, 0.7)] and len(align.lines) == 2
     assert legend_texts(figure) == ["a", "b", "train", "dev"]
+    one_language = HISTORY.assign(train_en=HISTORY["train_loss"].where(HISTORY["run"] == "a"), train_zh=0.5)
+    panels = [axes.get_ylabel() for axes in plots.training_curves(one_language).axes]
+    assert panels == ["loss", "align", "loss, Chinese"], "English is all of the loss of the run that has it"
     with pytest.raises(ValueError, match="train_<quantity>"):
         plots.training_curves(HISTORY[["run", "epoch", "lr"]])
 

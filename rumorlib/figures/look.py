@@ -28,7 +28,7 @@ _SETTINGS = {
     "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False, "lines.markersize": 5,
     "image.interpolation": "nearest", "figure.dpi": 100, "figure.facecolor": "white",
 }  # fmt: skip
-_WORDS = {"f1": "F1", "auc": "AUC", "k": "K"}
+_WORDS = {"en": "loss, English", "zh": "loss, Chinese", "f1": "F1", "auc": "AUC", "k": "K"}
 
 
 @contextmanager

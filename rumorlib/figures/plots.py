@@ -54,14 +54,15 @@ def shortcut_scores(frame: pd.DataFrame, chance: float | None = 0.5, title: str 
 def training_curves(history: pd.DataFrame, title: str = "") -> Figure:
     """Train (dashed) and dev (solid) curves of each run, a panel per quantity (m_e1_curve).
 
-    Columns: run, epoch, and at least one of train_<quantity> or dev_<quantity>; others are left out. A dot marks the
-    lowest dev loss of a run.
+    Columns: run, epoch, and at least one of train_<quantity> or dev_<quantity>; others are left out, and a part of the
+    loss that is all of it in every run that has it. A dot marks the lowest dev loss of a run.
     """
     look.need(history, "run", "epoch")
     found = [m for m in (re.fullmatch(r"(train|dev)_(.+)", str(column)) for column in history) if m]
     if not found:
         raise ValueError(f"no train_<quantity> or dev_<quantity> among the columns {', '.join(map(str, history))}")
-    quantities, runs = list(dict.fromkeys(m[2] for m in found)), look.in_order(history, "run")
+    quantities = [q for q in dict.fromkeys(m[2] for m in found) if not _is_the_loss(history, q)]
+    runs = look.in_order(history, "run")
     colours = look.colours(len(runs))
     fig, panels = look.panels(len(quantities), 3.4, 2.6, title=title)
     for axes, quantity in zip(panels, quantities):
@@ -79,6 +80,13 @@ def training_curves(history: pd.DataFrame, title: str = "") -> Figure:
     handles += [Line2D([], [], color="k", ls=d, label=n) for n, d in (("train", "--"), ("dev", "-"))]
     look.legend(fig, handles)
     return fig
+
+
+def _is_the_loss(history: pd.DataFrame, quantity: str) -> bool:
+    """Whether a quantity other than the loss repeats it, as the one language of a run does."""
+    pairs = [(history.get(f"{split}_{quantity}"), history.get(f"{split}_loss")) for split in ("train", "dev")]
+    given = [(part[part.notna()], loss[part.notna()]) for part, loss in pairs if part is not None and loss is not None]
+    return quantity != "loss" and bool(given) and all((part == loss).all() for part, loss in given)
 
 
 @look.style()
