@@ -16,7 +16,7 @@ from rumorlib import evaluation, experiments, files, results, rivals
 from rumorlib.studies.cost import lightweight
 from rumorlib.studies.scores import pretraining, text_only
 from rumorlib.studies.sight import gaps, readings
-from rumorlib.studies.trust import anatomy, benches, counterfactuals, selection
+from rumorlib.studies.trust import compute
 
 COLUMNS = [
     "id",
@@ -183,23 +183,12 @@ def planned(profile: str) -> dict[str, dict]:
             *(partial(experiments.dmfl_loss_weights, which=which) for which in ("lambda_c", "lambda_a")),
             text_only.runs, text_only.word2vec_runs, rivals.main, lightweight.runs,
         ]  # fmt: skip
-        todo = [config for make in lists for config in make(given)] + on_benches(given)
+        todo = [config for make in lists for config in make(given)] + [*compute.on_benches(given)]
         while todo:
             config = todo.pop()
             every[config.path.as_posix()] = cfg.as_dict(config)
             todo += [needed for needed in (config.stage1, config.parent) if needed]
     return every
-
-
-def on_benches(settings: cfg.Settings) -> list[cfg.RunConfig]:
-    """The runs of notebook 09."""
-    every = selection.runs(settings, "twitter")
-    for dataset in benches.OF_ANATOMY[settings.profile]:
-        every += [config for configs in anatomy.fits(settings, dataset).values() for config in configs]
-        every += anatomy.dose_runs(settings, dataset).values()
-    return every + [
-        c for data in counterfactuals.DATASETS[settings.profile] for c in counterfactuals.runs(settings, data)
-    ]
 
 
 @pytest.mark.parametrize("profile", ["laptop", "paper"])

@@ -52,6 +52,7 @@ LAYERS = (
     ("costs", "grids", "maps", "verdicts"),
     ("complexity", "conflicts", "lightweight", "readings", "shapes"),
     ("gaps", "looking"),
+    ("compute",),
     ("look",),
     ("curves", "fronts", "pictures", "plots", "waterfalls"),
     ("check_data", "execute", "readme"),
