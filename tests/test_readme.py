@@ -248,3 +248,9 @@ def test_check_tells_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert "README.md: out of date" in capsys.readouterr().err
     assert readme.main([]) == 0 and document.read_text() == "new"
     assert readme.main(["--check"]) == 0
+
+
+def test_what_no_paper_has_is_called_made() -> None:
+    block = readme.index_block(ROOT)
+    assert re.search(r"`p_1` \| ours \| .*\[made\]\(results/laptop/tables/p_1.md\)", block)
+    assert not re.search(r"\| ours \|[^\n]*\[reproduced\]", block)

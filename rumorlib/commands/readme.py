@@ -15,7 +15,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rumorlib import config as cfg
@@ -147,12 +147,18 @@ def index_block(root: Path) -> str:
     profiles = ("demo", "laptop", "paper")
     lines = [
         [f"`{name}`", row["paper"], row["printed"], row["caption"], row["notebook"] or "-",
-         *(_link(root, name, [p], row[f"status_{p}"].replace("_", " ")) for p in profiles)]
+         *(_link(root, name, [p], _status(row, p)) for p in profiles)]
         for name, row in _index(root).items()
     ]  # fmt: skip
     return _folded(
         f"{len(lines)} tables and figures", table(("id", "paper", "label there", "what", "notebook", *profiles), lines)
     )
+
+
+def _status(row: Mapping[str, str], profile: str) -> str:
+    """Status in words: what no paper has is made, not reproduced."""
+    words = row[f"status_{profile}"].replace("_", " ")
+    return "made" if words == "reproduced" and row["paper"] == "ours" else words
 
 
 def _link(root: Path, artifact: str, profiles: Sequence[str], words: str) -> str:
