@@ -50,7 +50,7 @@ LAYERS = (
     ("explained_scenes", "predictions"),
     ("controls", "papers", "starts", "sweeps", "text_only"),
     ("costs", "grids", "maps", "verdicts"),
-    ("complexity", "conflicts", "lightweight", "readings", "shapes"),
+    ("complexity", "conflicts", "lightweight", "orders", "readings", "shapes"),
     ("gaps", "looking"),
     ("compute",),
     ("look",),

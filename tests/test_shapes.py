@@ -56,6 +56,22 @@ def test_the_rougher_curve_is_told() -> None:
     assert shapes.tortuosity_claim(rough, "lambda_a", "demo-en", "demo-zh").iloc[0]["verdict"] == "untestable here"
 
 
+def test_the_best_ratio_is_told_where_the_curve_has_a_peak() -> None:
+    """lambda_c stays at 1.8 here: ratios of 2.25, 1.5, .75, .6 and .45."""
+    low = sweep("demo-en", {0.8: 0.6, 1.2: 0.65, 2.4: 0.7, 3.0: 0.8, 4.0: 0.7})
+    high = sweep("demo-zh", {0.8: 0.7, 1.2: 0.8, 2.4: 0.7, 3.0: 0.65, 4.0: 0.6})
+    found = shapes.ratio_claims(low + high, "demo-zh", "demo-en", n=50)
+    assert found["corpus"].tolist() == ["demo-en", "demo-zh", "demo-zh, demo-en"]
+    assert found["ours"].tolist() == [0.6, 1.5, 0.9]
+    assert found["verdict"].tolist() == ["reproduced", "not reproduced", "reproduced"]
+    flat = sweep("demo-en", {0.8: 0.7, 1.2: 0.7, 2.4: 0.7, 3.0: 0.7, 4.0: 0.7})
+    for seed, run in enumerate(flat):  # five coins
+        frame = run.predictions()
+        frame["prob_rumor"] = np.random.default_rng(seed).uniform(size=len(frame))
+    few = shapes.ratio_claims(flat + high[:3], "demo-en", "demo-zh", n=50)
+    assert few["verdict"].tolist() == ["inconclusive", "untestable here", "untestable here"]
+
+
 def test_the_second_step_lies_around_the_best_on_dev_and_asks_for_nothing_twice() -> None:
     runs = sweep("demo-en", {0.4: 0.6, 0.8: 0.7, 1.2: 0.8, 1.4: 0.79, 1.6: 0.7})
     full, reduced = (cfg.resolve("demo", grid=grid) for grid in ("full", "reduced"))

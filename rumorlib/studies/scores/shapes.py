@@ -147,6 +147,38 @@ def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: s
     return pd.DataFrame([row], columns=COLUMNS)
 
 
+def ratio_claims(reports: Sequence[Report], more: str, less: str, n: int = 500) -> pd.DataFrame:
+    """What §6.3(3) concludes from the two optima: lambda_c / lambda_a is best below 1, and at a larger value on corpus
+    `more` than on `less`. The best is that on dev; 95 % interval: the best of resampled pictures.
+
+    Args: reports: both sweeps; under Adam only the ratio counts, so they are one (choice C21).
+    Returns: columns of `verdicts.COLUMNS`; untestable here: fewer than FEWEST ratios, or a corpus not swept.
+    """
+    found, rows, drawn = curves(reports, "ratio", n=n), [], {}
+    source = "§6.3(3), both weights"
+    for corpus, curve in found.items():
+        about = {"claim": "the best lambda_c is smaller than the best lambda_a", "source": source, "corpus": corpus,
+                 "quantity": "lambda_c / lambda_a that is best on dev", "reported": np.nan}  # fmt: skip
+        if (m := len(set(curve.values))) < FEWEST:
+            rows.append(about | {"verdict": "untestable here", "why": f"{m} ratios; grid full has more"})
+            continue
+        drawn[corpus] = curve.values[np.r_[curve.accuracy[None], curve.drawn].argmax(1)]
+        low, high = np.quantile(drawn[corpus][1:], [0.025, 0.975])
+        rows.append(about | {"ours": drawn[corpus][0], "low": low, "high": high,
+                             "verdict": statistics.verdict(low, high, 1, above=False),
+                             "why": f"of {m} ratios from {curve.values[0]:g} to {curve.values[-1]:g}"})  # fmt: skip
+    about = {"claim": f"the best lambda_c / lambda_a is larger on {more} than on {less}", "source": source,
+             "corpus": f"{more}, {less}", "quantity": "difference of the best ratios on dev",
+             "reported": np.nan}  # fmt: skip
+    if not {more, less} <= set(drawn):
+        nothing = {"verdict": "untestable here", "why": "needs both corpora at five ratios or more"}
+        return pd.DataFrame([*rows, about | nothing], columns=COLUMNS)
+    apart = drawn[more] - drawn[less]
+    low, high = np.quantile(apart[1:], [0.025, 0.975])
+    row = about | {"ours": apart[0], "low": low, "high": high, "verdict": statistics.verdict(low, high, 0)}
+    return pd.DataFrame([*rows, row | {"why": "pictures of both drawn again"}], columns=COLUMNS)
+
+
 def halved(reports: Sequence[Report], setting: str, settings: Settings) -> list[RunConfig]:
     """The second step of the paper's search (§6.3; choice C21): the values half a step below and above the one that is
     best on dev, per corpus and seed, without those there are. Full grid; nothing on the reduced one.

@@ -187,7 +187,7 @@ def ablation_claims(table: pd.DataFrame, paired: Paired) -> pd.DataFrame:
         found = {key: line for key in {k for pair in MICC_ORDER for k in pair} for line in drops
                  if line["variant"].startswith(key)}  # fmt: skip
         pairs = [(found[more], found[less]) for more, less in MICC_ORDER if more in found and less in found]
-        rows += [_order(corpus, more, less, paired) for more, less in pairs]
+        rows += [order(corpus, more, less, paired) for more, less in pairs]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -206,8 +206,9 @@ def _drop(corpus: str, line: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _order(corpus: str, more: dict[str, Any], less: dict[str, Any], paired: Paired) -> dict[str, Any]:
-    """The full model cancels: what A loses beyond B is what B is ahead of A on the same posts."""
+def order(corpus: str, more: dict[str, Any], less: dict[str, Any], paired: Paired) -> dict[str, Any]:
+    """Two lines of an ablation table: does `more` lose more? The full model cancels: what A loses beyond B is what B is
+    ahead of A on the same posts."""
     ahead, low, high = (100 * value for value in paired(corpus, less["variant"], more["variant"]))
     return {
         "claim": f"{more['model']} loses more than {less['model']}", "source": "ablations, order", "corpus": corpus,
