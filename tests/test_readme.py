@@ -153,7 +153,7 @@ def test_the_readmes_detector_is_one_file_and_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
     names: dict[str, Any] = {}
-    (line,) = fences(TEXTS["README.md"], "py")
+    line, _ = fences(TEXTS["README.md"], "py")
     exec(compile(line, "README.md", "exec", dont_inherit=True), names)
     table, folder = names["table"], names["run"].path
     assert table["model"].tolist() == ["TextMean-dropout=0.3"] * 2 and table["split"].tolist() == ["dev", "test"]
@@ -165,6 +165,24 @@ def test_the_readmes_detector_is_one_file_and_one_line(
     edited = added.detector(cfg.resolve(), "demo-en", "text_mean:TextMean", dropout=0.3)
     with pytest.raises(runs.StaleRun, match="source"):
         results.run_or_load(edited, cfg.resolve())
+
+
+def test_the_readmes_lines_train_on_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: Path) -> None:
+    words = ("cat", "dog")
+    lines = ["id,text,label,split"]
+    lines += [f"p{i},a {words[i % 2]} of day {i},{i % 2},{('train', 'train', 'dev', 'test')[i % 4]}" for i in range(41)]
+    lines += [f"q{i},a {words[i % 2]} at night {i},{i % 2},{('train', 'dev', 'test')[i % 3]}" for i in range(40)]
+    (tmp_path / "my-folder").mkdir()
+    (tmp_path / "my-folder" / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
+    names: dict[str, Any] = {}
+    _, code = fences(TEXTS["README.md"], "py")
+    exec(compile(code, "README.md", "exec", dont_inherit=True), names)
+    report = names["report"]
+    assert report.config.path.parts[:3] == ("dmfl", "manifest", "TTRAS") and report.folder.is_relative_to(output)
+    test = report.predictions().query("split == 'test'")
+    assert len(test) == report.metrics["test"]["n"] > 10 and test["prob_rumor"].between(0, 1).all()
 
 
 def test_a_detector_that_cannot_be_built_is_explained() -> None:

@@ -99,7 +99,7 @@ def _readers(name: str) -> list[str]:
     if profiles:
         return [f"profile {profile} trains on it as dataset {name}" for profile in profiles]
     if name == "manifest":
-        return ["corpora.load, as manifest; no profile trains on it"]
+        return ["corpora.load, as manifest; README.md shows how to train on it (posts of your own)"]
     captions = [known for known in corpora.CAPTION_LOADERS if known == name or known.startswith(f"{name}-")]
     if captions:
         return [f"captions for stage 1: corpora.load_captions, as {' or '.join(captions)}"]
