@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from rumorlib.config import BaselineConfig, RunConfig, SCLIPConfig, Settings
-from rumorlib.profiles import LANGUAGE, SIZES, STAGE1, dmfl_seeds, dmfl_swept
+from rumorlib.profiles import LANGUAGE, SIZES, STAGE1, dmfl_seeds, dmfl_swept, points, swept
 
 # --- stage 1 ------------------------------------------------------------------------------------
 
@@ -77,7 +77,6 @@ def micc_main(settings: Settings) -> list[RunConfig]:
 
 
 SELECTION_CONTROLS = ("random", "bottom", "saliency")
-ALL_PATCHES = 64  # neither scale of the default has more, at any profile: no selection
 
 
 def micc_ablations(settings: Settings) -> list[RunConfig]:
@@ -106,40 +105,33 @@ def each_seed(settings: Settings, dataset: str, variants: dict[str, dict[str, An
 
 
 def sclip_variants(settings: Settings) -> list[RunConfig]:
-    """Stage 1 with the other similarities of choice C3, and on each scale alone, beside the default, in the language of
-    the first dataset. The full grid; on the reduced one the single scale that M-E3 trains anyway.
-    """
+    """Stage 1 on each scale alone, and with the other similarities of choice C3, beside the default (M-E1), in the
+    language of the first dataset."""
     language = LANGUAGE[settings.datasets[0]]
-    single = [(32,), (64,)] if settings.grid == "full" else [(32,)]
     runs = [sclip(settings, language)]
-    for chosen in (fields(settings, *one) for one in single):
+    for chosen in (fields(settings, *one) for one in points(settings).single_scales):
         runs.append(sclip(settings, language, variant=_named(settings, language, chosen), receptive_fields=chosen))
-    for how in ("mean", "topk") if settings.grid == "full" else ():
+    for how in points(settings).similarities:
         runs.append(sclip(settings, language, variant=of_language(settings, language, how), similarity=how))
     return runs
 
 
 def micc_top_k(settings: Settings) -> list[RunConfig]:
     """K sweep (M-E4, Figure 6). K = 2 is the default run, under its own name."""
-    values = (1, 2, 4, 8, ALL_PATCHES) if settings.grid == "full" else (1, 2, 8)
-    return _sweep(settings, micc, "top_k", values)
+    return _sweep(settings, micc, "top_k", points(settings).top_k)
 
 
 def micc_fusion_weight(settings: Settings) -> list[RunConfig]:
     """λ sweep (M-E5); the ends 0 and 1 are the limits of Eq 24."""
-    full = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0)
-    values = full if settings.grid == "full" else (0.0, 0.65, 1.0)
-    return _sweep(settings, micc, "fusion_weight", values)
+    return _sweep(settings, micc, "fusion_weight", points(settings).fusion_weight)
 
 
 def micc_receptive_fields(settings: Settings) -> list[RunConfig]:
     """Scales sweep (M-E3); each needs its own stage 1. Pixels are the paper's, scaled to the profile's images."""
-    # (32, 32) and (64, 64): two copies of one scale, twice its patches and embeddings without a second scale
-    full = ((32,), (64,), (32, 32), (64, 64), (32, 64), (24, 32, 64), (24, 32, 48, 64))
     runs = []
     for dataset in swept(settings):
         language = LANGUAGE[dataset]
-        for paper_fields in full if settings.grid == "full" else ((32,), (32, 64)):
+        for paper_fields in points(settings).receptive_fields:
             chosen = fields(settings, *paper_fields)
             name = _named(settings, language, chosen)
             stage1 = sclip(settings, language, variant=name, receptive_fields=chosen)
@@ -151,7 +143,7 @@ def micc_receptive_fields(settings: Settings) -> list[RunConfig]:
 
 def micc_grid(settings: Settings) -> list[RunConfig]:
     """K × λ (M-E7, the digest's own first experiment). Points that the two sweeps have are theirs, trained once."""
-    ks, lambdas = ((1, 2, 4, 8), (0.3, 0.5, 0.7, 0.9)) if settings.grid == "full" else ((2, 8), (0.65, 1.0))
+    ks, lambdas = points(settings).grid
     runs = []
     for dataset in swept(settings):
         default = SIZES[settings.profile].micc
@@ -188,7 +180,7 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
 
 def dmfl_main(settings: Settings) -> list[RunConfig]:
     """The full model per dataset and seed (D-E1)."""
-    return [dmfl(settings, data, seed) for data in settings.datasets for seed in dmfl_seeds(settings, data, main=True)]
+    return [dmfl(settings, data, seed) for data in settings.datasets for seed in dmfl_seeds(settings, main=True)]
 
 
 DMFL_VARIANTS: dict[str, dict[str, Any]] = {
@@ -206,22 +198,20 @@ def dmfl_ablations(settings: Settings) -> list[RunConfig]:
     """The seven variants of §6.2 (D-E2)."""
     return [
         dmfl(settings, dataset, seed, name, **changes)
-        for dataset in dmfl_swept(settings, swept(settings), variants=True)
+        for dataset in dmfl_swept(settings, variants=True)
         for name, changes in DMFL_VARIANTS.items()
-        for seed in dmfl_seeds(settings, dataset)
+        for seed in dmfl_seeds(settings)
     ]
 
 
 def dmfl_loss_weights(settings: Settings, which: str) -> list[RunConfig]:
     """λ_c or λ_a in steps of 0.4, the other at the paper's value (D-E3, D-E4)."""
-    values = tuple(round(0.4 * step, 1) for step in range(1, 11)) if settings.grid == "full" else (4.0,)
-    return _sweep(settings, dmfl, which, values)
+    return _sweep(settings, dmfl, which, points(settings).loss_weights)
 
 
 def dmfl_heads(settings: Settings) -> list[RunConfig]:
     """Heads of the cross-modal attention (D-E5, Fig 9)."""
-    values = (2, 4, 6, 8, 10) if settings.grid == "full" else (2,)
-    return _sweep(settings, dmfl, "n_heads", values)
+    return _sweep(settings, dmfl, "n_heads", points(settings).n_heads)
 
 
 # --- baselines and bounds ---------------------------------------------------------------------------
@@ -265,18 +255,13 @@ def _sweep(settings: Settings, make: Any, name: str, values: tuple) -> list[RunC
     """One run per dataset, value and seed; the dataset's default value is always among them and is its default run,
     trained once for every sweep."""
     runs = []
-    for dataset in dmfl_swept(settings, swept(settings)) if make is dmfl else swept(settings):
-        seeds = dmfl_seeds(settings, dataset) if make is dmfl else settings.seeds
+    for dataset in dmfl_swept(settings) if make is dmfl else swept(settings):
+        seeds = dmfl_seeds(settings) if make is dmfl else settings.seeds
         default = getattr(make(settings, dataset).detector, name)
         for value in sorted({*values, default}):
             variant = "default" if value == default else f"{name}={value}"
             runs += [make(settings, dataset, seed, variant, **{name: value}) for seed in seeds]
     return runs
-
-
-def swept(settings: Settings) -> tuple[str, ...]:
-    """Datasets of ablations and sweeps: the first one on the reduced grid, all of them on the full one."""
-    return settings.datasets if settings.grid == "full" else settings.datasets[:1]
 
 
 def _named(settings: Settings, language: str, chosen: tuple[int, ...]) -> str:

@@ -190,21 +190,79 @@ OF_POSTS = {"batch_size": 64, "epochs": 30}
 # What DMFL needs in order to learn (notebook 04): longer than its demo run, and four times the corpus's train posts.
 DMFL_STARTS_TRAIN = {"epochs": 8, "patience": 8, "lr": 2e-3}
 DMFL_STARTS_POSTS = 12_000
-# DMFL on a laptop takes minutes a run on the 36,000 photo posts and one on Twitter: on the reduced grid Twitter has
-# three seeds of the main row and the sweeps, and the variants are run on both.
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of every sweep and table of variants; receptive fields in the papers' pixels."""
+
+    receptive_fields: tuple[tuple[int, ...], ...]  # M-E3; each set has its own stage 1
+    top_k: tuple[int, ...]  # M-E4
+    fusion_weight: tuple[float, ...]  # M-E5
+    grid: tuple[tuple[int, ...], tuple[float, ...]]  # M-E7: K, and lambda
+    single_scales: tuple[tuple[int, ...], ...]  # M-E1: stage 1 on one scale alone
+    similarities: tuple[str, ...]  # M-E1: other similarities of choice C3
+    stage1: bool  # MICC on other stage 1s, and with SCLIP trained on
+    loss_weights: tuple[float, ...]  # D-E3, D-E4: lambda_c and lambda_a
+    halved: bool  # then half a step around the best on dev (C21)
+    n_heads: tuple[int, ...]  # D-E5
+
+
+ALL_PATCHES = 64  # neither scale of the default has more, at any profile: no selection
+FULL = Points(
+    # (32, 32) and (64, 64): two copies of one scale, twice its patches and embeddings without a second scale
+    receptive_fields=((32,), (64,), (32, 32), (64, 64), (32, 64), (24, 32, 64), (24, 32, 48, 64)),
+    top_k=(1, 2, 4, 8, ALL_PATCHES),
+    fusion_weight=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0),  # 0 and 1: the limits of Eq 24
+    grid=((1, 2, 4, 8), (0.3, 0.5, 0.7, 0.9)),
+    single_scales=((32,), (64,)),
+    similarities=("mean", "topk"),
+    stage1=True,
+    loss_weights=tuple(round(0.4 * step, 1) for step in range(1, 11)),
+    halved=True,
+    n_heads=(2, 4, 6, 8, 10),
+)
+FEW = Points(
+    receptive_fields=((32,), (32, 64)),
+    top_k=(1, 2, 8),
+    fusion_weight=(0.0, 0.65, 1.0),
+    grid=((2, 8), (0.65, 1.0)),
+    single_scales=((32,),),
+    similarities=(),
+    stage1=False,
+    loss_weights=(4.0,),
+    halved=False,
+    n_heads=(2,),
+)
+# Points of grid="reduced", on the first dataset alone (`swept`); grid="full" has FULL, on every dataset. The laptop's
+# frozen SCLIP makes MICC's runs seconds long.
+REDUCED = {"demo": FEW, "laptop": FULL, "paper": FEW}
+# DMFL on a laptop takes minutes a run on the 36,000 photo posts and one on Twitter: on the reduced grid it has fewer
+# seeds, and is swept where it is quick.
 DMFL_QUICK = "twitter"
 DMFL_SEEDS = 3
 
 
-def dmfl_seeds(settings: Settings, dataset: str, main: bool = False) -> tuple[int, ...]:
+def points(settings: Settings) -> Points:
+    """The points of the settings' grid."""
+    return FULL if settings.grid == "full" else REDUCED[settings.profile]
+
+
+def swept(settings: Settings) -> tuple[str, ...]:
+    """Datasets of ablations and sweeps: the first one on the reduced grid, all of them on the full one."""
+    return settings.datasets if settings.grid == "full" else settings.datasets[:1]
+
+
+def dmfl_seeds(settings: Settings, main: bool = False) -> tuple[int, ...]:
     """Seeds of DMFL's runs: at laptop's reduced grid the first ones of the settings'."""
     if settings.profile != "laptop" or settings.grid == "full":
         return settings.seeds
-    return settings.seeds[: DMFL_SEEDS if main and dataset == DMFL_QUICK else 1]
+    return settings.seeds[: DMFL_SEEDS if main else 1]
 
 
-def dmfl_swept(settings: Settings, swept: tuple[str, ...], variants: bool = False) -> tuple[str, ...]:
-    """Datasets of DMFL's sweeps, or of its variants: those of every sweep; at laptop's reduced grid the quick one."""
+def dmfl_swept(settings: Settings, variants: bool = False) -> tuple[str, ...]:
+    """Datasets of DMFL's sweeps, or of its variants: as MICC's; at laptop's reduced grid the quick one, or
+    all."""
     if settings.profile != "laptop" or settings.grid == "full" or DMFL_QUICK not in settings.datasets:
-        return swept
-    return (*swept, DMFL_QUICK) if variants and DMFL_QUICK not in swept else (DMFL_QUICK,)
+        return swept(settings)
+    return settings.datasets if variants else (DMFL_QUICK,)

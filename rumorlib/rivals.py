@@ -15,9 +15,6 @@ NAMED = ("safe", "carmn", "mfan")  # the baselines that DMFL's paper names
 WITH_EVENTS = ("demo-en", "demo-zh", "twitter", "pheme")
 WITH_REPLIES = ("pheme",)  # and only as the published threads, so its graph row is on the full grid alone
 
-# Laptop: models whose runs are committed, by corpus; "sclip" is the single scale. The full grid runs all of them.
-COMMITTED: dict[str, tuple[str, ...]] = {"twitter": ("safe", "carmn", "mfan", "eann")}
-
 
 def rival(settings: Settings, dataset: str, model: str, seed: int = 0, **changes: Any) -> RunConfig:
     """One run; `changes` are fields of the model's config. A variant name says what the corpus cannot give."""
@@ -39,15 +36,11 @@ def rival(settings: Settings, dataset: str, model: str, seed: int = 0, **changes
 
 
 def main(settings: Settings) -> list[RunConfig]:
-    """The rivals of every corpus and seed, and MICC on one scale of stage 1 (the row "single-scale SCLIP").
-
-    At laptop the reduced grid has the committed ones alone (`COMMITTED`), so that its tables can be made without data.
-    """
+    """The rivals of every corpus and seed, and MICC on one scale of stage 1 (the row "single-scale SCLIP")."""
     runs = []
     for dataset in settings.datasets:
-        models = COMMITTED.get(dataset, ()) if _committed_alone(settings) else MODELS
         for seed in settings.seeds[:RIVAL_SEEDS]:  # seed by seed: its word vectors are trained once
-            runs += [rival(settings, dataset, model, seed) for model in models]
+            runs += [rival(settings, dataset, model, seed) for model in MODELS]
             if settings.grid == "full" and dataset in WITH_REPLIES:
                 runs.append(rival(settings, dataset, "mfan", seed, graph=True))
     return runs + single_scale(settings)
@@ -56,9 +49,4 @@ def main(settings: Settings) -> list[RunConfig]:
 def single_scale(settings: Settings) -> list[RunConfig]:
     """The ablation "MICC-SCLIP" (M-E6) as a row of the main tables: no CLIP weights are in it, so it is not CLIP."""
     few = replace(settings, seeds=settings.seeds[:RIVAL_SEEDS])
-    runs = [run for run in experiments.micc_ablations(few) if run.variant.startswith("fields-")]
-    return [run for run in runs if not _committed_alone(settings) or "sclip" in COMMITTED.get(run.dataset, ())]
-
-
-def _committed_alone(settings: Settings) -> bool:
-    return settings.profile == "laptop" and settings.grid == "reduced"
+    return [run for run in experiments.micc_ablations(few) if run.variant.startswith("fields-")]

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import evaluation, experiments, files, results, rivals
+from rumorlib import evaluation, experiments, files, profiles, results, rivals
 from rumorlib.studies.cost import lightweight
 from rumorlib.studies.scores import pretraining, text_only
 from rumorlib.studies.sight import gaps, readings
@@ -170,6 +170,13 @@ def test_reported_numbers_say_where_they_come_from(path: Path) -> None:
         assert len(row["derivation"].split()) <= 20, "a short paraphrase, no sentence of a paper"
 
 
+def halved(given: cfg.Settings, which: str) -> list[cfg.RunConfig]:
+    """All that the second step of the sweep of a loss weight may ask for; dev says which it does."""
+    values = {round(point + side, 2) for point in profiles.points(given).loss_weights for side in (-0.2, 0.2)}
+    return [experiments.dmfl(given, dataset, seed, f"{which}={value}", **{which: value})
+            for dataset in profiles.dmfl_swept(given) for seed in given.seeds for value in values]  # fmt: skip
+
+
 def planned(profile: str) -> dict[str, dict]:
     """Config of every run that a table or figure of a profile asks for, by its folder."""
     every: dict[str, dict] = {}
@@ -180,7 +187,8 @@ def planned(profile: str) -> dict[str, dict]:
             experiments.micc_receptive_fields, experiments.micc_grid, experiments.dmfl_main, experiments.dmfl_heads,
             experiments.dmfl_ablations, readings.runs, gaps.alignment_runs, experiments.baselines,
             experiments.sclip_variants, experiments.stage1_runs, pretraining.micc_stage1,
-            *(partial(experiments.dmfl_loss_weights, which=which) for which in ("lambda_c", "lambda_a")),
+            *(partial(how, which=which) for how in (experiments.dmfl_loss_weights, halved)
+              for which in ("lambda_c", "lambda_a")),
             text_only.runs, text_only.word2vec_runs, rivals.main, lightweight.runs,
         ]  # fmt: skip
         todo = [config for make in lists for config in make(given)] + [*compute.on_benches(given)]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import experiments, files
+from rumorlib import experiments, files, profiles
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.studies.cost import lightweight
 from rumorlib.studies.scores import pretraining
@@ -128,13 +128,13 @@ def test_a_sweep_contains_the_default_run(name: str, grid: str) -> None:
     swept = {config.dataset for config in runs}
     defaults = {config for config in main if config.variant == "default" and config.dataset in swept}
     assert {config for config in runs if config.variant == "default"} == defaults
-    assert swept == set(experiments.swept(given)) and len(runs) > len(defaults)
+    assert swept == set(profiles.swept(given)) and len(runs) > len(defaults)
 
 
 @pytest.mark.parametrize("profile", cfg.PROFILES)
 def test_all_patches_is_no_selection_at_any_scale(profile: str) -> None:
     for config in experiments.micc_top_k(settings(profile, "full")):
-        assert max(grid_sides(config.stage1.sclip.vision)) ** 2 <= experiments.ALL_PATCHES, config.path
+        assert max(grid_sides(config.stage1.sclip.vision)) ** 2 <= profiles.ALL_PATCHES, config.path
 
 
 def test_stage_1_variants_differ_in_one_thing() -> None:
@@ -150,7 +150,7 @@ def test_stage_1_variants_differ_in_one_thing() -> None:
 def test_the_full_grid_holds_the_papers_points() -> None:
     given = settings("demo", "full", ["demo-en"])
     detectors = {name: [config.detector for config in LISTS[name](given)] for name in SWEEPS}
-    assert {d.top_k for d in detectors["micc_top_k"]} == {1, 2, 4, 8, experiments.ALL_PATCHES}
+    assert {d.top_k for d in detectors["micc_top_k"]} == {1, 2, 4, 8, profiles.ALL_PATCHES}
     assert {0.65, 0.7} <= {d.fusion_weight for d in detectors["micc_fusion_weight"]}
     assert {d.n_heads for d in detectors["dmfl_heads"]} == {2, 4, 6, 8, 10}
     assert {1.2, 1.8} <= {d.lambda_c for d in detectors["dmfl_lambda_c"]}

@@ -161,10 +161,8 @@ def test_a_sweep_is_sorted_and_chosen_on_dev(output: Path) -> None:
     assert set(frame.loc[frame["best_on_dev"], "top_k"]) == {1}  # though K = 8 is best on test
     wide = sweeps.wide(frame, "top_k")
     assert len(wide) == 6 and {"accuracy", "acc_low", "acc_high", "auc", "auc_low", "auc_high"} <= set(wide)
-    assert "not assessed" in sweeps.grid_note(frame, "top_k", given) and "1, 2, 8" in sweeps.grid_note(
-        frame, "top_k", given
-    )
-    assert "not assessed" not in sweeps.grid_note(frame, "top_k", replace(given, grid="full"))
+    assert sweeps.grid_note(frame, "top_k") == "Points of top_k: 1, 2, 8. Too few for the shape of the curve."
+    assert sweeps.grid_note(pd.DataFrame({"k": range(sweeps.FEWEST)}), "k") == "Points of k: 0, 1, 2, 3, 4."
 
 
 def test_receptive_fields_are_named_in_the_papers_pixels() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rumorlib import experiments, statistics, trained
+from rumorlib import experiments, profiles, statistics, trained
 from rumorlib.config import RunConfig, Settings
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.results import Report
@@ -37,7 +37,7 @@ def runs(settings: Settings) -> list[RunConfig]:
         rules["product-mass=0.9"] = {"top_k": 8, "keep": "mass", "relevance_mass": 0.9}
     return [
         experiments.micc(settings, dataset, seed, variant, classifier_input="product", **changes)
-        for dataset in experiments.swept(settings)
+        for dataset in profiles.swept(settings)
         for variant, changes in rules.items()
         for seed in settings.seeds
     ]

@@ -9,20 +9,20 @@ from typing import Any
 import pandas as pd
 
 from rumorlib.config import DATASETS, RunConfig, Settings
-from rumorlib.experiments import each_seed, micc, of_language, sclip, swept
-from rumorlib.profiles import APART, LANGUAGE, OF_POSTS, SIZES, STAGE1
+from rumorlib.experiments import each_seed, micc, of_language, sclip
+from rumorlib.profiles import APART, LANGUAGE, OF_POSTS, SIZES, STAGE1, points, swept
 from rumorlib.results import Report
 
 
 def micc_stage1(settings: Settings) -> list[RunConfig]:
     """MICC on other stage 1s: none; languages together or alone; captions that are Twitter's train posts; and SCLIP
-    trained on in stage 2 (first seed alone: it takes as long as all others). The full grid only.
+    trained on in stage 2 (first seed alone: it takes as long as all others).
 
     Where a language is pretrained alone by default the other row has both languages of the caption corpus, and the
     other way round. Captions of the other language alone would leave the posts' own text tower untrained.
     """
     runs: list[RunConfig] = []
-    for dataset in swept(settings) if settings.grid == "full" else ():
+    for dataset in swept(settings) if points(settings).stage1 else ():
         runs += each_seed(settings, dataset, {name: {"stage1": one} for name, one in _others(settings, dataset)})
         if SIZES[settings.profile].micc.freeze != "nothing":
             runs.append(micc(settings, dataset, settings.seeds[0], "unfrozen", freeze="nothing"))

@@ -15,11 +15,11 @@ import pandas as pd
 
 from rumorlib import experiments, statistics
 from rumorlib.config import RunConfig, Settings
+from rumorlib.profiles import points
 from rumorlib.results import Report
 from rumorlib.studies.scores import sweeps
 from rumorlib.studies.scores.verdicts import COLUMNS
 
-FEWEST = 5  # points below which a curve has no shape
 ALPHA = 0.05
 STEP = 0.4  # of the first sweep of lambda_c and lambda_a, the paper's
 
@@ -42,17 +42,17 @@ def curves(
         value = sweeps.SETTINGS[setting](group[0].config)
         found.setdefault(dataset, []).append((value, sweeps.predictions(group, split)))
     made = {}
-    for dataset, points in found.items():
-        points = sorted(points, key=lambda point: point[0])
-        hits = np.column_stack([_hits(frame) for _, frame in points])  # (posts, m)
-        posts = points[0][1].drop_duplicates("post_id").sort_values("post_id")
+    for dataset, swept in found.items():
+        swept = sorted(swept, key=lambda point: point[0])
+        hits = np.column_stack([_hits(frame) for _, frame in swept])  # (posts, m)
+        posts = swept[0][1].drop_duplicates("post_id").sort_values("post_id")
         names = posts["image_group"] if "image_group" in posts else posts["post_id"]
         codes = names.astype("category").cat.codes.to_numpy()
         sums = np.stack([np.bincount(codes, weights=column) for column in hits.T], axis=1)  # (clusters, m)
         size = np.bincount(codes)
         counts = np.random.default_rng(seed).multinomial(len(size), np.full(len(size), 1 / len(size)), size=n)
         drawn = counts @ sums / (counts @ size)[:, None]
-        made[dataset] = Curve(np.array([value for value, _ in points]), hits.mean(0), drawn)
+        made[dataset] = Curve(np.array([value for value, _ in swept]), hits.mean(0), drawn)
     return made
 
 
@@ -101,7 +101,8 @@ def claims(reports: Sequence[Report], setting: str, n: int = 500) -> pd.DataFram
 
     "rises, then falls" per corpus. reproduced: the order of the points is more unimodal than chance (p < .05) and the
     peak of at least 95 % of the resampled curves lies inside; not reproduced: it lies inside in at most 5 %, or the
-    order is no better than half of the random ones; else inconclusive. Fewer than FEWEST points: untestable here.
+    order is no better than half of the random ones; else inconclusive. Fewer than sweeps.FEWEST points: untestable
+    here.
     """
     rows = []
     for corpus, curve in curves(reports, setting, n=n).items():
@@ -109,7 +110,7 @@ def claims(reports: Sequence[Report], setting: str, n: int = 500) -> pd.DataFram
                  "corpus": corpus, "quantity": "share of the dev curve's variance told by one peak",
                  "reported": np.nan}  # fmt: skip
         m = len(curve.values)
-        if m < FEWEST:
+        if m < sweeps.FEWEST:
             rows.append(about | {"verdict": "untestable here", "why": f"{m} points have no shape; grid full has more"})
             continue
         share, peak = unimodality(curve.accuracy)
@@ -135,7 +136,7 @@ def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: s
     about = {"claim": claim, "corpus": f"{more}, {less}", "source": "§6.3, shape of the curve",
              "quantity": "difference of roughness", "reported": np.nan}  # fmt: skip
     sizes = {len(found[name].values) for name in (more, less) if name in found}
-    if not {more, less} <= set(found) or len(sizes) > 1 or min(sizes) < FEWEST:
+    if not {more, less} <= set(found) or len(sizes) > 1 or min(sizes) < sweeps.FEWEST:
         row = about | {"verdict": "untestable here", "why": "needs both corpora at the same five points or more"}
         return pd.DataFrame([row], columns=COLUMNS)
     rough = [roughness(found[name].accuracy) for name in (more, less)]
@@ -181,11 +182,11 @@ def ratio_claims(reports: Sequence[Report], more: str, less: str, n: int = 500) 
 
 def halved(reports: Sequence[Report], setting: str, settings: Settings) -> list[RunConfig]:
     """The second step of the paper's search (§6.3; choice C21): the values half a step below and above the one that is
-    best on dev, per corpus and seed, without those there are. Full grid; nothing on the reduced one.
+    best on dev, per corpus and seed, without those there are; nothing where the grid has few points.
 
     Args: reports: the first sweep, in even steps. setting: "lambda_c" or "lambda_a".
     """
-    if settings.grid != "full":
+    if not points(settings).halved:
         return []
     plans = []
     for dataset, curve in curves(reports, setting, n=1).items():

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import evaluation, experiments, files, statistics
-from rumorlib.config import RunConfig, Settings, as_dict
+from rumorlib.config import RunConfig, as_dict
 from rumorlib.results import Report
 from rumorlib.studies.scores.comparison import corpus_name, need_same_posts, reported
 
 CLUSTERS = "image_group"  # posts of one image are not independent
 SPLITS = ("dev", "test")
+FEWEST = 5  # points below which a curve has no shape
 PAPER_CORPUS = {"en": "pheme", "zh": "weibo"}  # whose reported value stands beside a corpus of that language
 MICC_NAMES = {
     "default": "MICC", "A-gamma": "MICC-A/γ", "A-delta": "MICC-A/δ", "Ms-alpha": "MICC-Ms/α", "Ms-beta": "MICC-Ms/β",
@@ -268,11 +269,11 @@ def stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(frames, join="inner", ignore_index=True)
 
 
-def grid_note(frame: pd.DataFrame, setting: str, settings: Settings) -> str:
-    """One sentence: the points there are, and that a reduced grid says nothing about the curve's shape."""
-    points = ", ".join(map(str, dict.fromkeys(frame[setting])))
-    shape = " Shape of the curve: not assessed on the reduced grid." if settings.grid == "reduced" else ""
-    return f"Points of {setting} ({settings.grid} grid): {points}.{shape}"
+def grid_note(frame: pd.DataFrame, setting: str) -> str:
+    """One sentence: the points there are, and that few of them say nothing about the curve's shape."""
+    points = list(map(str, dict.fromkeys(frame[setting])))
+    shape = " Too few for the shape of the curve." if len(points) < FEWEST else ""
+    return f"Points of {setting}: {', '.join(points)}.{shape}"
 
 
 def stage1_table(reports: Iterable[Report]) -> pd.DataFrame:
