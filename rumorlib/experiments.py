@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from rumorlib.config import BaselineConfig, RunConfig, SCLIPConfig, Settings
-from rumorlib.profiles import LANGUAGE, SIZES, STAGE1, dmfl_seeds, dmfl_swept, points, swept
+from rumorlib.profiles import LANGUAGE, LONGER, SIZES, STAGE1, dmfl_seeds, dmfl_swept, points, swept
 
 # --- stage 1 ------------------------------------------------------------------------------------
 
@@ -105,15 +105,24 @@ def each_seed(settings: Settings, dataset: str, variants: dict[str, dict[str, An
 
 
 def sclip_variants(settings: Settings) -> list[RunConfig]:
-    """Stage 1 on each scale alone, and with the other similarities of choice C3, beside the default (M-E1), in the
-    language of the first dataset."""
+    """Stage 1 on each scale alone, with the other similarities of choice C3, and longer, beside the default (M-E1), in
+    the language of the first dataset."""
     language = LANGUAGE[settings.datasets[0]]
     runs = [sclip(settings, language)]
     for chosen in (fields(settings, *one) for one in points(settings).single_scales):
         runs.append(sclip(settings, language, variant=_named(settings, language, chosen), receptive_fields=chosen))
     for how in points(settings).similarities:
         runs.append(sclip(settings, language, variant=of_language(settings, language, how), similarity=how))
-    return runs
+    return runs + sclip_longer(settings, language)
+
+
+def sclip_longer(settings: Settings, language: str) -> list[RunConfig]:
+    """Stage 1 trained longer, where the profile has such settings: what the default's short training costs."""
+    if settings.profile not in LONGER or not points(settings).stage1:
+        return []
+    changes, train = LONGER[settings.profile]
+    run = sclip(settings, language, variant=of_language(settings, language, "longer"), **changes)
+    return [replace(run, train=replace(run.train, **train))]
 
 
 def micc_top_k(settings: Settings) -> list[RunConfig]:

@@ -61,6 +61,12 @@ VARIANTS = {  # what each ablation may change, and must
     "captions-zh": {"stage1.sclip.texts"},
     "captions-en-zh": {"stage1.sclip.texts"},
     "captions-twitter": {"stage1.dataset", "stage1.train.batch_size", "stage1.train.epochs"},
+    "stage-1-longer": {
+        "stage1.sclip.temperature_init",
+        "stage1.sclip.feature_dropout",
+        "stage1.train.captions_per_image",
+        "stage1.train.epochs",
+    },
     "unfrozen": {"detector.freeze"},
     "TB": {"detector.parts", "detector.alignment"},
     "TL": {"detector.parts"},

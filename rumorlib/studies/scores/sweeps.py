@@ -24,8 +24,8 @@ PAPER_CORPUS = {"en": "pheme", "zh": "weibo"}  # whose reported value stands bes
 MICC_NAMES = {
     "default": "MICC", "A-gamma": "MICC-A/γ", "A-delta": "MICC-A/δ", "Ms-alpha": "MICC-Ms/α", "Ms-beta": "MICC-Ms/β",
     "random-k": "MICC, Random-K", "bottom-k": "MICC, Bottom-K", "saliency-k": "MICC, saliency-K",
-    "no-stage-1": "MICC without stage 1", "unfrozen": "MICC, SCLIP trained on",
-    "product": "MICC, product input", "relevance": "MICC, relevance input",
+    "no-stage-1": "MICC without stage 1", "stage-1-longer": "MICC, longer stage 1",
+    "unfrozen": "MICC, SCLIP trained on", "product": "MICC, product input", "relevance": "MICC, relevance input",
 }  # fmt: skip
 # --- scores of groups of runs ---------------------------------------------------------------------
 
@@ -277,15 +277,16 @@ def grid_note(frame: pd.DataFrame, setting: str) -> str:
 
 
 def stage1_table(reports: Iterable[Report]) -> pd.DataFrame:
-    """Retrieval of stage-1 variants side by side: what the scales and the similarity of choice C3 are worth (M-E1).
+    """Retrieval of stage-1 variants side by side: what scales, similarity (C3) and longer training are worth (M-E1).
 
-    Returns: dataset, receptive_fields (the paper's pixels), similarity, language, split, t2i_R@1, _R@5, _R@10 and
-        i2t_... in [0, 1], best_epoch.
+    Returns: dataset, receptive_fields (the paper's pixels), training, similarity, language, split, t2i_R@1, _R@5, _R@10
+        and i2t_... in [0, 1], best_epoch.
     """
     rows = []
     for report in reports:
         config = report.config
-        what = {"dataset": config.dataset, "receptive_fields": paper_fields(config)}
+        steps = f"{config.train.epochs} epochs, {config.train.captions_per_image} captions of an image in a step"
+        what = {"dataset": config.dataset, "receptive_fields": paper_fields(config), "training": steps}
         for split, languages in report.metrics.items():
             for language, values in languages.items():
                 row = what | {"similarity": config.sclip.similarity, "language": language, "split": split}
