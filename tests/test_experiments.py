@@ -47,6 +47,7 @@ SWEEPS = {
     "dmfl_heads": {"detector.n_heads"},
     "dmfl_heatmaps": {"train.epochs", "train.patience", "train.record_epochs"},
 }
+LONGER = {"sclip.temperature_init", "sclip.feature_dropout", "train.captions_per_image", "train.epochs"}
 VARIANTS = {  # what each ablation may change, and must
     "product": {"detector.classifier_input"},
     "relevance": {"detector.classifier_input"},
@@ -61,12 +62,7 @@ VARIANTS = {  # what each ablation may change, and must
     "captions-zh": {"stage1.sclip.texts"},
     "captions-en-zh": {"stage1.sclip.texts"},
     "captions-twitter": {"stage1.dataset", "stage1.train.batch_size", "stage1.train.epochs"},
-    "stage-1-longer": {
-        "stage1.sclip.temperature_init",
-        "stage1.sclip.feature_dropout",
-        "stage1.train.captions_per_image",
-        "stage1.train.epochs",
-    },
+    "stage-1-longer": {f"stage1.{name}" for name in LONGER},
     "unfrozen": {"detector.freeze"},
     "TB": {"detector.parts", "detector.alignment"},
     "TL": {"detector.parts"},
@@ -145,8 +141,12 @@ def test_all_patches_is_no_selection_at_any_scale(profile: str) -> None:
 
 def test_stage_1_variants_differ_in_one_thing() -> None:
     for profile in cfg.PROFILES:
-        default, *others = experiments.sclip_variants(settings(profile, "full"))
-        language = experiments.LANGUAGE[cfg.DATASETS[profile][0]]
+        given, language = settings(profile, "full"), experiments.LANGUAGE[cfg.DATASETS[profile][0]]
+        longer = experiments.sclip_longer(given, language)
+        default, *others = [run for run in experiments.sclip_variants(given) if run not in longer]
+        assert all(differences(default, run) - NAMES == LONGER for run in longer) and bool(longer) == (
+            profile == "laptop"
+        )
         assert default == experiments.sclip(settings(profile), language) and len(others) == 4
         for other in others:
             changed = differences(default, other) - NAMES
