@@ -266,8 +266,8 @@ def dmfl_seeds(settings: Settings, main: bool = False) -> tuple[int, ...]:
 
 
 def dmfl_swept(settings: Settings, variants: bool = False) -> tuple[str, ...]:
-    """Datasets of DMFL's sweeps, or of its variants: as MICC's; at laptop's reduced grid the quick one, or
-    all."""
+    """Datasets of DMFL's sweeps, or of its variants: as MICC's; at laptop's reduced grid the quick one, and variants on
+    the first one too."""
     if settings.profile != "laptop" or settings.grid == "full" or DMFL_QUICK not in settings.datasets:
         return swept(settings)
-    return settings.datasets if variants else (DMFL_QUICK,)
+    return tuple(dict.fromkeys((*swept(settings) * variants, DMFL_QUICK)))
