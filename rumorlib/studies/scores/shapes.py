@@ -160,7 +160,7 @@ def ratio_claims(reports: Sequence[Report], more: str, less: str, n: int = 500) 
     for corpus, curve in found.items():
         about = {"claim": "the best lambda_c is smaller than the best lambda_a", "source": source, "corpus": corpus,
                  "quantity": "lambda_c / lambda_a that is best on dev", "reported": np.nan}  # fmt: skip
-        if (m := len(set(curve.values))) < FEWEST:
+        if (m := len(set(curve.values))) < sweeps.FEWEST:
             rows.append(about | {"verdict": "untestable here", "why": f"{m} ratios; grid full has more"})
             continue
         drawn[corpus] = curve.values[np.r_[curve.accuracy[None], curve.drawn].argmax(1)]
