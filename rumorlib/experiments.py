@@ -189,7 +189,7 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
 
 def dmfl_main(settings: Settings) -> list[RunConfig]:
     """The full model per dataset and seed (D-E1)."""
-    return [dmfl(settings, data, seed) for data in settings.datasets for seed in dmfl_seeds(settings, main=True)]
+    return [dmfl(settings, data, seed) for data in settings.datasets for seed in dmfl_seeds(settings, data, main=True)]
 
 
 DMFL_VARIANTS: dict[str, dict[str, Any]] = {
@@ -209,7 +209,7 @@ def dmfl_ablations(settings: Settings) -> list[RunConfig]:
         dmfl(settings, dataset, seed, name, **changes)
         for dataset in dmfl_swept(settings, variants=True)
         for name, changes in DMFL_VARIANTS.items()
-        for seed in dmfl_seeds(settings)
+        for seed in dmfl_seeds(settings, dataset)
     ]
 
 
@@ -265,7 +265,7 @@ def _sweep(settings: Settings, make: Any, name: str, values: tuple) -> list[RunC
     trained once for every sweep."""
     runs = []
     for dataset in dmfl_swept(settings) if make is dmfl else swept(settings):
-        seeds = dmfl_seeds(settings) if make is dmfl else settings.seeds
+        seeds = dmfl_seeds(settings, dataset) if make is dmfl else settings.seeds
         default = getattr(make(settings, dataset).detector, name)
         for value in sorted({*values, default}):
             variant = "default" if value == default else f"{name}={value}"
