@@ -185,10 +185,10 @@ STAGE1 = {
     "paper": {"en": ("flickr30k", ("en",)), "zh": ("coco-cn", ("zh",))},
 }
 APART = ("flickr30k", "coco-cn")  # caption corpora of one language each, on photographs of their own
-# Stage 1 as far as a second search on dev took it, at three times the cost (fields of SCLIPConfig, and of TrainConfig);
-# a row of its own, and MICC on it. English dev R@1/10 of the search: all captions in each step .169/.553, temperature
-# .02 .167/.546, both .168/.561, so with dropout .4 and 10 epochs .173/.566; beta .15, dropout .5 and 15 epochs .174/.570;
-# width 1024 .165/.552, beta .2 .165/.539, batches of 512 .165/.551, weight decay .3 .164/.541, beta .05 .153/.536
+# Stage 1 as far as a second search on dev took it, at almost three times the cost (fields of SCLIPConfig, and of
+# TrainConfig); a row of its own, and MICC on it. English dev R@1/10 of the search: all captions in each step .169/.553,
+# temperature .02 .167/.546, both .168/.561, so with dropout .4 and 10 epochs .173/.566; with beta .15, dropout .5 and
+# 15 epochs .174/.570. Width 1024 .165/.552, beta .2 .165/.539, batches of 512 .165/.551, weight decay .3 .164/.541
 LONGER: dict[str, tuple[dict[str, float], dict[str, int]]] = {
     "laptop": ({"temperature_init": 0.02, "feature_dropout": 0.4}, {"captions_per_image": 5, "epochs": 10}),
 }
