@@ -61,6 +61,7 @@ VARIANTS = {  # what each ablation may change, and must
     "captions-en": {"stage1.sclip.texts"},
     "captions-zh": {"stage1.sclip.texts"},
     "captions-en-zh": {"stage1.sclip.texts"},
+    "captions-drawn": {"stage1.dataset"},
     "captions-twitter": {"stage1.dataset", "stage1.train.batch_size", "stage1.train.epochs"},
     "stage-1-longer": {f"stage1.{name}" for name in LONGER},
     "unfrozen": {"detector.freeze"},

@@ -15,8 +15,8 @@ from rumorlib.results import Report
 
 
 def micc_stage1(settings: Settings) -> list[RunConfig]:
-    """MICC on other stage 1s: none; languages together or alone; captions that are Twitter's train posts; a longer
-    one; and SCLIP trained on in stage 2 (first seed alone: it takes as long as all others).
+    """MICC on other stage 1s: none; languages together or alone; captions of drawn scenes; captions that are Twitter's
+    train posts; a longer one; and SCLIP trained on in stage 2 (first seed alone: it takes as long as all others).
 
     Where a language is pretrained alone by default the other row has both languages of the caption corpus, and the
     other way round. Captions of the other language alone would leave the posts' own text tower untrained.
@@ -42,6 +42,7 @@ def _others(settings: Settings, dataset: str) -> Iterable[tuple[str, RunConfig]]
     if "twitter" in DATASETS[settings.profile] and language == "en":
         default = sclip(settings, language)
         yield "captions-twitter", replace(default, dataset="twitter-train", train=replace(default.train, **OF_POSTS))
+        yield "captions-drawn", replace(default, dataset="demo-captions")  # in Chinese its words would all be unknown
     for longer in sclip_longer(settings, language):
         yield "stage-1-longer", longer
 
