@@ -207,7 +207,10 @@ def test_interrupt_ends_cleanly(folder: Path, output: Path) -> None:
         f"e.Options.__init__.__defaults__ = (pathlib.Path({str(folder)!r}), 120, False); sys.exit(e.main([]))"
     )
     environment = os.environ | {"PYTHONPATH": str(cfg.PROJECT_ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not marker.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
