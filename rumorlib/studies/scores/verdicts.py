@@ -46,7 +46,7 @@ def claims(reports: Sequence[Report], paper: str) -> pd.DataFrame:
     """
     rows = _stated(reports, paper)
     model = (paper.lower(), "default")
-    rows += _ahead(reports, model, OTHERS, f"{paper} is ahead of every baseline", "main results")
+    rows += _ahead(reports, model, OTHERS, f"{paper} is ahead of the baseline that is best on dev", "main results")
     if paper == "MICC":
         rows += _pointing(reports)
         drawn = [r for r in reports if r.config.dataset.startswith("demo-")]
