@@ -5,17 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import evaluation, experiments, files, profiles, results, rivals
-from rumorlib.studies.cost import lightweight
-from rumorlib.studies.scores import pretraining, text_only
-from rumorlib.studies.sight import gaps, readings
+from rumorlib import evaluation, experiments, files, profiles, results
 from rumorlib.studies.trust import compute
 
 COLUMNS = [
@@ -179,24 +175,12 @@ def halved(given: cfg.Settings, which: str) -> list[cfg.RunConfig]:
 
 def planned(profile: str) -> dict[str, dict]:
     """Config of every run that a table or figure of a profile asks for, by its folder."""
-    every: dict[str, dict] = {}
+    every: dict[str, cfg.RunConfig] = {}
     for grid in cfg.GRIDS:
+        every |= compute.planned(profile, grid)
         given = cfg.resolve(profile, train="none", grid=grid)
-        lists = [
-            experiments.micc_main, experiments.micc_ablations, experiments.micc_top_k, experiments.micc_fusion_weight,
-            experiments.micc_receptive_fields, experiments.micc_grid, experiments.dmfl_main, experiments.dmfl_heads,
-            experiments.dmfl_ablations, readings.runs, gaps.alignment_runs, experiments.baselines,
-            experiments.sclip_variants, experiments.stage1_runs, pretraining.micc_stage1,
-            *(partial(how, which=which) for how in (experiments.dmfl_loss_weights, halved)
-              for which in ("lambda_c", "lambda_a")),
-            text_only.runs, text_only.word2vec_runs, rivals.main, lightweight.runs,
-        ]  # fmt: skip
-        todo = [config for make in lists for config in make(given)] + [*compute.on_benches(given)]
-        while todo:
-            config = todo.pop()
-            every[config.path.as_posix()] = cfg.as_dict(config)
-            todo += [needed for needed in (config.stage1, config.parent) if needed]
-    return every
+        every |= {c.path.as_posix(): c for which in ("lambda_c", "lambda_a") for c in halved(given, which)}
+    return {path: cfg.as_dict(config) for path, config in every.items()}
 
 
 @pytest.mark.parametrize("profile", ["laptop", "paper"])
