@@ -435,7 +435,7 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     protocol: str = later("")  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual
     on_missing_image: OnMissing = later("drop")  # C26
-    n_train: int | None = later(None)  # drawn scenes only: train posts of an experiment; None: the committed corpus
+    n_train: int | None = later(None)  # train posts of drawn scenes, train pictures of stage 1; None: all there are
     parent: RunConfig | None = later(None)  # the finished run whose weights this one compresses or learns from
 
     def __post_init__(self) -> None:

@@ -6,11 +6,23 @@ algorithm is the same, and a test compares the fields.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from rumorlib.config import BaselineConfig, RunConfig, SCLIPConfig, Settings
-from rumorlib.profiles import LANGUAGE, LONGER, SIZES, STAGE1, dmfl_seeds, dmfl_swept, points, swept
+from rumorlib.profiles import (
+    LANGUAGE,
+    LONGER,
+    SIZES,
+    STAGE1,
+    dmfl_seeds,
+    first,
+    loss_weights,
+    points,
+    swept,
+)
 
 # --- stage 1 ------------------------------------------------------------------------------------
 
@@ -118,21 +130,21 @@ def sclip_variants(settings: Settings) -> list[RunConfig]:
 
 def sclip_longer(settings: Settings, language: str) -> list[RunConfig]:
     """Stage 1 trained longer, where the profile has such settings: what the default's short training costs."""
-    if settings.profile not in LONGER or not points(settings).stage1:
+    if (settings.profile, language) not in LONGER or not points(settings).stage1:
         return []
-    changes, train = LONGER[settings.profile]
+    changes, train = LONGER[settings.profile, language]
     run = sclip(settings, language, variant=of_language(settings, language, "longer"), **changes)
     return [replace(run, train=replace(run.train, **train))]
 
 
 def micc_top_k(settings: Settings) -> list[RunConfig]:
     """K sweep (M-E4, Figure 6). K = 2 is the default run, under its own name."""
-    return _sweep(settings, micc, "top_k", points(settings).top_k)
+    return _sweep(settings, micc, "top_k", lambda _: points(settings).top_k)
 
 
 def micc_fusion_weight(settings: Settings) -> list[RunConfig]:
     """λ sweep (M-E5); the ends 0 and 1 are the limits of Eq 24."""
-    return _sweep(settings, micc, "fusion_weight", points(settings).fusion_weight)
+    return _sweep(settings, micc, "fusion_weight", lambda _: points(settings).fusion_weight)
 
 
 def micc_receptive_fields(settings: Settings) -> list[RunConfig]:
@@ -154,7 +166,7 @@ def micc_grid(settings: Settings) -> list[RunConfig]:
     """K × λ (M-E7, the digest's own first experiment). Points that the two sweeps have are theirs, trained once."""
     ks, lambdas = points(settings).grid
     runs = []
-    for dataset in swept(settings):
+    for dataset in first(settings):
         default = SIZES[settings.profile].micc
         for k in ks:
             for weight in lambdas:
@@ -207,7 +219,7 @@ def dmfl_ablations(settings: Settings) -> list[RunConfig]:
     """The seven variants of §6.2 (D-E2)."""
     return [
         dmfl(settings, dataset, seed, name, **changes)
-        for dataset in dmfl_swept(settings, variants=True)
+        for dataset in swept(settings)
         for name, changes in DMFL_VARIANTS.items()
         for seed in dmfl_seeds(settings, dataset)
     ]
@@ -215,12 +227,12 @@ def dmfl_ablations(settings: Settings) -> list[RunConfig]:
 
 def dmfl_loss_weights(settings: Settings, which: str) -> list[RunConfig]:
     """λ_c or λ_a in steps of 0.4, the other at the paper's value (D-E3, D-E4)."""
-    return _sweep(settings, dmfl, which, points(settings).loss_weights)
+    return _sweep(settings, dmfl, which, partial(loss_weights, settings))
 
 
 def dmfl_heads(settings: Settings) -> list[RunConfig]:
     """Heads of the cross-modal attention (D-E5, Fig 9)."""
-    return _sweep(settings, dmfl, "n_heads", points(settings).n_heads)
+    return _sweep(settings, dmfl, "n_heads", lambda _: points(settings).n_heads)
 
 
 # --- baselines and bounds ---------------------------------------------------------------------------
@@ -260,14 +272,14 @@ def second_corpus(settings: Settings) -> list[RunConfig]:
 # --- sweeps ---------------------------------------------------------------------------------------
 
 
-def _sweep(settings: Settings, make: Any, name: str, values: tuple) -> list[RunConfig]:
-    """One run per dataset, value and seed; the dataset's default value is always among them and is its default run,
-    trained once for every sweep."""
+def _sweep(settings: Settings, make: Any, name: str, values: Callable[[str], tuple]) -> list[RunConfig]:
+    """One run per dataset, value of that dataset, and seed; the default value is always among them and is the default
+    run, trained once for every sweep."""
     runs = []
-    for dataset in dmfl_swept(settings) if make is dmfl else swept(settings):
+    for dataset in swept(settings):
         seeds = dmfl_seeds(settings, dataset) if make is dmfl else settings.seeds
         default = getattr(make(settings, dataset).detector, name)
-        for value in sorted({*values, default}):
+        for value in sorted({*values(dataset), default}):
             variant = "default" if value == default else f"{name}={value}"
             runs += [make(settings, dataset, seed, variant, **{name: value}) for seed in seeds]
     return runs

@@ -189,9 +189,11 @@ APART = ("flickr30k", "coco-cn")  # caption corpora of one language each, on pho
 # TrainConfig); a row of its own, and MICC on it. English dev R@1/10 of the search: all captions in each step .169/.553,
 # temperature .02 .167/.546, both .168/.561, so with dropout .4 and 10 epochs .173/.566; with beta .15, dropout .5 and
 # 15 epochs .174/.570. Width 1024 .165/.552, beta .2 .165/.539, batches of 512 .165/.551, weight decay .3 .164/.541
-LONGER: dict[str, tuple[dict[str, float], dict[str, int]]] = {
-    "laptop": ({"temperature_init": 0.02, "feature_dropout": 0.4}, {"captions_per_image": 5, "epochs": 10}),
+LONGER: dict[tuple[str, str], tuple[dict[str, float], dict[str, int]]] = {
+    ("laptop", "en"): ({"temperature_init": 0.02, "feature_dropout": 0.4}, {"captions_per_image": 5, "epochs": 10}),
 }
+# Train pictures of the stage-1 corpus, and parts of them on which stage 1 is trained too: is it short of pictures?
+PICTURES: dict[str, tuple[int, tuple[int, ...]]] = {"laptop": (6000, (750, 1500, 3000))}
 # Posts as captions (twitter-train: some 350 pictures): smaller batches and more epochs, so that there are steps at all.
 OF_POSTS = {"batch_size": 64, "epochs": 30}
 # What DMFL needs in order to learn (notebook 04): longer than its demo run, and four times the corpus's train posts.
@@ -241,13 +243,15 @@ FEW = Points(
     halved=False,
     n_heads=(2,),
 )
-# Points of grid="reduced", on the first dataset alone (`swept`); grid="full" has FULL, on every dataset. At laptop the
-# reduced grid has fewer corpora and seeds, not fewer points: with SCLIP frozen a run of MICC takes seconds.
+# Points of grid="reduced"; grid="full" has FULL, on every dataset. At laptop the reduced grid has every point of MICC:
+# with SCLIP frozen a run takes seconds.
 REDUCED = {"demo": FEW, "laptop": FULL, "paper": FEW}
 # DMFL on a laptop takes minutes a run on the 36,000 photo posts and one on Twitter: on the reduced grid Twitter has
-# three seeds of the main row, and the sweeps with one.
+# three seeds of the main row; variants and sweeps have one, and on photographs five loss weights (with the default:
+# the fewest that have a shape) that are not halved.
 DMFL_QUICK = "twitter"
 DMFL_SEEDS = 3
+DMFL_LOSS_WEIGHTS = (0.4, 1.2, 2.8, 4.0)
 
 
 def points(settings: Settings) -> Points:
@@ -256,7 +260,12 @@ def points(settings: Settings) -> Points:
 
 
 def swept(settings: Settings) -> tuple[str, ...]:
-    """Datasets of ablations and sweeps: the first one on the reduced grid, all of them on the full one."""
+    """Datasets of ablations and sweeps: on the reduced grid of demo and paper the first one, else all."""
+    return settings.datasets if settings.profile == "laptop" else first(settings)
+
+
+def first(settings: Settings) -> tuple[str, ...]:
+    """Datasets of what is shown on one corpus: the first one on the reduced grid, all of them on the full one."""
     return settings.datasets if settings.grid == "full" else settings.datasets[:1]
 
 
@@ -267,10 +276,7 @@ def dmfl_seeds(settings: Settings, dataset: str, main: bool = False) -> tuple[in
     return settings.seeds[: DMFL_SEEDS if main and dataset == DMFL_QUICK else 1]
 
 
-def dmfl_swept(settings: Settings, variants: bool = False) -> tuple[str, ...]:
-    """Datasets of DMFL's sweeps, or of its variants: as MICC's; at laptop's reduced grid the quick one, and variants on
-    the first one too."""
-    if settings.profile != "laptop" or settings.grid == "full" or DMFL_QUICK not in settings.datasets:
-        return swept(settings)
-    first = swept(settings) if variants else ()
-    return tuple(dict.fromkeys((*first, DMFL_QUICK)))
+def loss_weights(settings: Settings, dataset: str) -> tuple[float, ...]:
+    """Points of DMFL's loss weights on a dataset."""
+    slow = settings.profile == "laptop" and settings.grid != "full" and dataset != DMFL_QUICK
+    return DMFL_LOSS_WEIGHTS if slow else points(settings).loss_weights

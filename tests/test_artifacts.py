@@ -170,7 +170,7 @@ def halved(given: cfg.Settings, which: str) -> list[cfg.RunConfig]:
     """All that the second step of the sweep of a loss weight may ask for; dev says which it does."""
     values = {round(point + side, 2) for point in profiles.points(given).loss_weights for side in (-0.2, 0.2)}
     return [experiments.dmfl(given, dataset, seed, f"{which}={value}", **{which: value})
-            for dataset in profiles.dmfl_swept(given) for seed in given.seeds for value in values]  # fmt: skip
+            for dataset in profiles.swept(given) for seed in given.seeds for value in values]  # fmt: skip
 
 
 def planned(profile: str) -> dict[str, dict]:

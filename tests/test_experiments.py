@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from rumorlib import experiments, files, profiles
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.studies.cost import lightweight
 from rumorlib.studies.scores import pretraining
+from rumorlib.studies.scores.sweeps import FEWEST
 from rumorlib.studies.sight import gaps, readings
 
 LISTS = {
@@ -64,6 +66,10 @@ VARIANTS = {  # what each ablation may change, and must
     "captions-drawn": {"stage1.dataset"},
     "captions-twitter": {"stage1.dataset", "stage1.train.batch_size", "stage1.train.epochs"},
     "stage-1-longer": {f"stage1.{name}" for name in LONGER},
+    **{
+        f"stage-1-longer-{how}": {"detector.classifier_input", *(f"stage1.{name}" for name in LONGER)}
+        for how in ("product", "relevance")
+    },
     "unfrozen": {"detector.freeze"},
     "TB": {"detector.parts", "detector.alignment"},
     "TL": {"detector.parts"},
@@ -152,6 +158,28 @@ def test_stage_1_variants_differ_in_one_thing() -> None:
         for other in others:
             changed = differences(default, other) - NAMES
             assert len(changed) == 1 and changed <= {"sclip.similarity", "sclip.vision.receptive_fields"}
+
+
+def test_stage_1_on_fewer_pictures_takes_as_many_steps() -> None:
+    *parts, whole = pretraining.sclip_sizes(settings("laptop"))
+    total, sizes = profiles.PICTURES["laptop"]
+    assert [run.n_train for run in parts] == list(sizes) and whole == experiments.sclip(settings("laptop"), "en")
+    for run in parts:
+        assert differences(run, whole) == {"n_train", "train.epochs"}
+        steps = [-(-n // whole.train.batch_size) * epochs for n, epochs in (
+            (run.n_train, run.train.epochs), (total, whole.train.epochs))]  # fmt: skip
+        assert abs(steps[0] / steps[1] - 1) < 0.05
+    assert pretraining.sclip_sizes(settings("demo")) == []
+
+
+def test_every_corpus_of_the_laptop_is_swept_and_photographs_have_the_fewest_points_with_a_shape() -> None:
+    given = settings("laptop")
+    for name in ("micc_ablations", "micc_top_k", "micc_receptive_fields", "dmfl_ablations", "dmfl_heads"):
+        assert {run.dataset for run in LISTS[name](given)} == set(given.datasets), name
+    for which in ("lambda_c", "lambda_a"):
+        runs = LISTS[f"dmfl_{which}"](given)
+        n = Counter(run.dataset for run in runs if run.seed == 0)
+        assert n["photo-en"] == n["photo-zh"] == FEWEST < n["twitter"] and len({run.seed for run in runs}) == 1
 
 
 def test_the_full_grid_holds_the_papers_points() -> None:

@@ -6,17 +6,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.stats import linregress
 
 from rumorlib.config import DATASETS, RunConfig, Settings
 from rumorlib.experiments import each_seed, micc, of_language, sclip, sclip_longer
-from rumorlib.profiles import APART, LANGUAGE, OF_POSTS, SIZES, STAGE1, points, swept
+from rumorlib.profiles import APART, LANGUAGE, OF_POSTS, PICTURES, SIZES, STAGE1, first, points, swept
 from rumorlib.results import Report
+from rumorlib.studies.scores import sweeps
 
 
 def micc_stage1(settings: Settings) -> list[RunConfig]:
     """MICC on other stage 1s: none; languages together or alone; captions of drawn scenes; captions that are Twitter's
-    train posts; a longer one; and SCLIP trained on in stage 2 (first seed alone: it takes as long as all others).
+    train posts; a longer one, under our two classifier inputs too; and SCLIP trained on in stage 2 (one corpus and
+    seed on the reduced grid: it takes as long as all others).
 
     Where a language is pretrained alone by default the other row has both languages of the caption corpus, and the
     other way round. Captions of the other language alone would leave the posts' own text tower untrained.
@@ -24,7 +28,10 @@ def micc_stage1(settings: Settings) -> list[RunConfig]:
     runs: list[RunConfig] = []
     for dataset in swept(settings) if points(settings).stage1 else ():
         runs += each_seed(settings, dataset, {name: {"stage1": one} for name, one in _others(settings, dataset)})
-        if SIZES[settings.profile].micc.freeze != "nothing":
+        for longer in sclip_longer(settings, LANGUAGE[dataset]):
+            inputs = {how: {"stage1": longer, "classifier_input": how} for how in ("product", "relevance")}
+            runs += each_seed(settings, dataset, {f"stage-1-longer-{how}": one for how, one in inputs.items()})
+        if SIZES[settings.profile].micc.freeze != "nothing" and dataset in first(settings):
             runs.append(micc(settings, dataset, settings.seeds[0], "unfrozen", freeze="nothing"))
     return runs
 
@@ -45,6 +52,37 @@ def _others(settings: Settings, dataset: str) -> Iterable[tuple[str, RunConfig]]
         yield "captions-drawn", replace(default, dataset="demo-captions")  # in Chinese its words would all be unknown
     for longer in sclip_longer(settings, language):
         yield "stage-1-longer", longer
+
+
+def sclip_sizes(settings: Settings) -> list[RunConfig]:
+    """Stage 1 on parts of the train pictures, smallest first and the default last, each within the next one and with
+    as many steps (m_e1_pictures): what more pictures would be worth. Language of the first dataset."""
+    if settings.profile not in PICTURES or not points(settings).stage1:
+        return []
+    whole = sclip(settings, LANGUAGE[settings.datasets[0]])
+    total, parts = PICTURES[settings.profile]
+    epochs = {n: round(whole.train.epochs * total / n) for n in parts}
+    made = [replace(whole, n_train=n, train=replace(whole.train, epochs=epochs[n])) for n in parts]
+    return [*made, whole]
+
+
+def size_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
+    """Dev retrieval by train pictures, and one sentence: what a doubling is worth (least squares over log2 pictures).
+
+    Args: reports: of `sclip_sizes`.
+    Returns: pictures, training, language, t2i_R@k and i2t_R@k in [0, 1], best_epoch; the sentence, in points of R@k.
+    """
+    reports = list(reports)
+    n = [report.config.n_train or PICTURES[report.config.profile][0] for report in reports]
+    frames = [sweeps.stage1_table([report]).query("split == 'dev'").assign(pictures=m) for m, report in zip(n, reports)]
+    frame = pd.concat(frames, ignore_index=True)
+    frame = frame[["pictures", "training", "language", *frame.filter(regex="R@"), "best_epoch"]]
+    told = []
+    for name in ("t2i_R@1", "t2i_R@10"):
+        slope = linregress(np.log2(frame["pictures"]), 100 * frame[name]).slope
+        last = 100 * (frame[name].iloc[-1] - frame[name].iloc[-2])
+        told.append(f"{name} {slope:.1f} points ({last:.1f} of them from the last doubling)")
+    return frame, f"A doubling of the train pictures adds on dev: {', '.join(told)}."
 
 
 def retrieval_after(reports: Iterable[Report]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from rumorlib import experiments, statistics
 from rumorlib.config import RunConfig, Settings
-from rumorlib.profiles import points
+from rumorlib.profiles import loss_weights, points
 from rumorlib.results import Report
 from rumorlib.studies.scores import sweeps
 from rumorlib.studies.scores.verdicts import COLUMNS
@@ -111,7 +111,7 @@ def claims(reports: Sequence[Report], setting: str, n: int = 500) -> pd.DataFram
                  "reported": np.nan}  # fmt: skip
         m = len(curve.values)
         if m < sweeps.FEWEST:
-            rows.append(about | {"verdict": "untestable here", "why": f"{m} points have no shape; grid full has more"})
+            rows.append(about | {"verdict": "untestable here", "why": f"{m} points have no shape"})
             continue
         share, peak = unimodality(curve.accuracy)
         again = [unimodality(one) for one in curve.drawn]
@@ -161,7 +161,7 @@ def ratio_claims(reports: Sequence[Report], more: str, less: str, n: int = 500) 
         about = {"claim": "the best lambda_c is smaller than the best lambda_a", "source": source, "corpus": corpus,
                  "quantity": "lambda_c / lambda_a that is best on dev", "reported": np.nan}  # fmt: skip
         if (m := len(set(curve.values))) < sweeps.FEWEST:
-            rows.append(about | {"verdict": "untestable here", "why": f"{m} ratios; grid full has more"})
+            rows.append(about | {"verdict": "untestable here", "why": f"{m} ratios are too few"})
             continue
         drawn[corpus] = curve.values[np.r_[curve.accuracy[None], curve.drawn].argmax(1)]
         low, high = np.quantile(drawn[corpus][1:], [0.025, 0.975])
@@ -188,8 +188,10 @@ def halved(reports: Sequence[Report], setting: str, settings: Settings) -> list[
     """
     if not points(settings).halved:
         return []
-    plans = []
+    plans, whole = [], points(settings).loss_weights
     for dataset, curve in curves(reports, setting, n=1).items():
+        if loss_weights(settings, dataset) != whole:
+            continue
         best, half = curve.values[int(np.argmax(curve.accuracy))], STEP / 2
         seeds = sorted({report.config.seed for report in reports if sweeps.corpus_name(report.config) == dataset})
         for value in (round(best - half, 2), round(best + half, 2)):

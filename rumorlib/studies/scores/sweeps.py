@@ -25,6 +25,8 @@ MICC_NAMES = {
     "default": "MICC", "A-gamma": "MICC-A/γ", "A-delta": "MICC-A/δ", "Ms-alpha": "MICC-Ms/α", "Ms-beta": "MICC-Ms/β",
     "random-k": "MICC, Random-K", "bottom-k": "MICC, Bottom-K", "saliency-k": "MICC, saliency-K",
     "no-stage-1": "MICC without stage 1", "stage-1-longer": "MICC, longer stage 1",
+    "stage-1-longer-product": "MICC, product input, longer stage 1",
+    "stage-1-longer-relevance": "MICC, relevance input, longer stage 1",
     "unfrozen": "MICC, SCLIP trained on", "product": "MICC, product input", "relevance": "MICC, relevance input",
 }  # fmt: skip
 # --- scores of groups of runs ---------------------------------------------------------------------
