@@ -265,6 +265,15 @@ def test_rules_among_trained_detectors_read_what_is_stored() -> None:
         "single dev, seed too": "MICC (relevance input), seed 0", "oracle on test": "MICC (product input)",
         "oracle on test, seed too": "MICC (literal), seed 1",
     }  # fmt: skip
+    folds = [report("default", 0, dev, 0.1) for dev in (0.6, 0.7)] + [report("product", 0, d, 0.1) for d in (0.3, 0.9)]
+    folds += [report("relevance", 0, dev, 0.1) for dev in (0.64, 0.68)]
+    crossed = selection._of_trained(reports, folds)
+    assert crossed["MICC: cross-fit, lowest loss"].name == "MICC (relevance input)"  # -ln .64 - ln .68 < -ln .6 - ln .7
+    simplest = crossed["MICC: cross-fit, one standard error"]
+    assert simplest.name == "MICC (literal)" and simplest.test.equals(found["MICC: a priori"].test)
+    assert {rule: one.name for rule, one in crossed.items() if "cross-fit" not in rule} == {
+        rule: one.name for rule, one in found.items()
+    }
     row = selection._row("MICC: a priori", found["MICC: a priori"])
     assert row["estimate"] == pytest.approx(0.5), "mean over seeds"
     assert row["dev_loss"] == pytest.approx(-np.log(0.6)) and selection._of_trained([]) == {}

@@ -44,6 +44,7 @@ def planned(profile: str, grid: str) -> dict[str, RunConfig]:
 def on_benches(settings: Settings) -> Iterator[RunConfig]:
     """The runs of notebook 09."""
     yield from selection.runs(settings, "twitter")
+    yield from selection.trained_runs(settings, "twitter")
     for dataset in benches.OF_ANATOMY[settings.profile]:
         for configs in anatomy.fits(settings, dataset).values():
             yield from configs

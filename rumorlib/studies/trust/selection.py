@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from rumorlib import results, statistics
+from rumorlib import experiments, results, statistics
 from rumorlib.config import BaselineConfig, HeadsConfig, RunConfig, Settings
 from rumorlib.data import keys, protocols
 from rumorlib.models import baselines, heads
@@ -79,13 +79,21 @@ def runs(settings: Settings, dataset: str) -> list[RunConfig]:
     return [choice.plan(settings, dataset) for choice in choices()]
 
 
+def trained_runs(settings: Settings, dataset: str) -> list[RunConfig]:
+    """MICC's classifier inputs on every cross-fit fold, first seed; none at demo, nor for a dataset not asked for."""
+    if settings.profile == "demo" or dataset not in settings.datasets:
+        return []
+    one = replace(settings, datasets=(dataset,), seeds=settings.seeds[:1])
+    return [replace(run, protocol=f"cross-fit:{fold}") for run in experiments.micc_main(one) for fold in range(N_FOLDS)]
+
+
 def table(
-    settings: Settings, dataset: str, trained: Sequence[Report] = ()
+    settings: Settings, dataset: str, trained: Sequence[Report] = (), folds: Sequence[Report] = ()
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Report]]:
     """Every rule's choice and its test score, and every configuration's dev and test score.
 
     Args: trained: finished runs of trained detectors, the a-priori one first; rows of their own (`_of_trained`) for
-        those of `dataset`.
+        those of `dataset`. folds: the same trained on cross-fit folds (`trained_runs`).
     Returns: (rule, configuration, epochs, dev_loss, dev_se, primary, estimate, low, high, auc, accuracy), a row per
         rule; (configuration, epochs, dev_loss, dev_se, single_dev_loss, estimate, auc), a row per configuration; and
         the runs behind them. Losses in nats, class-balanced; estimate: balanced accuracy with each picture counting
@@ -98,8 +106,8 @@ def table(
     average = {"rule": "mean of all configurations", "configuration": f"{len(tried)} configurations"}
     average |= {"primary": rules["primary"].iloc[0]} | points[["estimate", "auc"]].mean().to_dict()
     trained = [report for report in trained if report.config.dataset == dataset]
-    rows = pd.DataFrame([_row(rule, one) for rule, one in _of_trained(trained).items()])
-    return pd.concat([rules, pd.DataFrame([average]), rows], ignore_index=True), points, [*reports, *trained]
+    rows = pd.DataFrame([_row(rule, one) for rule, one in _of_trained(trained, folds).items()])
+    return pd.concat([rules, pd.DataFrame([average]), rows], ignore_index=True), points, [*reports, *trained, *folds]
 
 
 def agreement(points: pd.DataFrame) -> str:
@@ -170,30 +178,36 @@ def _tried(choice: Choice, report: Report) -> Tried:
 def _chosen(tried: Sequence[Tried]) -> dict[str, Tried]:
     """Rule -> the configuration it takes. Only the last reads test scores."""
     by_name = {one.name: one for one in tried}
-    best = min(tried, key=lambda one: np.mean(one.losses))
-    limit = np.mean(best.losses) + _se(best)
-    simplest = next(one for one in tried if np.mean(one.losses) <= limit)
     return {
         "a priori": by_name[DEFAULT],
-        "cross-fit, one standard error": simplest,
-        "cross-fit, lowest loss": best,
+        **_by_folds(tried),
         "single dev": min(tried, key=lambda one: one.losses[0]),
         "oracle on test": max(tried, key=_score),
     }
 
 
-def _of_trained(reports: Sequence[Report]) -> dict[str, Tried]:
-    """The same among MICC's classifier inputs, from runs of several seeds on one dev: their dev and test predictions
-    are stored, so nothing is trained. No cross-fit: each fold would be a training."""
+def _by_folds(tried: Sequence[Tried]) -> dict[str, Tried]:
+    """The rules that read the losses of every fold; `tried` from the simplest on."""
+    best = min(tried, key=lambda one: np.mean(one.losses))
+    limit = np.mean(best.losses) + _se(best)
+    simplest = next(one for one in tried if np.mean(one.losses) <= limit)
+    return {"cross-fit, one standard error": simplest, "cross-fit, lowest loss": best}
+
+
+def _of_trained(reports: Sequence[Report], folds: Sequence[Report] = ()) -> dict[str, Tried]:
+    """The same among MICC's classifier inputs, the literal one first, from runs of several seeds on one dev, and of one
+    seed on every fold: dev predictions choose, and the score is that of the runs on all of train but dev."""
     tried = []
     for config, frame in comparison.pooled(reports):
-        dev, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("dev", "test"))
-        losses = [float(balanced_log_loss(part["label"].to_numpy(), part["prob_rumor"].to_numpy(),
-                                          keys.image_weights(part).to_numpy()))
-                  for _, part in dev.groupby("seed")]  # fmt: skip
-        tried.append(Tried(comparison.names(config), tuple(losses), 0, test))
+        test = frame[frame["split"] == "test"].reset_index(drop=True)
+        losses = tuple(_dev_loss(part) for _, part in frame.groupby("seed"))
+        tried.append(Tried(comparison.names(config), losses, 0, test))
     if not tried:
         return {}
+    crossed: dict[str, list[float]] = {}
+    for report in folds:
+        crossed.setdefault(comparison.names(report.config), []).append(_dev_loss(report.predictions()))
+    by_folds = _by_folds([replace(one, losses=tuple(crossed[one.name])) for one in tried]) if crossed else {}
     seeds = [
         replace(one, name=f"{one.name}, seed {seed}", losses=(loss,), test=part.reset_index(drop=True))
         for one in tried
@@ -201,11 +215,18 @@ def _of_trained(reports: Sequence[Report]) -> dict[str, Tried]:
     ]
     return {
         "MICC: a priori": tried[0],
+        **{f"MICC: {rule}": one for rule, one in by_folds.items()},
         "MICC: single dev": min(tried, key=lambda one: np.mean(one.losses)),
         "MICC: single dev, seed too": min(seeds, key=lambda one: one.losses[0]),
         "MICC: oracle on test": max(tried, key=_score),
         "MICC: oracle on test, seed too": max(seeds, key=_score),
     }
+
+
+def _dev_loss(predictions: pd.DataFrame) -> float:
+    dev = predictions[predictions["split"] == "dev"].reset_index(drop=True)
+    label, prob = dev["label"].to_numpy(), dev["prob_rumor"].to_numpy()
+    return float(balanced_log_loss(label, prob, keys.image_weights(dev).to_numpy()))
 
 
 def _se(one: Tried) -> float:
