@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -78,3 +79,36 @@ def test_retrieval_after_stage_2_shows_both_stages_of_the_runs_that_stored_it() 
     found = pretraining.retrieval_after([frozen, run])
     assert found["t2i_recall_at_1"].tolist() == [0.1, 0.2] and list(found)[:3] == ["dataset", "variant", "stage"]
     assert pretraining.retrieval_after([frozen]).empty
+
+
+def test_a_threshold_of_one_half_loses_what_the_threshold_of_dev_gains_back() -> None:
+    """Every probability is .2 too high: at one half all posts from .3 on are called rumors."""
+    prob = np.array([0.1, 0.4, 0.6, 0.8])
+    frame = pd.DataFrame({"post_id": [f"p{i}" for i in range(8)], "label": [0, 0, 1, 1] * 2, "image_group": "",
+                          "split": ["dev"] * 4 + ["test"] * 4, "prob_rumor": np.tile(prob, 2) + 0.2})  # fmt: skip
+
+    def report(n_train: int | None, seed: int) -> SimpleNamespace:
+        stage1 = cfg.RunConfig("sclip", "flickr8k", profile="laptop", n_train=n_train)
+        config = cfg.RunConfig("micc", "photo-en", str(n_train), seed, "laptop", stage1=stage1)
+        return SimpleNamespace(config=config, name=config.path.as_posix(), facts={}, predictions=lambda: frame)
+
+    found = pretraining.seen_table([report(n, seed) for n in (1500, None) for seed in (0, 1)])
+    assert found["pictures"].tolist() == [1500, 6000] and found["known"].tolist() == [0.25, 1.0]
+    assert (found[["called_rumor", "accuracy", "accuracy_dev_threshold", "lost"]] == [0.75, 0.75, 1.0, 25.0]).all(
+        axis=None
+    )
+    assert (found["n_seeds"] == 2).all()
+
+
+def test_what_a_doubling_of_the_train_pictures_is_worth() -> None:
+    def report(n_train: int | None, recall: float) -> SimpleNamespace:
+        config = replace(experiments.sclip(cfg.resolve("laptop", train="none"), "en"), n_train=n_train)
+        values = {f"{way}_recall_at_{k}": recall for way in ("t2i", "i2t") for k in (1, 5, 10)}
+        return SimpleNamespace(
+            config=config, metrics={s: {"en": values} for s in ("dev", "test")}, facts={"best_epoch": 1}
+        )
+
+    steady = [report(1500, 0.1), report(3000, 0.15), report(None, 0.2)]
+    frame, told = pretraining.size_table(steady)
+    assert frame["pictures"].tolist() == [1500, 3000, 6000] and frame["t2i_R@1"].tolist() == [0.1, 0.15, 0.2]
+    assert told.count("5.0 points (5.0 of them from the last doubling)") == 2

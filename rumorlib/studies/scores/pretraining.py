@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import linregress
 
+from rumorlib import statistics
 from rumorlib.config import DATASETS, RunConfig, Settings
 from rumorlib.experiments import each_seed, micc, of_language, sclip, sclip_longer
 from rumorlib.profiles import APART, LANGUAGE, OF_POSTS, PICTURES, SIZES, STAGE1, first, points, swept
 from rumorlib.results import Report
-from rumorlib.studies.scores import sweeps
+from rumorlib.studies.scores import comparison, sweeps
+from rumorlib.studies.trust import calibration
 
 
 def micc_stage1(settings: Settings) -> list[RunConfig]:
@@ -83,6 +85,47 @@ def size_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
         last = 100 * (frame[name].iloc[-1] - frame[name].iloc[-2])
         told.append(f"{name} {slope:.1f} points ({last:.1f} of them from the last doubling)")
     return frame, f"A doubling of the train pictures adds on dev: {', '.join(told)}."
+
+
+def micc_pictures(settings: Settings) -> list[RunConfig]:
+    """MICC with relevance as input on each stage 1 of `sclip_sizes`, first dataset: its train posts are the same, but
+    stage 1 knows the captions of fewer of them (m_stage1_seen). The last rows are those of the main comparison."""
+    dataset = settings.datasets[0]
+    stages = {f"pictures={run.n_train}-relevance" if run.n_train else "relevance": run for run in sclip_sizes(settings)}
+    variants = {name: {"stage1": run, "classifier_input": "relevance"} for name, run in stages.items()}
+    return each_seed(settings, dataset, variants)
+
+
+def seen_table(reports: Iterable[Report]) -> pd.DataFrame:
+    """Is a detector misled by a stage 1 that knows the captions of its train posts? On test posts, whose pictures no
+    stage 1 saw.
+
+    Args: reports: of `micc_pictures`.
+    Returns: dataset, pictures (of stage 1), known (share of the detector's train pictures), auc, called_rumor (share
+        with probability >= .5; .5 is right), accuracy (at .5), accuracy_dev_threshold, lost (by the threshold .5,
+        points, with 95 % over pictures), n_seeds.
+    """
+    rows = []
+    for config, frame in comparison.pooled(reports):
+        total, _ = PICTURES[config.profile]
+        pictures = config.stage1.n_train or total
+        dev, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("dev", "test"))
+        chosen = _at_dev_threshold(dev, test)
+        lost = [100 * value for value in statistics.paired_drop(chosen, test)]
+        auc = statistics.cluster_bootstrap(test, "auc", comparison.clusters_of(test), n=2).estimate
+        called = test["prob_rumor"] >= statistics.THRESHOLD
+        row = {"dataset": comparison.corpus_name(config), "pictures": pictures, "known": pictures / total, "auc": auc,
+               "called_rumor": called.mean(), "accuracy": (called == test["label"]).mean(),
+               "accuracy_dev_threshold": (chosen["prob_rumor"] == test["label"]).mean()}  # fmt: skip
+        row |= dict(zip(("lost", "lost_low", "lost_high"), lost))
+        rows.append(row | {"n_seeds": test["seed"].nunique()})
+    return pd.DataFrame(rows)
+
+
+def _at_dev_threshold(dev: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
+    """Test predictions as 0 and 1, by the threshold that is best on the dev posts of each seed."""
+    limits = {s: calibration.dev_threshold(part["label"], part["prob_rumor"]) for s, part in dev.groupby("seed")}
+    return test.assign(prob_rumor=(test["prob_rumor"] >= test["seed"].map(limits)).astype(float))
 
 
 def retrieval_after(reports: Iterable[Report]) -> pd.DataFrame:

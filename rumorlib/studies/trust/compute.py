@@ -21,7 +21,8 @@ MAIN = (experiments.stage1_runs, experiments.micc_main, experiments.baselines, e
         text_only.runs, text_only.word2vec_runs, readings.runs, gaps.alignment_runs)  # fmt: skip
 SWEPT = (
     experiments.sclip_variants, experiments.micc_ablations, experiments.micc_receptive_fields, experiments.micc_top_k,
-    experiments.micc_fusion_weight, experiments.micc_grid, pretraining.micc_stage1, experiments.dmfl_ablations,
+    experiments.micc_fusion_weight, experiments.micc_grid, pretraining.micc_stage1,
+    pretraining.sclip_sizes, pretraining.micc_pictures, experiments.dmfl_ablations,
     experiments.dmfl_heads, *(partial(experiments.dmfl_loss_weights, which=w) for w in ("lambda_c", "lambda_a")),
     lightweight.runs,
 )  # fmt: skip
