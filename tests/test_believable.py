@@ -41,8 +41,10 @@ def test_calibration_is_the_mean_over_seeds_on_test() -> None:
 
 def test_a_waterfall_draws_each_gain() -> None:
     frame = pd.DataFrame({"dataset": "a", "step": ["honest", "random posts", "seed on test"],
-                          "accuracy": [0.6, 0.8, 0.85], "low": [0.5, 0.7, 0.8], "high": [0.7, 0.9, 0.9]})  # fmt: skip
+                          "accuracy": [0.6, 0.8, 0.85], "low": [0.5, 0.7, 0.8], "high": [0.7, 0.9, 0.9],
+                          "majority": [0.55, 0.5, 0.5]})  # fmt: skip
     (axes,) = waterfalls.waterfall(frame).axes
+    assert [line[0][0] for line in axes.collections[1].get_segments()] == [0.55, 0.5, 0.5], "dashed: the majority"
     told = [text.get_text().strip() for text in axes.texts]
     assert told == ["0.600", "+20.0", "+5.0"]
     widths = [bar.get_width() for bar in axes.patches]

@@ -298,23 +298,26 @@ def test_relevance_maps_have_a_row_per_scene_and_a_column_per_scale() -> None:
         pictures.relevance_maps([scene(0)], relevance[:1], top_boxes[:1], ["a"], scales=["32 px"])
 
 
-def test_attention_has_one_colour_scale_over_the_epochs() -> None:
+def test_attention_has_one_colour_scale_over_the_epochs_of_a_corpus() -> None:
     random = np.random.default_rng(0)
-    maps = {epoch: random.dirichlet(np.ones(6), size=4) ** power for epoch, power in ((1, 1), (5, 2), (7, 3))}
-    figure = pictures.attention_heatmaps(maps, "Attention", best_epoch=7, queries="image patch", keys="text position")
+    maps = {f"epoch {n}": random.dirichlet(np.full(6, 1 / n), size=4) for n in (1, 2, 3)}
+    flat = {f"epoch {n}": np.full((3, 5), 0.2 + n / 1e4) for n in (1, 2, 3)}
+    figure = pictures.attention_heatmaps({"one": maps, "two": flat}, "Attention", "image patch", "word")
     figure.draw_without_rendering()
-    panels = figure.axes[:3]
-    assert {axes.images[0].get_clim() for axes in panels} == {(0.0, maps[1].max())}
-    assert [axes.get_title() for axes in panels] == ["epoch 1", "epoch 5", "epoch 7 (best on dev)"]
+    panels = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in panels[:3]] == [f"one, epoch {n}" for n in (1, 2, 3)] and len(panels) == 6
+    limits = [axes.images[0].get_clim() for axes in panels]
+    assert len(set(limits[:3])) == 1 == len(set(limits[3:])) and limits[0] != limits[3]
+    assert limits[3] == pytest.approx((1 / 1.1, 1.1)), "noise is not stretched"
     for axes, weights in zip(panels, maps.values()):
-        np.testing.assert_array_equal(axes.images[0].get_array(), weights)
-    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("text position", "image patch")
-    labelled = pictures.attention_heatmaps(maps, key_labels=list("abcdef"))
-    assert [tick.get_text() for tick in labelled.axes[0].get_xticklabels()] == list("abcdef")
-    with pytest.raises(ValueError, match="2 labels for 6"):
-        pictures.attention_heatmaps(maps, key_labels=["a", "b"])
+        np.testing.assert_allclose(axes.images[0].get_array(), np.maximum(6 * weights, pictures.FAINTEST))
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("word", "image patch")
     with pytest.raises(ValueError, match="one shape"):
-        pictures.attention_heatmaps({1: np.ones((2, 2)), 2: np.ones((2, 3))})
+        pictures.attention_heatmaps({"one": {"a": np.ones((2, 2)), "b": np.ones((2, 3))}})
+    with pytest.raises(ValueError, match="as many maps"):
+        pictures.attention_heatmaps(
+            {"one": {"a": np.ones((2, 2))}, "two": {"a": np.ones((2, 2)), "b": np.ones((2, 2))}}
+        )
 
 
 # --- the look -----------------------------------------------------------------------------------
@@ -334,7 +337,7 @@ def test_colours_are_distinct_however_many() -> None:
 
 @pytest.mark.parametrize("name", ["m_e4", "m_e7", "d_e6"])
 def test_saved_figures_of_the_demo_say_so(name: str, output: Path) -> None:
-    maps = {1: np.full((2, 3), 1 / 3), 2: np.eye(2, 3)}
+    maps = {"demo-en": {"epoch 1": np.full((2, 3), 1 / 3), "epoch 2": np.eye(2, 3)}}
     figures = {
         "m_e4": plots.sweep(scores(dataset=["demo-en"], top_k=[1, 2], metric=["accuracy"]), "top_k"),
         "m_e7": plots.grid_heatmap(GRID, "top_k", "fusion_weight", "accuracy"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rumorlib.figures import look
 
@@ -18,8 +18,8 @@ COSTS = {"n_macs": "multiply-adds per post", "stored_mib": "MiB on disk", "packe
 def front(frame: pd.DataFrame, costs: Mapping[str, str] = COSTS, title: str = "") -> Figure:
     """Test accuracy over each cost, a row of panels per corpus and input of the classifier, a point per model.
 
-    The dashed line is the whole model, the first row; whiskers are the 95 % interval of the difference from it. The
-    grey step joins the models that no other one beats at both.
+    Models that cost the same stand beside each other, on a sixtieth of the axis. The dashed line is the whole model, the
+    first row; whiskers: the 95 % interval of the difference from it. The grey step: no other model beats these at both.
 
     Columns: dataset, classifier_input, model, test_accuracy, loss_low, loss_high and the keys of `costs`.
     """
@@ -33,11 +33,13 @@ def front(frame: pd.DataFrame, costs: Mapping[str, str] = COSTS, title: str = ""
         for column, label in costs.items():
             axes = next(places)
             axes.axhline(whole, color="0.6", ls="--", lw=1)
+            apart = side_by_side(part[column], 1.1 * part[column].max() / 60)
             best = part[not_beaten(part, column)].sort_values(column)
             axes.step(best[column], best["test_accuracy"], where="post", color="0.75", zorder=1)
             for row in part.itertuples():
                 i = models.index(row.model)
-                value, colour, marker = getattr(row, column), look.colours(len(models))[i], look.MARKERS[i % 7]
+                colour, marker = look.colours(len(models))[i], look.MARKERS[i % 7]
+                value = apart[row.Index]
                 axes.vlines(value, whole - row.loss_high, whole - row.loss_low, color=colour, lw=1)
                 axes.plot(value, row.test_accuracy, marker, color=colour)
             axes.set(title=f"{look.english(dataset)}, input {how}", xlabel=label, xlim=(0, 1.1 * part[column].max()))
@@ -48,6 +50,15 @@ def front(frame: pd.DataFrame, costs: Mapping[str, str] = COSTS, title: str = ""
         mark.set_linestyle("none")
     look.legend(fig, marks)
     return fig
+
+
+def side_by_side(costs: pd.Series, step: float) -> dict[Any, float]:
+    """Index -> place on the axis: costs closer than a step to the one before are moved a step on."""
+    places: dict[Any, float] = {}
+    last = -step
+    for index, cost in costs.sort_values(kind="stable").items():
+        last = places[index] = max(cost, last + step)
+    return places
 
 
 def not_beaten(frame: pd.DataFrame, cost: str) -> list[bool]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -26,6 +27,8 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels, right and b
 SUPPORT, CONTRADICTING = "#56B4E9", "#E69F00"  # box colours; drawn solid and dashed
 TOP = "#FFFFFF"  # boxes of the Top-K patches
 _MAP = "viridis"
+EVEN = np.log(1.1)  # a colour scale of attention reaches at least from 1 / 1.1 to 1.1 times the even weight
+FAINTEST = 0.05  # weight / even weight below which all is as faint
 
 
 @look.style()
@@ -158,36 +161,41 @@ def weight_parts(
 
 @look.style()
 def attention_heatmaps(
-    maps: Mapping[int, np.ndarray],
-    title: str = "",
-    best_epoch: int | None = None,
-    queries: str = "query position",
-    keys: str = "key position",
-    query_labels: Sequence[str] | None = None,
-    key_labels: Sequence[str] | None = None,
+    maps: Mapping[str, Mapping[str, np.ndarray]], title: str = "", queries: str = "query", keys: str = "key"
 ) -> Figure:
-    """Cross-modal attention of one fixed batch over the epochs, one colour scale (DMFL Figures 10 and 11: d_e6).
+    """Cross-modal attention over the epochs, a row per corpus (DMFL Figures 10 and 11: d_e6).
+
+    Colour is the weight over that of even attention, 1 / n_keys, on one scale per corpus: texts differ in length, so
+    weights of two corpora do not compare. A scale spans EVEN at least, so that noise is not stretched into a pattern.
 
     Args:
-        maps: epoch -> (n_queries, n_keys) weights in [0, 1].
-        best_epoch: the epoch chosen on dev, marked in its heading.
+        maps: corpus -> heading -> (n_queries, n_keys) weights in [0, 1]; n_keys is one within a corpus.
         queries, keys: axis labels, e.g. "image patch".
-        query_labels, key_labels: tick labels; for drawn posts only, the words of real posts are never shown.
-    Raises: ValueError: the maps differ in shape, or labels in number.
+    Raises: ValueError: the maps of a corpus differ in shape, or corpora in the number of maps.
     """
-    shapes = {np.shape(weights) for weights in maps.values()}
-    if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes):
-        raise ValueError(f"attention maps must be of one shape (n_queries, n_keys), got {sorted(shapes)}")
-    most = max((float(np.nanmax(weights)) for weights in maps.values()), default=1.0)
-    fig, panels = look.panels(len(maps), 2.5, 2.5, columns=4, title=title, sharex=True, sharey=True)
-    for axes, (epoch, weights) in zip(panels, maps.items()):
-        picture = axes.imshow(weights, cmap=_MAP, vmin=0.0, vmax=most or 1.0, aspect="auto")
-        axes.set_title(f"epoch {epoch}" + (" (best on dev)" if epoch == best_epoch else ""))
-        _positions(axes.xaxis, key_labels, np.shape(weights)[1], rotation=90)
-        _positions(axes.yaxis, query_labels, np.shape(weights)[0])
+    for corpus, row in maps.items():
+        shapes = {np.shape(weights) for weights in row.values()}
+        if len(shapes) != 1 or any(len(shape) != 2 for shape in shapes):
+            raise ValueError(f"{corpus}: attention maps must be of one shape (n_queries, n_keys), got {sorted(shapes)}")
+    if len(widths := {len(row) for row in maps.values()}) > 1:
+        raise ValueError(f"every corpus needs as many maps; got {sorted(widths)}")
+    columns = widths.pop() if widths else 0
+    fig, panels = look.panels(len(maps) * columns, 2.5, 2.3, columns=columns or 1, title=title)
+    for place, (corpus, row) in enumerate(maps.items()):
+        here = panels[place * columns : (place + 1) * columns]
+        against_even = {heading: weights * np.shape(weights)[1] for heading, weights in row.items()}
+        reach = max([EVEN, *(np.abs(np.log(np.maximum(v, FAINTEST))).max() for v in against_even.values())])
+        for axes, (heading, values) in zip(here, against_even.items()):
+            norm = LogNorm(np.exp(-reach), np.exp(reach))
+            picture = axes.imshow(np.maximum(values, FAINTEST), cmap="RdBu_r", norm=norm, aspect="auto")
+            axes.set_title(f"{look.english(corpus)}, {heading}")
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.get_major_locator().set_params(integer=True, nbins=6)
+        bar = fig.colorbar(picture, ax=here, label="weight / even weight", pad=0.01)
+        bar.set_ticks(ends := [np.exp(-reach), 1, np.exp(reach)], labels=[f"{end:.2g}" for end in ends])
+        bar.ax.minorticks_off()
     fig.supxlabel(look.english(keys), fontsize=9)
     fig.supylabel(look.english(queries), fontsize=9)
-    fig.colorbar(picture, ax=panels, label="attention weight", pad=0.01)
     return fig
 
 
@@ -237,16 +245,6 @@ def _relevance_column(
     bar = axes.get_figure().colorbar(overlay, cax=place, orientation="horizontal", label=unit)
     bar.solids.set_alpha(1)
     bar.locator = MaxNLocator(3)
-
-
-def _positions(axis: Any, labels: Sequence[str] | None, n: int, rotation: float = 0) -> None:
-    """Given labels, or positions counted from 0 at whole numbers."""
-    if labels is None:
-        axis.get_major_locator().set_params(integer=True, nbins=6)
-    elif len(labels) != n:
-        raise ValueError(f"{len(labels)} labels for {n} positions")
-    else:
-        axis.set_ticks(range(n), [look.english(label) for label in labels], rotation=rotation, fontsize=7)
 
 
 def _legend(fig: Figure, colours: set[str], names: Mapping[str, str]) -> None:

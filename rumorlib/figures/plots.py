@@ -119,6 +119,7 @@ def sweep(
     hue: str = "metric",
     chance: float | None = None,
     best: bool = True,
+    joined: bool = True,
     title: str = "",
 ) -> Figure:
     """A score against one setting, a panel per dataset (m_e3, m_e4, m_e5; DMFL Figures 7 and 8: d_e3, d_e4).
@@ -127,6 +128,7 @@ def sweep(
 
     Args: x: the column swept. scale: "category" spaces its values evenly, in order of appearance.
         reference: dataset -> the value the paper found best, a dotted line. best: a star at our best of each line.
+        joined: False where the values have no order: dots alone.
     """
     look.need(frame, x, "dataset", hue, "estimate")
     datasets, hues, values = look.in_order(frame, "dataset"), look.in_order(frame, hue), look.in_order(frame, x)
@@ -142,7 +144,8 @@ def sweep(
             part = frame[(frame["dataset"] == dataset) & (frame[hue] == hues[i])]
             shift = 0.08 * (i - (len(hues) - 1) / 2) if scale == "category" else 0.0
             at = np.array([places[v] + shift for v in part[x]], float)
-            _line(axes, part, at, scale == "category", best, {"color": colour, "marker": look.MARKERS[i % 7]})
+            how = {"color": colour, "marker": look.MARKERS[i % 7], "ls": "-" if joined else "none"}
+            _line(axes, part, at, scale == "category", best, how)
         _x_axis(axes, values, scale)
         axes.set(title=look.english(dataset), xlabel=xlabel or look.words(x))
     panels[0].set_ylabel(look.words(hues[0]) if len(hues) == 1 and hue == "metric" else "score")

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 @look.style()
-def waterfall(frame: pd.DataFrame, chance: float | None = 0.5, title: str = "") -> Figure:
+def waterfall(frame: pd.DataFrame, title: str = "") -> Figure:
     """A panel per corpus: the first step as a dot, every further one as a bar from the score before it.
 
-    Columns: dataset, step, accuracy, low, high (the interval of the score, not of the gain). Gains in points stand
-    beside the bars.
+    Columns: dataset, step, accuracy, low, high (the interval of the score, not of the gain), majority (dashed). Gains
+    in points stand beside the bars.
     """
-    look.need(frame, "dataset", "step", "accuracy", "low", "high")
+    look.need(frame, "dataset", "step", "accuracy", "low", "high", "majority")
     steps, datasets = look.in_order(frame, "step"), look.in_order(frame, "dataset")
     fig, panels = look.panels(len(datasets), 3.1, 0.9 + 0.34 * len(steps), title=title, sharey=True)
     for axes, dataset in zip(panels, datasets):
@@ -38,8 +38,7 @@ def waterfall(frame: pd.DataFrame, chance: float | None = 0.5, title: str = "") 
             gain = f" {100 * (score[row] - before[row]):+.1f}" if row else f" {score[0]:.3f}"
             axes.text(x, y, gain, va="center", fontsize=8)
         axes.margins(x=0.14)
-        if chance is not None:
-            axes.axvline(chance, color="0.5", ls="--", lw=1, zorder=0)
+        axes.vlines(part["majority"].astype(float), place - 0.4, place + 0.4, color="0.5", ls="--", lw=1)
         axes.set(title=look.english(dataset), xlabel="test accuracy")
         axes.tick_params(axis="y", length=0)
     panels[0].set(ylim=(len(steps) - 0.5, -0.5))

@@ -40,19 +40,16 @@ def dev_loss(reports: Iterable[Report]) -> dict[tuple[str, int], float]:
     }
 
 
-def attention_grids(frame: pd.DataFrame, reports: Sequence[Report]) -> dict[str, np.ndarray]:
-    """Heading -> (patches, positions) weights of one post per corpus and stored epoch, for `pictures`.
-
-    "best dev" is the stored epoch with the lowest dev loss. All arrays have one shape; beyond a shorter text: nan.
-    """
-    shape = frame["patch"].max() + 1, frame["position"].max() + 1
+def attention_grids(frame: pd.DataFrame, reports: Sequence[Report]) -> dict[str, dict[str, np.ndarray]]:
+    """Corpus -> "epoch n" -> (patches, words) weights of one post, for `pictures`; a star marks the stored epoch with
+    the lowest dev loss."""
     losses, grids = dev_loss(reports), {}
     for dataset, part in frame.groupby("dataset", sort=False):
         best = min(part["epoch"].unique(), key=lambda epoch: losses[dataset, epoch])
+        grids[dataset] = {}
         for epoch, cells in part.groupby("epoch"):
-            grid = np.full(shape, np.nan)
-            grid[cells["patch"], cells["position"]] = cells["weight"]
-            grids[f"{epoch}, {dataset}" + (" (best dev)" if epoch == best else "")] = grid
+            grid = cells.pivot(index="patch", columns="position", values="weight").to_numpy()
+            grids[dataset][f"epoch {epoch}" + ("*" if epoch == best else "")] = grid
     return grids
 
 
