@@ -18,7 +18,7 @@ COSTS = {"n_macs": "multiply-adds per post", "stored_mib": "MiB on disk", "packe
 def front(frame: pd.DataFrame, costs: Mapping[str, str] = COSTS, title: str = "") -> Figure:
     """Test accuracy over each cost, a row of panels per corpus and input of the classifier, a point per model.
 
-    Models that cost the same stand beside each other, on a sixtieth of the axis. The dashed line is the whole model, the
+    Models that cost the same stand side by side, a sixtieth of the axis apart. The dashed line is the whole model, the
     first row; whiskers: the 95 % interval of the difference from it. The grey step: no other model beats these at both.
 
     Columns: dataset, classifier_input, model, test_accuracy, loss_low, loss_high and the keys of `costs`.
