@@ -435,7 +435,8 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     protocol: str = later("")  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual
     on_missing_image: OnMissing = later("drop")  # C26
-    n_train: int | None = later(None)  # train posts of drawn scenes, train pictures of stage 1; None: all there are
+    n_train: int | None = later(None)  # train posts of drawn scenes, train pictures of stage 1; None: as the corpus has
+    train_on: Literal["all", "known", "new"] = later("all")  # photo tier: posts whose pictures stage 1 saw, or did not
     parent: RunConfig | None = later(None)  # the finished run whose weights this one compresses or learns from
 
     def __post_init__(self) -> None:
@@ -452,7 +453,7 @@ class RunConfig:
         """Folder of the run below results/<profile>/runs."""
         marks = [f"corpus{self.corpus_seed}"] * bool(self.corpus_seed) + [re.sub(r"\W+", "-", self.protocol)]
         marks += [self.on_missing_image] * (self.on_missing_image != "drop")
-        marks += [f"train{self.n_train}"] * bool(self.n_train)
+        marks += [f"train{self.n_train}"] * bool(self.n_train) + [f"on-{self.train_on}"] * (self.train_on != "all")
         dataset = "-".join([self.dataset, *filter(None, marks)])
         return Path(self.model) / dataset / self.variant / f"seed{self.seed}"
 

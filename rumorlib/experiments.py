@@ -18,7 +18,7 @@ from rumorlib.profiles import (
     SIZES,
     STAGE1,
     dmfl_seeds,
-    first,
+    first_datasets,
     loss_weights,
     points,
     swept,
@@ -166,7 +166,7 @@ def micc_grid(settings: Settings) -> list[RunConfig]:
     """K × λ (M-E7, the digest's own first experiment). Points that the two sweeps have are theirs, trained once."""
     ks, lambdas = points(settings).grid
     runs = []
-    for dataset in first(settings):
+    for dataset in first_datasets(settings):
         default = SIZES[settings.profile].micc
         for k in ks:
             for weight in lambdas:
@@ -226,7 +226,7 @@ def dmfl_ablations(settings: Settings) -> list[RunConfig]:
 
 
 def dmfl_loss_weights(settings: Settings, which: str) -> list[RunConfig]:
-    """λ_c or λ_a in steps of 0.4, the other at the paper's value (D-E3, D-E4)."""
+    """λ_c or λ_a, the other at the paper's value (D-E3, D-E4; choice C21)."""
     return _sweep(settings, dmfl, which, partial(loss_weights, settings))
 
 

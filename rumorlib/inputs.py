@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from rumorlib import config as cfg
 from rumorlib import files
 from rumorlib.config import OnMissing, RunConfig, Settings, TextConfig, VisionConfig
 from rumorlib.data import captions as caption_tables
-from rumorlib.data import corpora, drawn, protocols
+from rumorlib.data import corpora, drawn, photo, protocols
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.data.images import Images
@@ -54,7 +53,17 @@ def corpus_of(config: RunConfig, settings: Settings) -> Corpus:
     """The corpus a run is trained and scored on."""
     if config.n_train is not None:
         return _drawn_corpus(config.dataset, config.corpus_seed, config.n_train)
-    return corpus(config.dataset, settings, config.corpus_seed, config.protocol, config.on_missing_image)
+    whole = corpus(config.dataset, settings, config.corpus_seed, config.protocol, config.on_missing_image)
+    if config.train_on == "all":
+        return whole
+    known = train_pictures(config.stage1, settings)
+    return replace(whole, posts=photo.trained_on(whole.posts, known, config.train_on == "known"))
+
+
+def train_pictures(stage1: RunConfig, settings: Settings) -> set[str]:
+    """Pictures that a stage-1 run is trained on."""
+    table = captions(stage1.dataset, stage1.language, settings, stage1.corpus_seed).captions
+    return caption_tables.train_pictures(table, stage1.n_train)
 
 
 @lru_cache(maxsize=1)  # 30 KB a picture
@@ -222,7 +231,8 @@ def patch_tokens(loaded: Corpus, stage1: RunConfig, checkpoint: Path, settings: 
         tower = load_sclip(stage1, checkpoint, settings).image_tower
     if todo:
         encoded = encode_images(loaded.images, list(todo.values()), vision, settings)
-        parts = zip(_chunks(list(todo), 256), encoded.split(256), strict=True)
+        names = list(todo)
+        parts = zip((names[i : i + 256] for i in range(0, len(names), 256)), encoded.split(256), strict=True)
         batches = ((part, _tokens(tower, images)) for part, images in parts)
         store.fill(batches, 4096, len(todo), f"patch tokens, {loaded.name}", progress=True)
     tokens = store.gather(hashes)
@@ -244,10 +254,6 @@ def joint_patches(loaded: Corpus, stage1: RunConfig, checkpoint: Path, settings:
 @torch.inference_mode()
 def _tokens(tower: nn.Module, images: Tensor) -> Tensor:
     return tower(images).half()
-
-
-def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 # --- splits as tensors ----------------------------------------------------------------------------

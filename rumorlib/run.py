@@ -74,7 +74,9 @@ def _run_sclip(config: RunConfig, settings: Settings, _: Path | None) -> Outcome
     model = inputs.new_sclip(config, settings).to(training.device())
     rows = {split: inputs.rows_of(images, split) for split in SPLITS}
     train = config.train
-    rows["train"] = part_of(rows["train"], config.n_train)
+    if config.n_train is not None:
+        chosen = images["image"].isin(inputs.train_pictures(config, settings)).to_numpy()
+        rows["train"] = torch.from_numpy(np.flatnonzero(chosen))
 
     def batches(generator: torch.Generator):
         return tensors.shuffled(rows["train"], train.batch_size, train.captions_per_image, generator)
@@ -93,18 +95,6 @@ def _run_sclip(config: RunConfig, settings: Settings, _: Path | None) -> Outcome
     }
     facts = {"n_parameters": _n_parameters(model), "best_epoch": fit.best_epoch}
     return Outcome(metrics, fit.history, state=model.state_dict(), facts=facts)
-
-
-def part_of(rows: Tensor, n: int | None) -> Tensor:
-    """`n` of the rows, in their order, drawn so that fewer are a part of more; None: all.
-
-    Raises: ValueError: there are fewer than `n`.
-    """
-    if n is None:
-        return rows
-    if n > len(rows):
-        raise ValueError(f"n_train is {n}, but there are {len(rows)} train pictures")
-    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:n].sort().values]
 
 
 # --- detectors ------------------------------------------------------------------------------------

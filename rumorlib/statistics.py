@@ -187,15 +187,14 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # label, prob, weight, each 
 
 
 def paired_drop(
-    full: pd.DataFrame, variant: pd.DataFrame, clusters: str = "image_group", n: int = 1000, seed: int = 0
-) -> Interval:
+    full: pd.DataFrame, variant: pd.DataFrame, clusters: str = "image_group", n: int = 1000, seed: int = 0,
+    same_runs: bool = False,
+) -> Interval:  # fmt: skip
     """Accuracy of `full` minus that of `variant` on the same posts, 95 % interval by the paired crossed bootstrap.
 
-    Each resample draws images, the same ones for both models, and seeds of each model (comparisons).
+    Each resample draws images, the same for both, and seeds of each; the same, where both answer for the `same_runs`.
 
-    Args: full, variant: predictions with post_id, label, prob_rumor, seed. clusters: column drawn as a whole, if there.
-        n, seed: resamples and their seed.
-    Returns: estimate, low, high as fractions. Raises: ValueError: not the same posts and labels.
+    Args: predictions with post_id, label, prob_rumor, seed. Returns: fractions. Raises: ValueError: not the same posts.
     """
     hits = [_hits(frame) for frame in (full, variant)]  # (posts, seeds) 0 or 1
     labels = [frame.drop_duplicates("post_id").set_index("post_id")["label"].sort_index() for frame in (full, variant)]
@@ -210,8 +209,9 @@ def paired_drop(
     accuracies = []
     for hit in hits:
         sums = np.stack([np.bincount(codes, weights=hit[:, s], minlength=len(size)) for s in range(hit.shape[1])], 1)
-        share = random.multinomial(hit.shape[1], np.full(hit.shape[1], 1 / hit.shape[1]), size=n) / hit.shape[1]
-        share = np.vstack([np.full(hit.shape[1], 1 / hit.shape[1]), share])
+        if not (same_runs and accuracies):
+            even = np.full(hit.shape[1], 1 / hit.shape[1])
+            share = np.vstack([even, random.multinomial(hit.shape[1], even, size=n) / hit.shape[1]])
         accuracies.append(((counts @ sums) * share).sum(1) / (counts @ size))
     drop = accuracies[0] - accuracies[1]
     return Interval(float(drop[0]), *map(float, np.quantile(drop[1:], (0.025, 0.975))))

@@ -168,9 +168,11 @@ def test_reported_numbers_say_where_they_come_from(path: Path) -> None:
 
 def halved(given: cfg.Settings, which: str) -> list[cfg.RunConfig]:
     """All that the second step of the sweep of a loss weight may ask for; dev says which it does."""
-    values = {round(point + side, 2) for point in profiles.points(given).loss_weights for side in (-0.2, 0.2)}
+    whole = profiles.points(given).loss_weights
+    values = {round(point + side, 2) for point in whole for side in (-0.2, 0.2)}
+    datasets = [dataset for dataset in profiles.swept(given) if profiles.loss_weights(given, dataset) == whole]
     return [experiments.dmfl(given, dataset, seed, f"{which}={value}", **{which: value})
-            for dataset in profiles.swept(given) for seed in given.seeds for value in values]  # fmt: skip
+            for dataset in datasets for seed in profiles.dmfl_seeds(given, dataset) for value in values]  # fmt: skip
 
 
 def planned(profile: str) -> dict[str, dict]:

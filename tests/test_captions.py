@@ -154,3 +154,12 @@ def test_posts_as_captions_leave_test_out_and_count_near_duplicate_pictures_once
     assert made[["image", "text", "split"]].to_numpy().tolist() == [
         ["a", "x", "train"], ["a", "y", "train"], ["c", "z", "dev"]
     ]  # fmt: skip
+
+
+def test_fewer_train_pictures_are_a_part_of_more_and_more_than_there_are_an_error() -> None:
+    frame = pd.DataFrame({"image": [f"p{i // 2:02d}" for i in range(80)], "split": ["train"] * 60 + ["dev"] * 20})
+    whole, small, large = (captions.train_pictures(frame, n) for n in (None, 5, 20))
+    assert len(small) == 5 and len(large) == 20 and small < large < whole == {f"p{i:02d}" for i in range(30)}
+    assert captions.train_pictures(frame.sample(frac=1, random_state=1), 5) == small
+    with pytest.raises(ValueError, match="n_train is 31, but there are 30"):
+        captions.train_pictures(frame, 31)

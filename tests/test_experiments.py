@@ -16,8 +16,9 @@ from rumorlib import experiments, files, profiles
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.studies.cost import lightweight
 from rumorlib.studies.scores import pretraining
-from rumorlib.studies.scores.sweeps import FEWEST
+from rumorlib.studies.scores.shapes import FEWEST
 from rumorlib.studies.sight import gaps, readings
+from rumorlib.studies.trust import selection
 
 LISTS = {
     "micc_main": experiments.micc_main,
@@ -160,16 +161,25 @@ def test_stage_1_variants_differ_in_one_thing() -> None:
             assert len(changed) == 1 and changed <= {"sclip.similarity", "sclip.vision.receptive_fields"}
 
 
-def test_stage_1_on_fewer_pictures_takes_as_many_steps() -> None:
-    *parts, whole = pretraining.sclip_sizes(settings("laptop"))
-    total, sizes = profiles.PICTURES["laptop"]
-    assert [run.n_train for run in parts] == list(sizes) and whole == experiments.sclip(settings("laptop"), "en")
-    for run in parts:
-        assert differences(run, whole) == {"n_train", "train.epochs"}
-        steps = [-(-n // whole.train.batch_size) * epochs for n, epochs in (
-            (run.n_train, run.train.epochs), (total, whole.train.epochs))]  # fmt: skip
-        assert abs(steps[0] / steps[1] - 1) < 0.05
-    assert pretraining.sclip_sizes(settings("demo")) == []
+def test_stage_1_on_fewer_pictures_differs_in_nothing_else() -> None:
+    given = settings("laptop")
+    *parts, whole = pretraining.sclip_pictures(given)
+    assert [run.n_train for run in parts] == list(profiles.PICTURES["laptop"]) == sorted(profiles.PICTURES["laptop"])
+    assert whole == experiments.sclip(given, "en") and all(differences(run, whole) == {"n_train"} for run in parts)
+    known, new = ({run for run in pretraining.micc_known(given) if run.train_on == which} for which in ("known", "new"))
+    assert {dataclasses.replace(run, train_on="new") for run in known} == new and len(new) == len(given.seeds)
+    assert {run.stage1 for run in known} == {parts[-1]} and parts[-1].n_train == profiles.FLICKR8K_PICTURES // 2
+    assert pretraining.sclip_pictures(settings("demo")) == pretraining.micc_known(settings("demo")) == []
+    assert pretraining.micc_known(settings("laptop", datasets=["twitter"])) == []
+
+
+def test_cross_fit_folds_reuse_the_run_of_the_usual_dev_side() -> None:
+    given = settings("laptop")
+    runs = selection.trained_runs(given, "twitter")
+    usual = {run for run in runs if not run.protocol}
+    assert len(runs) == 3 * selection.N_FOLDS and usual <= set(experiments.micc_main(given))
+    assert {run.protocol for run in runs} == {"", *(f"cross-fit:{fold}" for fold in range(1, selection.N_FOLDS))}
+    assert selection.trained_runs(settings("laptop", datasets=["photo-en"]), "twitter") == []
 
 
 def test_every_corpus_of_the_laptop_is_swept_and_photographs_have_the_fewest_points_with_a_shape() -> None:

@@ -82,33 +82,48 @@ def test_retrieval_after_stage_2_shows_both_stages_of_the_runs_that_stored_it() 
 
 
 def test_a_threshold_of_one_half_loses_what_the_threshold_of_dev_gains_back() -> None:
-    """Every probability is .2 too high: at one half all posts from .3 on are called rumors."""
+    """Trained on known pictures every probability is .2 too high: at one half, all from .3 on are called rumors."""
     prob = np.array([0.1, 0.4, 0.6, 0.8])
-    frame = pd.DataFrame({"post_id": [f"p{i}" for i in range(8)], "label": [0, 0, 1, 1] * 2, "image_group": "",
-                          "split": ["dev"] * 4 + ["test"] * 4, "prob_rumor": np.tile(prob, 2) + 0.2})  # fmt: skip
 
-    def report(n_train: int | None, seed: int) -> SimpleNamespace:
-        stage1 = cfg.RunConfig("sclip", "flickr8k", profile="laptop", n_train=n_train)
-        config = cfg.RunConfig("micc", "photo-en", str(n_train), seed, "laptop", stage1=stage1)
+    def report(which: str, seed: int) -> SimpleNamespace:
+        shift = 0.2 if which == "known" else 0.0
+        frame = pd.DataFrame({"post_id": [f"p{i}" for i in range(8)], "label": [0, 0, 1, 1] * 2, "image_group": "",
+                              "split": ["dev"] * 4 + ["test"] * 4, "prob_rumor": np.tile(prob, 2) + shift})  # fmt: skip
+        config = cfg.RunConfig("micc", "photo-en", "relevance", seed, "laptop", train_on=which)
         return SimpleNamespace(config=config, name=config.path.as_posix(), facts={}, predictions=lambda: frame)
 
-    found = pretraining.seen_table([report(n, seed) for n in (1500, None) for seed in (0, 1)])
-    assert found["pictures"].tolist() == [1500, 6000] and found["known"].tolist() == [0.25, 1.0]
-    assert (found[["called_rumor", "accuracy", "accuracy_dev_threshold", "lost"]] == [0.75, 0.75, 1.0, 25.0]).all(
-        axis=None
-    )
-    assert (found["n_seeds"] == 2).all()
+    found = pretraining.known_table([report(which, seed) for which in ("known", "new") for seed in (0, 1)])
+    assert found["train_on"].tolist() == ["known", "new"] and (found["n_seeds"] == 2).all()
+    assert found["share_called"].tolist() == [0.75, 0.5] and found["accuracy"].tolist() == [0.75, 1.0]
+    assert found["accuracy_dev_threshold"].tolist() == [1.0, 1.0] and found["lost"].tolist() == [25.0, 0.0]
 
 
 def test_what_a_doubling_of_the_train_pictures_is_worth() -> None:
     def report(n_train: int | None, recall: float) -> SimpleNamespace:
         config = replace(experiments.sclip(cfg.resolve("laptop", train="none"), "en"), n_train=n_train)
         values = {f"{way}_recall_at_{k}": recall for way in ("t2i", "i2t") for k in (1, 5, 10)}
-        return SimpleNamespace(
-            config=config, metrics={s: {"en": values} for s in ("dev", "test")}, facts={"best_epoch": 1}
-        )
+        metrics = {split: {"en": values} for split in ("dev", "test")}
+        return SimpleNamespace(config=config, metrics=metrics, facts={"best_epoch": 1})
 
-    steady = [report(1500, 0.1), report(3000, 0.15), report(None, 0.2)]
-    frame, told = pretraining.size_table(steady)
-    assert frame["pictures"].tolist() == [1500, 3000, 6000] and frame["t2i_R@1"].tolist() == [0.1, 0.15, 0.2]
-    assert told.count("5.0 points (5.0 of them from the last doubling)") == 2
+    frame, told = pretraining.pictures_table([report(1500, 0.1), report(3000, 0.15), report(None, 0.25)])
+    assert frame["pictures"].tolist() == [1500, 3000, 6000] and frame["t2i_R@1"].tolist() == [0.1, 0.15, 0.25]
+    assert told.count("7.5 points on average, 10.0 the last one") == 2
+
+
+def test_what_a_longer_stage_1_adds_is_paired_with_the_same_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    rights = {"default": 0.5, "product": 0.7, "stage-1-longer": 0.6, "stage-1-longer-product": 0.75}
+    made = {}
+    for variant, right in rights.items():
+        label = np.tile([0, 1], 20)
+        prob = np.where(np.arange(40) < 40 * right, label, 1 - label).astype(float)
+        frame = pd.DataFrame(
+            {"post_id": [f"p{i:02d}" for i in range(40)], "label": label, "prob_rumor": prob, "seed": 0}
+        )
+        how = "product" if "product" in variant else "concat"
+        config = cfg.RunConfig("micc", "photo-en", variant, detector=cfg.MICCConfig(classifier_input=how))
+        made["photo-en", variant] = [SimpleNamespace(config=config, frame=frame)]
+    monkeypatch.setattr(pretraining.sweeps, "by_variant", lambda reports: made)
+    monkeypatch.setattr(pretraining.sweeps, "predictions", lambda runs, split: runs[0].frame)
+    table = pretraining.longer_table([])
+    assert table["classifier_input"].tolist() == ["concat", "concat", "product", "product"]
+    assert table["gain"].to_numpy() == pytest.approx([10, 10, 5, 5]) and table["usual"].tolist() == [0.5, 0.5, 0.7, 0.7]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from rumorlib import config as cfg
 from rumorlib.studies.scores import shapes
@@ -21,9 +22,12 @@ def test_one_peak_explains_a_hill_and_not_a_zigzag() -> None:
 
 def test_roughness_is_zero_on_a_line_and_grows_with_zigzag() -> None:
     line, hill, zigzag = np.arange(7.0), np.array([0, 1, 2, 3, 2, 1, 0.0]), np.array([0, 3, 0, 3, 0, 3, 0.0])
-    assert shapes.roughness(line) == 0 < shapes.roughness(hill) < shapes.roughness(zigzag)
-    assert shapes.roughness(hill) == shapes.roughness(10 * hill + 3)
-    assert np.isnan(shapes.roughness(np.ones(5)))
+    at = np.arange(len(line))
+    assert shapes.roughness(at, line) == 0 < shapes.roughness(at, hill) < shapes.roughness(at, zigzag)
+    assert shapes.roughness(at, hill) == pytest.approx(shapes.roughness(2 * at + 1, 10 * hill + 3))
+    assert np.isnan(shapes.roughness(at, np.ones(len(line))))
+    uneven = np.array([0.4, 1.2, 2.4, 2.8, 4.0])
+    assert shapes.roughness(uneven, 3 * uneven) == pytest.approx(0, abs=1e-9)
 
 
 def sweep(dataset: str, accuracy: dict[float, float], n: int = 2000) -> list[SimpleNamespace]:
@@ -47,6 +51,14 @@ def test_a_hill_is_reproduced_a_slope_is_not_and_few_points_are_untestable() -> 
     assert shapes.claims(hill[:3], "lambda_a")["verdict"].tolist() == ["untestable here"]
 
 
+def test_a_perfect_hill_of_the_fewest_points_can_be_reproduced_and_one_of_fewer_not() -> None:
+    for m, expected in ((shapes.FEWEST, "reproduced"), (shapes.FEWEST - 1, "untestable here")):
+        heights = [0.8 - 0.08 * abs(i - m // 2) + 0.01 * i for i in range(m)]
+        hill = sweep("demo-en", {0.4 * (i + 1): height for i, height in enumerate(heights)})
+        assert shapes.claims(hill, "lambda_a", n=50)["verdict"].tolist() == [expected]
+    assert shapes.unimodality_p(np.array(heights)) > shapes.ALPHA
+
+
 def test_the_rougher_curve_is_told() -> None:
     values = [0.4 * i for i in range(1, 8)]
     smooth = sweep("demo-zh", dict(zip(values, [0.6, 0.65, 0.7, 0.75, 0.7, 0.65, 0.6], strict=True)))
@@ -57,15 +69,15 @@ def test_the_rougher_curve_is_told() -> None:
 
 
 def test_the_best_ratio_is_told_where_the_curve_has_a_peak() -> None:
-    """lambda_c stays at 1.8 here: ratios of 2.25, 1.5, .75, .6 and .45."""
-    low = sweep("demo-en", {0.8: 0.6, 1.2: 0.65, 2.4: 0.7, 3.0: 0.8, 4.0: 0.7})
-    high = sweep("demo-zh", {0.8: 0.7, 1.2: 0.8, 2.4: 0.7, 3.0: 0.65, 4.0: 0.6})
+    """lambda_c stays at 1.8 here: ratios of 2.25, 1.5, 1.125, .75, .6 and .45."""
+    low = sweep("demo-en", {0.8: 0.6, 1.2: 0.65, 1.6: 0.66, 2.4: 0.7, 3.0: 0.8, 4.0: 0.7})
+    high = sweep("demo-zh", {0.8: 0.7, 1.2: 0.8, 1.6: 0.72, 2.4: 0.7, 3.0: 0.65, 4.0: 0.6})
     found = shapes.ratio_claims(low + high, "demo-zh", "demo-en", n=50)
     assert found["corpus"].tolist() == ["demo-en", "demo-zh", "demo-zh, demo-en"]
     assert found["ours"].tolist() == [0.6, 1.5, 0.9]
     assert found["verdict"].tolist() == ["reproduced", "not reproduced", "reproduced"]
-    flat = sweep("demo-en", {0.8: 0.7, 1.2: 0.7, 2.4: 0.7, 3.0: 0.7, 4.0: 0.7})
-    for seed, run in enumerate(flat):  # five coins
+    flat = sweep("demo-en", {0.8: 0.7, 1.2: 0.7, 1.6: 0.7, 2.4: 0.7, 3.0: 0.7, 4.0: 0.7})
+    for seed, run in enumerate(flat):  # six coins
         frame = run.predictions()
         frame["prob_rumor"] = np.random.default_rng(seed).uniform(size=len(frame))
     few = shapes.ratio_claims(flat + high[:3], "demo-en", "demo-zh", n=50)

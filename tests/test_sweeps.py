@@ -14,7 +14,7 @@ import torch
 from rumorlib import config as cfg
 from rumorlib import experiments, results, runs, statistics
 from rumorlib.studies.cost import costs
-from rumorlib.studies.scores import sweeps
+from rumorlib.studies.scores import shapes, sweeps
 from rumorlib.studies.sight import maps
 
 DEMO = cfg.resolve(train="none")
@@ -100,6 +100,22 @@ def test_a_paired_drop_averages_seeds_and_does_not_mind_the_order_of_rows() -> N
     assert shuffled == pytest.approx(drop)
 
 
+def test_two_answers_of_the_same_runs_draw_the_same_seeds() -> None:
+    """Each seed gains exactly a tenth by the second answer, though seeds differ much: no seed noise is left."""
+    label = np.tile([0, 1], 50)
+    frames = []
+    for gained in (0.1, 0.0):
+        rows = []
+        for seed, right in enumerate((0.4, 0.6, 0.8)):
+            hit = np.arange(100) < 100 * (right + gained) - 1e-9
+            rows.append(pd.DataFrame({"post_id": [f"p{i:03d}" for i in range(100)], "label": label, "seed": seed,
+                                      "image_group": "one",
+                                      "prob_rumor": np.where(hit, label, 1 - label)}))  # fmt: skip
+        frames.append(pd.concat(rows, ignore_index=True))
+    same, apart = (statistics.paired_drop(*frames, same_runs=how) for how in (True, False))
+    assert same == pytest.approx((0.1, 0.1, 0.1)) and apart.low < 0 < apart.high
+
+
 def test_a_paired_drop_refuses_other_posts() -> None:
     full = posts(100).assign(seed=0)
     with pytest.raises(ValueError, match="same posts"):
@@ -161,8 +177,12 @@ def test_a_sweep_is_sorted_and_chosen_on_dev(output: Path) -> None:
     assert set(frame.loc[frame["best_on_dev"], "top_k"]) == {1}  # though K = 8 is best on test
     wide = sweeps.wide(frame, "top_k")
     assert len(wide) == 6 and {"accuracy", "acc_low", "acc_high", "auc", "auc_low", "auc_high"} <= set(wide)
-    assert sweeps.grid_note(frame, "top_k") == "Points of top_k: 1, 2, 8. Too few for the shape of the curve."
-    assert sweeps.grid_note(pd.DataFrame({"k": range(sweeps.FEWEST)}), "k") == "Points of k: 0, 1, 2, 3, 4."
+    assert shapes.grid_note(frame, "top_k") == "Points of top_k: 1, 2, 8, too few for the shape of a curve."
+    many = pd.DataFrame({"dataset": "a", "k": [5, 4, 3, 2, 1, 0]})
+    assert shapes.grid_note(many, "k") == "Points of k: 0, 1, 2, 3, 4, 5."
+    both = pd.concat([many, pd.DataFrame({"dataset": "b", "k": [2, 1]})])
+    told = "Points of k: 0, 1, 2, 3, 4, 5 on a; 1, 2 on b, too few for the shape of a curve."
+    assert shapes.grid_note(both, "k") == told
 
 
 def test_receptive_fields_are_named_in_the_papers_pixels() -> None:

@@ -16,7 +16,6 @@ import pytest
 import torch
 from torch import nn
 
-from rumorlib import run as runner
 from rumorlib import training
 from rumorlib.config import SCLIPConfig, TextConfig, TrainConfig, VisionConfig
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
@@ -306,13 +305,3 @@ def test_bf16_is_used_only_where_asked_for_and_fast(monkeypatch):
     with training.autocast(TrainConfig(bf16=True), cpu):
         assert not torch.is_autocast_enabled("cpu")
     assert isinstance(training.device(), torch.device)
-
-
-def test_fewer_pictures_are_a_part_of_more_and_more_than_there_are_an_error() -> None:
-    rows = torch.arange(100, 200)
-    small, large = (runner.part_of(rows, n) for n in (10, 40))
-    assert len(small) == 10 and len(large) == 40 and set(small.tolist()) < set(large.tolist()) < set(rows.tolist())
-    assert torch.equal(large, large.sort().values) and torch.equal(runner.part_of(rows, None), rows)
-    assert not torch.equal(large, rows[:40])
-    with pytest.raises(ValueError, match="n_train is 101, but there are 100"):
-        runner.part_of(rows, 101)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rumorlib.config import OnMissing
@@ -75,6 +76,19 @@ def of_posts(corpus: Corpus, language: str) -> CaptionCorpus:
     table = table.drop_duplicates(["image", "text"])
     table = table.assign(caption_id=table.groupby("image").cumcount())
     return build(f"{corpus.name}-train-{language}", table, corpus.images, corpus.name, "drop")
+
+
+def train_pictures(captions: pd.DataFrame, n: int | None = None) -> set[str]:
+    """Pictures of the train split, or `n` of them, drawn so that fewer are a part of more.
+
+    Raises: ValueError: there are fewer than `n`.
+    """
+    pictures = np.unique(captions.loc[captions["split"] == "train", "image"].to_numpy(str))
+    if n is None:
+        return set(pictures.tolist())
+    if n > len(pictures):
+        raise ValueError(f"n_train is {n}, but there are {len(pictures)} train pictures")
+    return set(np.random.default_rng(0).permutation(pictures)[:n].tolist())
 
 
 # --- our own table --------------------------------------------------------------------------

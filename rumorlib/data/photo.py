@@ -118,6 +118,16 @@ def _positions(captions: pd.DataFrame) -> dict[tuple[str, int], str]:
     return dict(zip(zip(ordered["image"], position, strict=True), ordered["text"], strict=True))
 
 
+def trained_on(table: pd.DataFrame, pictures: set[str], known: bool) -> pd.DataFrame:
+    """The posts without those train posts whose pair has a picture outside `pictures` (not known: one of `pictures`).
+
+    Whole pairs stay or go, so every caption and picture is still matched as often as not.
+    """
+    outside = table["image"].isin(pictures) != known
+    gone = outside.groupby(table["pair"]).transform("any") & (table["split"] == "train")
+    return table[~gone].reset_index(drop=True)
+
+
 # --- the recipe -----------------------------------------------------------------------------
 
 

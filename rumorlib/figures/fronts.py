@@ -18,8 +18,8 @@ COSTS = {"n_macs": "multiply-adds per post", "stored_mib": "MiB on disk", "packe
 def front(frame: pd.DataFrame, costs: Mapping[str, str] = COSTS, title: str = "") -> Figure:
     """Test accuracy over each cost, a row of panels per corpus and input of the classifier, a point per model.
 
-    Models that cost the same stand side by side, a sixtieth of the axis apart. The dashed line is the whole model, the
-    first row; whiskers: the 95 % interval of the difference from it. The grey step: no other model beats these at both.
+    Models of equal cost stand side by side, a sixtieth of the axis apart. The dashed line is the whole model, the first
+    row; whiskers: the 95 % interval of the difference from it. The grey step: no other model beats these at both.
 
     Columns: dataset, classifier_input, model, test_accuracy, loss_low, loss_high and the keys of `costs`.
     """
@@ -53,11 +53,12 @@ def front(frame: pd.DataFrame, costs: Mapping[str, str] = COSTS, title: str = ""
 
 
 def side_by_side(costs: pd.Series, step: float) -> dict[Any, float]:
-    """Index -> place on the axis: costs closer than a step to the one before are moved a step on."""
+    """Index -> place on the axis: costs equal to a thousandth are spread around their mean, `step` apart."""
     places: dict[Any, float] = {}
-    last = -step
-    for index, cost in costs.sort_values(kind="stable").items():
-        last = places[index] = max(cost, last + step)
+    tie = (costs.sort_values(kind="stable").pct_change().abs() > 1e-3).cumsum()
+    for _, equal in costs.groupby(tie.reindex(costs.index)):
+        for place, index in enumerate(equal.index):
+            places[index] = equal.mean() + step * (place - (len(equal) - 1) / 2)
     return places
 
 

@@ -27,7 +27,7 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels, right and b
 SUPPORT, CONTRADICTING = "#56B4E9", "#E69F00"  # box colours; drawn solid and dashed
 TOP = "#FFFFFF"  # boxes of the Top-K patches
 _MAP = "viridis"
-EVEN = np.log(1.1)  # a colour scale of attention reaches at least from 1 / 1.1 to 1.1 times the even weight
+LEAST_REACH = np.log(1.1)  # a colour scale of attention goes at least from 1 / 1.1 to 1.1 times the even weight
 FAINTEST = 0.05  # weight / even weight below which all is as faint
 
 
@@ -166,10 +166,11 @@ def attention_heatmaps(
     """Cross-modal attention over the epochs, a row per corpus (DMFL Figures 10 and 11: d_e6).
 
     Colour is the weight over that of even attention, 1 / n_keys, on one scale per corpus: texts differ in length, so
-    weights of two corpora do not compare. A scale spans EVEN at least, so that noise is not stretched into a pattern.
+    weights of two corpora do not compare. A scale goes at least from 1 / 1.1 to 1.1: noise is not stretched into a
+    pattern.
 
     Args:
-        maps: corpus -> heading -> (n_queries, n_keys) weights in [0, 1]; n_keys is one within a corpus.
+        maps: corpus -> heading -> (n_queries, n_keys) weights in [0, 1]; n_keys is the same within a corpus.
         queries, keys: axis labels, e.g. "image patch".
     Raises: ValueError: the maps of a corpus differ in shape, or corpora in the number of maps.
     """
@@ -184,7 +185,7 @@ def attention_heatmaps(
     for place, (corpus, row) in enumerate(maps.items()):
         here = panels[place * columns : (place + 1) * columns]
         against_even = {heading: weights * np.shape(weights)[1] for heading, weights in row.items()}
-        reach = max([EVEN, *(np.abs(np.log(np.maximum(v, FAINTEST))).max() for v in against_even.values())])
+        reach = max([LEAST_REACH, *(np.abs(np.log(np.maximum(v, FAINTEST))).max() for v in against_even.values())])
         for axes, (heading, values) in zip(here, against_even.items()):
             norm = LogNorm(np.exp(-reach), np.exp(reach))
             picture = axes.imshow(np.maximum(values, FAINTEST), cmap="RdBu_r", norm=norm, aspect="auto")

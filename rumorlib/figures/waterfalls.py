@@ -43,6 +43,7 @@ def waterfall(frame: pd.DataFrame, title: str = "") -> Figure:
         axes.tick_params(axis="y", length=0)
     panels[0].set(ylim=(len(steps) - 0.5, -0.5))
     panels[0].set_yticks(range(len(steps)), [look.english(step) for step in steps])
+    look.legend(fig, [Line2D([], [], color="0.5", ls="--", lw=1, label="the larger class of these test posts")])
     return fig
 
 

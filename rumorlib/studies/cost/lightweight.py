@@ -23,7 +23,7 @@ from rumorlib.config import RunConfig, Settings
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.models.micc import MICC
-from rumorlib.profiles import LANGUAGE, first
+from rumorlib.profiles import LANGUAGE, first_datasets
 from rumorlib.results import Report
 from rumorlib.studies.cost import costs, timing
 from rumorlib.studies.scores import sweeps
@@ -41,11 +41,11 @@ MIB = 2**20
 
 
 def runs(settings: Settings) -> list[RunConfig]:
-    """Per corpus of the sweeps and seed: MICC compressed five ways, and on its finer scale alone, taught by labels and
-    taught by the two-scale model. Our fix of the fusion's input ("product") and, on the full grid, the literal model.
+    """Per corpus of `first_datasets` and seed: MICC compressed five ways, and its finer scale alone, taught by labels
+    or by the two-scale model. Our fix of the fusion's input ("product") and, on the full grid, the literal model.
     """
     made = []
-    for dataset in first(settings):
+    for dataset in first_datasets(settings):
         for seed in settings.seeds:
             for how in ("product", "concat") if settings.grid == "full" else ("product",):
                 both, single, student = trained(settings, dataset, seed, how)

@@ -37,7 +37,7 @@ def runs(settings: Settings) -> list[RunConfig]:
         rules["product-mass=0.9"] = {"top_k": 8, "keep": "mass", "relevance_mass": 0.9}
     return [
         experiments.micc(settings, dataset, seed, variant, classifier_input="product", **changes)
-        for dataset in profiles.first(settings)
+        for dataset in profiles.first_datasets(settings)
         for variant, changes in rules.items()
         for seed in settings.seeds
     ]

@@ -53,8 +53,7 @@ POINT_METRICS = (
 
 
 def names(config: RunConfig) -> str:
-    """Printed name of a run's model; an unlisted variant is its model and its own name, a detector of one file its
-    class. MICC on one scale of stage 1 is not CLIP: no CLIP weights are in it (choice C10)."""
+    """Printed name of a run's model, unlisted ones by variant or class; MICC on one scale is not called CLIP (C10)."""
     if config.model == "micc" and SINGLE_SCALE.fullmatch(config.variant):
         return "single-scale SCLIP"
     unlisted = config.variant if config.model == "detector" else f"{config.model.upper()} {config.variant}"
@@ -66,6 +65,7 @@ def corpus_name(config: RunConfig) -> str:
     marks = [f"corpus {config.corpus_seed}"] * bool(config.corpus_seed) + [config.protocol]
     marks += [f"{config.on_missing_image} missing"] * (config.on_missing_image != "drop")
     marks += [f"{config.n_train} train posts"] * bool(config.n_train)
+    marks += [f"trained on {config.train_on} pictures"] * (config.train_on != "all")
     said = ", ".join(filter(None, marks))
     return f"{config.dataset} ({said})" if said else config.dataset
 

@@ -1,8 +1,8 @@
-"""Which stage 1 serves the detector: MICC on none, on other captions, and trained on in stage 2."""
+"""Which stage 1 serves the detector: none, other captions, fewer pictures, a longer one, one that knows its posts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,18 @@ from scipy.stats import linregress
 from rumorlib import statistics
 from rumorlib.config import DATASETS, RunConfig, Settings
 from rumorlib.experiments import each_seed, micc, of_language, sclip, sclip_longer
-from rumorlib.profiles import APART, LANGUAGE, OF_POSTS, PICTURES, SIZES, STAGE1, first, points, swept
+from rumorlib.profiles import (
+    APART,
+    FLICKR8K_PICTURES,
+    LANGUAGE,
+    OF_POSTS,
+    PICTURES,
+    SIZES,
+    STAGE1,
+    first_datasets,
+    points,
+    swept,
+)
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison, sweeps
 from rumorlib.studies.trust import calibration
@@ -21,8 +32,8 @@ from rumorlib.studies.trust import calibration
 
 def micc_stage1(settings: Settings) -> list[RunConfig]:
     """MICC on other stage 1s: none; languages together or alone; captions of drawn scenes; captions that are Twitter's
-    train posts; a longer one, under our two classifier inputs too; and SCLIP trained on in stage 2 (one corpus and
-    seed on the reduced grid: it takes as long as all others).
+    train posts; a longer one, under our two classifier inputs too; and SCLIP trained on in stage 2 (the first seed
+    alone, and on the reduced grid the first corpus: it takes as long as all others).
 
     Where a language is pretrained alone by default the other row has both languages of the caption corpus, and the
     other way round. Captions of the other language alone would leave the posts' own text tower untrained.
@@ -33,7 +44,7 @@ def micc_stage1(settings: Settings) -> list[RunConfig]:
         for longer in sclip_longer(settings, LANGUAGE[dataset]):
             inputs = {how: {"stage1": longer, "classifier_input": how} for how in ("product", "relevance")}
             runs += each_seed(settings, dataset, {f"stage-1-longer-{how}": one for how, one in inputs.items()})
-        if SIZES[settings.profile].micc.freeze != "nothing" and dataset in first(settings):
+        if SIZES[settings.profile].micc.freeze != "nothing" and dataset in first_datasets(settings):
             runs.append(micc(settings, dataset, settings.seeds[0], "unfrozen", freeze="nothing"))
     return runs
 
@@ -56,82 +67,124 @@ def _others(settings: Settings, dataset: str) -> Iterable[tuple[str, RunConfig]]
         yield "stage-1-longer", longer
 
 
-def sclip_sizes(settings: Settings) -> list[RunConfig]:
-    """Stage 1 on parts of the train pictures, smallest first and the default last, each within the next one and with
-    as many steps (m_e1_pictures): what more pictures would be worth. Language of the first dataset."""
+def longer_table(reports: Iterable[Report]) -> pd.DataFrame:
+    """What a longer stage 1 adds under each classifier input of MICC, on the same posts and seeds.
+
+    Args: reports: MICC on the usual stage 1 and on the longer one, under the same inputs.
+    Returns: dataset, classifier_input, split, usual, longer (accuracy), gain, low, high (points, paired, 95 % over
+        pictures and seeds), auc_usual, auc_longer.
+    """
+    groups = sweeps.by_variant(reports)
+    rows = []
+    for (dataset, variant), longer in groups.items():
+        if not variant.startswith("stage-1-longer"):
+            continue
+        how = longer[0].config.detector.classifier_input
+        usual = groups[dataset, "default" if how == "concat" else how]
+        for split in sweeps.SPLITS:
+            frames = [sweeps.predictions(made, split) for made in (longer, usual)]
+            gain = [100 * value for value in statistics.paired_drop(*frames)]
+            row = {"dataset": dataset, "classifier_input": how, "split": split}
+            for name, frame in zip(("longer", "usual"), frames):
+                row[name] = statistics.cluster_bootstrap(frame, "accuracy", None, n=1).estimate
+                row[f"auc_{name}"] = statistics.cluster_bootstrap(frame, "auc", None, n=1).estimate
+            rows.append(row | dict(zip(("gain", "low", "high"), gain)))
+    names = ["dataset", "classifier_input", "split", "usual", "longer", "gain", "low", "high"]
+    return pd.DataFrame(rows, columns=[*names, "auc_usual", "auc_longer"])
+
+
+def kinds_table(reports: Sequence[Report]) -> pd.DataFrame:
+    """`comparison.auc_by` the distance of the wrong caption, on dev and test, models named as in the other tables of
+    this part; empty where no corpus has distances."""
+    named = {comparison.names(report.config): sweeps.printed(report.config) for report in reports}
+    frames = [comparison.auc_by(reports, "distance", split).assign(split=split) for split in sweeps.SPLITS]
+    frame = pd.concat(frames, ignore_index=True)
+    return frame.assign(model=frame["model"].map(named))
+
+
+# --- fewer pictures ---------------------------------------------------------------------------------
+
+
+def sclip_pictures(settings: Settings) -> list[RunConfig]:
+    """Stage 1 on parts of the train pictures, each within the next one, and on all of them, the default; as many epochs
+    each (m_e1_pictures). Language of the first dataset; [] where the profile has no such points."""
     if settings.profile not in PICTURES or not points(settings).stage1:
         return []
     whole = sclip(settings, LANGUAGE[settings.datasets[0]])
-    total, parts = PICTURES[settings.profile]
-    epochs = {n: round(whole.train.epochs * total / n) for n in parts}
-    made = [replace(whole, n_train=n, train=replace(whole.train, epochs=epochs[n])) for n in parts]
-    return [*made, whole]
+    return [*(replace(whole, n_train=n) for n in PICTURES[settings.profile]), whole]
 
 
-def size_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
-    """Dev retrieval by train pictures, and one sentence: what a doubling is worth (least squares over log2 pictures).
+def pictures_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
+    """Dev retrieval by train pictures, and what a doubling is worth: on average (least squares over log2 pictures), and
+    the last one.
 
-    Args: reports: of `sclip_sizes`.
-    Returns: pictures, training, language, t2i_R@k and i2t_R@k in [0, 1], best_epoch; the sentence, in points of R@k.
+    Args: reports: of `sclip_pictures`.
+    Returns: pictures, language, t2i_R@k and i2t_R@k in [0, 1], best_epoch; the sentence, in points of R@k.
     """
-    reports = list(reports)
-    n = [report.config.n_train or PICTURES[report.config.profile][0] for report in reports]
-    frames = [sweeps.stage1_table([report]).query("split == 'dev'").assign(pictures=m) for m, report in zip(n, reports)]
+    frames = []
+    for report in reports:
+        frame = sweeps.stage1_table([report]).query("split == 'dev'")
+        frames.append(frame.assign(pictures=report.config.n_train or FLICKR8K_PICTURES))
     frame = pd.concat(frames, ignore_index=True)
-    frame = frame[["pictures", "training", "language", *frame.filter(regex="R@"), "best_epoch"]]
     told = []
     for name in ("t2i_R@1", "t2i_R@10"):
         slope = linregress(np.log2(frame["pictures"]), 100 * frame[name]).slope
-        last = 100 * (frame[name].iloc[-1] - frame[name].iloc[-2])
-        told.append(f"{name} {slope:.1f} points ({last:.1f} of them from the last doubling)")
-    return frame, f"A doubling of the train pictures adds on dev: {', '.join(told)}."
+        steps = np.log2(frame["pictures"].iloc[-1] / frame["pictures"].iloc[-2])
+        last = 100 * (frame[name].iloc[-1] - frame[name].iloc[-2]) / steps
+        told.append(f"{name} {slope:.1f} points on average, {last:.1f} the last one")
+    frame = frame[["pictures", "language", *frame.filter(regex="R@"), "best_epoch"]]
+    return frame, f"A doubling of the train pictures adds on dev: {'; '.join(told)}. One draw of pictures, one seed."
 
 
-def micc_pictures(settings: Settings) -> list[RunConfig]:
-    """MICC with relevance as input on each stage 1 of `sclip_sizes`, first dataset: its train posts are the same, but
-    stage 1 knows the captions of fewer of them (m_stage1_seen). The last rows are those of the main comparison."""
-    dataset = settings.datasets[0]
-    stages = {f"pictures={run.n_train}-relevance" if run.n_train else "relevance": run for run in sclip_sizes(settings)}
-    variants = {name: {"stage1": run, "classifier_input": "relevance"} for name, run in stages.items()}
-    return each_seed(settings, dataset, variants)
+def micc_known(settings: Settings) -> list[RunConfig]:
+    """MICC with relevance as input, on a stage 1 that saw half of the train pictures, trained on the posts of those
+    pictures and on as many of the others (m_stage1_known). Photo tier, first corpus."""
+    photo = [dataset for dataset in settings.datasets if dataset.startswith("photo-")][:1]
+    half = [run for run in sclip_pictures(replace(settings, datasets=tuple(photo))) if run.n_train] if photo else []
+    return (
+        [
+            replace(run, train_on=which)
+            for which in ("known", "new")
+            for run in each_seed(
+                settings, photo[0], {"relevance": {"stage1": half[-1], "classifier_input": "relevance"}}
+            )
+        ]
+        if half
+        else []
+    )
 
 
-def seen_table(reports: Iterable[Report]) -> pd.DataFrame:
-    """Is a detector misled by a stage 1 that knows the captions of its train posts? On test posts, whose pictures no
-    stage 1 saw.
+def known_table(reports: Iterable[Report]) -> pd.DataFrame:
+    """Is a detector misled by a stage 1 that knows the captions of its train posts? On test posts, new to both.
 
-    Args: reports: of `micc_pictures`.
-    Returns: dataset, pictures (of stage 1), known (share of the detector's train pictures), auc, called_rumor (share
-        with probability >= .5; .5 is right), accuracy (at .5), accuracy_dev_threshold, lost (by the threshold .5,
-        points, with 95 % over pictures), n_seeds.
+    Args: reports: of `micc_known`.
+    Returns: dataset, train_on, auc, share_called (of the test posts, with probability >= .5; half of them are rumors),
+        accuracy (at .5), accuracy_dev_threshold, lost (by the threshold .5, points), low, high (95 % over pictures and
+        seeds), n_seeds.
     """
     rows = []
     for config, frame in comparison.pooled(reports):
-        total, _ = PICTURES[config.profile]
-        pictures = config.stage1.n_train or total
         dev, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("dev", "test"))
-        chosen = _at_dev_threshold(dev, test)
-        lost = [100 * value for value in statistics.paired_drop(chosen, test)]
-        auc = statistics.cluster_bootstrap(test, "auc", comparison.clusters_of(test), n=2).estimate
         called = test["prob_rumor"] >= statistics.THRESHOLD
-        row = {"dataset": comparison.corpus_name(config), "pictures": pictures, "known": pictures / total, "auc": auc,
-               "called_rumor": called.mean(), "accuracy": (called == test["label"]).mean(),
-               "accuracy_dev_threshold": (chosen["prob_rumor"] == test["label"]).mean()}  # fmt: skip
-        row |= dict(zip(("lost", "lost_low", "lost_high"), lost))
-        rows.append(row | {"n_seeds": test["seed"].nunique()})
+        chosen = calibration.at_dev_threshold(dev, test)
+        lost = [100 * value for value in statistics.paired_drop(chosen, test, same_runs=True)]
+        rows.append({
+            "dataset": config.dataset, "train_on": config.train_on,
+            "auc": statistics.cluster_bootstrap(test, "auc", None, n=1).estimate, "share_called": called.mean(),
+            "accuracy": (called == test["label"]).mean(),
+            "accuracy_dev_threshold": (chosen["prob_rumor"] == test["label"]).mean(),
+            **dict(zip(("lost", "low", "high"), lost)), "n_seeds": test["seed"].nunique(),
+        })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _at_dev_threshold(dev: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
-    """Test predictions as 0 and 1, by the threshold that is best on the dev posts of each seed."""
-    limits = {s: calibration.dev_threshold(part["label"], part["prob_rumor"]) for s, part in dev.groupby("seed")}
-    return test.assign(prob_rumor=(test["prob_rumor"] >= test["seed"].map(limits)).astype(float))
+# --- after stage 2 ----------------------------------------------------------------------------------
 
 
 def retrieval_after(reports: Iterable[Report]) -> pd.DataFrame:
     """Retrieval before and after stage 2 of the runs that trained SCLIP on: does it forget the captions? Dev captions.
 
-    Columns: dataset, model, stage, language, then R@k both ways (t2i, i2t) in [0, 1] and median ranks.
+    Columns: dataset, variant, stage, language, then R@k both ways (t2i, i2t) in [0, 1] and median ranks.
     """
     frames = [
         report.extra("retrieval").assign(dataset=report.config.dataset, variant=report.config.variant)

@@ -6,6 +6,8 @@ the same ones for every value, so what is easy or hard about a post moves the cu
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +23,8 @@ from rumorlib.studies.scores import sweeps
 from rumorlib.studies.scores.verdicts import COLUMNS
 
 ALPHA = 0.05
+# points below which no order is rare enough: one peak have 2^(m-1) of m! orders, .13 of five points, .044 of six
+FEWEST = 6
 STEP = 0.4  # of the first sweep of lambda_c and lambda_a, the paper's
 
 
@@ -81,17 +85,36 @@ def unimodality(accuracy: np.ndarray) -> tuple[float, int]:
     return 1 - errors[peak] / total, peak + int(np.argmax(y[peak:] == y[peak:].max()))
 
 
-def roughness(accuracy: np.ndarray) -> float:
-    """Sum of absolute second differences over the range: 0 for a straight line, larger the more a curve zigzags; nan
-    for a flat curve. It compares curves of equally many points only."""
-    y = np.asarray(accuracy, dtype=float)
+def roughness(values: np.ndarray, accuracy: np.ndarray) -> float:
+    """Sum of absolute changes of slope, per mean step of the values, over the range of the curve: 0 for a straight
+    line, larger the more it zigzags; nan for a flat one. It compares curves at the same values only."""
+    x, y = np.asarray(values, dtype=float), np.asarray(accuracy, dtype=float)
     spread = float(y.max() - y.min())
-    return float(np.abs(np.diff(y, 2)).sum() / spread) if spread > 1e-15 else np.nan
+    bends = np.diff(np.diff(y) / np.diff(x)) * np.diff(x).mean()
+    return float(np.abs(bends).sum() / spread) if spread > 1e-15 else np.nan
+
+
+def grid_note(frame: pd.DataFrame, setting: str) -> str:
+    """The points there are, per corpus where they differ, and that few of them say nothing about the curve's shape."""
+    points: dict[tuple, list[str]] = {}
+    for dataset, part in frame.groupby("dataset", sort=False):
+        values = list(dict.fromkeys(part[setting]))
+        numeric = pd.api.types.is_numeric_dtype(frame[setting])
+        points.setdefault(tuple(sorted(values) if numeric else values), []).append(dataset)
+    told = []
+    for values, datasets in points.items():
+        where = f" on {', '.join(datasets)}" if len(points) > 1 else ""
+        few = ", too few for the shape of a curve" if len(values) < FEWEST else ""
+        told.append(f"{', '.join(map(str, values))}{where}{few}")
+    return f"Points of {setting}: {'; '.join(told)}."
 
 
 def unimodality_p(accuracy: np.ndarray, n: int = 1000, seed: int = 0) -> float:
-    """Share of random orders of the same points that are as unimodal: small if the shape is more than chance."""
+    """Share of orders of the same points that are as unimodal, of all there are if at most n, else of n random ones:
+    small if the shape is more than chance."""
     random, found = np.random.default_rng(seed), unimodality(accuracy)[0]
+    if math.factorial(len(accuracy)) <= n:
+        return float(np.mean([unimodality(order)[0] >= found - 1e-12 for order in itertools.permutations(accuracy)]))
     as_good = sum(unimodality(random.permutation(accuracy))[0] >= found - 1e-12 for _ in range(n))
     return (1 + as_good) / (1 + n)
 
@@ -101,7 +124,7 @@ def claims(reports: Sequence[Report], setting: str, n: int = 500) -> pd.DataFram
 
     "rises, then falls" per corpus. reproduced: the order of the points is more unimodal than chance (p < .05) and the
     peak of at least 95 % of the resampled curves lies inside; not reproduced: it lies inside in at most 5 %, or the
-    order is no better than half of the random ones; else inconclusive. Fewer than sweeps.FEWEST points: untestable
+    order is no better than half of the random ones; else inconclusive. Fewer than FEWEST points: untestable
     here.
     """
     rows = []
@@ -110,7 +133,7 @@ def claims(reports: Sequence[Report], setting: str, n: int = 500) -> pd.DataFram
                  "corpus": corpus, "quantity": "share of the dev curve's variance told by one peak",
                  "reported": np.nan}  # fmt: skip
         m = len(curve.values)
-        if m < sweeps.FEWEST:
+        if m < FEWEST:
             rows.append(about | {"verdict": "untestable here", "why": f"{m} points have no shape"})
             continue
         share, peak = unimodality(curve.accuracy)
@@ -135,12 +158,12 @@ def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: s
     claim = f"the {setting} curve of {more} is more tortuous than that of {less}"
     about = {"claim": claim, "corpus": f"{more}, {less}", "source": "§6.3, shape of the curve",
              "quantity": "difference of roughness", "reported": np.nan}  # fmt: skip
-    sizes = {len(found[name].values) for name in (more, less) if name in found}
-    if not {more, less} <= set(found) or len(sizes) > 1 or min(sizes) < sweeps.FEWEST:
-        row = about | {"verdict": "untestable here", "why": "needs both corpora at the same five points or more"}
-        return pd.DataFrame([row], columns=COLUMNS)
-    rough = [roughness(found[name].accuracy) for name in (more, less)]
-    drawn = [[roughness(one) for one in found[name].drawn] for name in (more, less)]
+    both = [found[name] for name in (more, less) if name in found]
+    if len(both) < 2 or not np.array_equal(*(one.values for one in both)) or len(both[0].values) < FEWEST:
+        why = f"needs both corpora at the same {FEWEST} points or more"
+        return pd.DataFrame([about | {"verdict": "untestable here", "why": why}], columns=COLUMNS)
+    rough = [roughness(one.values, one.accuracy) for one in both]
+    drawn = [[roughness(one.values, accuracy) for accuracy in one.drawn] for one in both]
     low, high = np.nanquantile(np.subtract(*drawn), [0.025, 0.975])
     verdict = statistics.verdict(low, high, 0)
     row = about | {"ours": rough[0] - rough[1], "low": low, "high": high, "verdict": verdict,
@@ -160,7 +183,7 @@ def ratio_claims(reports: Sequence[Report], more: str, less: str, n: int = 500) 
     for corpus, curve in found.items():
         about = {"claim": "the best lambda_c is smaller than the best lambda_a", "source": source, "corpus": corpus,
                  "quantity": "lambda_c / lambda_a that is best on dev", "reported": np.nan}  # fmt: skip
-        if (m := len(set(curve.values))) < sweeps.FEWEST:
+        if (m := len(set(curve.values))) < FEWEST:
             rows.append(about | {"verdict": "untestable here", "why": f"{m} ratios are too few"})
             continue
         drawn[corpus] = curve.values[np.r_[curve.accuracy[None], curve.drawn].argmax(1)]
@@ -172,7 +195,7 @@ def ratio_claims(reports: Sequence[Report], more: str, less: str, n: int = 500) 
              "corpus": f"{more}, {less}", "quantity": "difference of the best ratios on dev",
              "reported": np.nan}  # fmt: skip
     if not {more, less} <= set(drawn):
-        nothing = {"verdict": "untestable here", "why": "needs both corpora at five ratios or more"}
+        nothing = {"verdict": "untestable here", "why": f"needs both corpora at {FEWEST} ratios or more"}
         return pd.DataFrame([*rows, about | nothing], columns=COLUMNS)
     apart = drawn[more] - drawn[less]
     low, high = np.quantile(apart[1:], [0.025, 0.975])

@@ -19,7 +19,6 @@ from rumorlib.studies.scores.comparison import corpus_name, need_same_posts, rep
 
 CLUSTERS = "image_group"  # posts of one image are not independent
 SPLITS = ("dev", "test")
-FEWEST = 5  # points below which a curve has no shape
 PAPER_CORPUS = {"en": "pheme", "zh": "weibo"}  # whose reported value stands beside a corpus of that language
 MICC_NAMES = {
     "default": "MICC", "A-gamma": "MICC-A/γ", "A-delta": "MICC-A/δ", "Ms-alpha": "MICC-Ms/α", "Ms-beta": "MICC-Ms/β",
@@ -269,13 +268,6 @@ def wide(frame: pd.DataFrame, *settings: str) -> pd.DataFrame:
 def stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Several sweeps below each other, keeping the columns they share."""
     return pd.concat(frames, join="inner", ignore_index=True)
-
-
-def grid_note(frame: pd.DataFrame, setting: str) -> str:
-    """One sentence: the points there are, and that few of them say nothing about the curve's shape."""
-    points = list(map(str, dict.fromkeys(frame[setting])))
-    shape = " Too few for the shape of the curve." if len(points) < FEWEST else ""
-    return f"Points of {setting}: {', '.join(points)}.{shape}"
 
 
 def stage1_table(reports: Iterable[Report]) -> pd.DataFrame:

@@ -111,13 +111,18 @@ def dev_threshold(label: ArrayLike, prob: ArrayLike) -> float:
 
 def accuracy_at_dev_threshold(dev: pd.DataFrame, test: pd.DataFrame) -> float:
     """Accuracy on `test` with each seed's threshold taken from its `dev` posts; mean over seeds."""
-    seeds = sorted(set(test["seed"])) if "seed" in test else [None]
-    scores = []
-    for seed in seeds:
-        a, b = (frame if seed is None else frame[frame["seed"] == seed] for frame in (dev, test))
-        called = b["prob_rumor"] >= dev_threshold(a["label"], a["prob_rumor"])
-        scores.append((called == (b["label"] == 1)).mean())
-    return float(np.mean(scores))
+    right = at_dev_threshold(dev, test)["prob_rumor"] == test["label"]
+    return float(right.groupby(test["seed"]).mean().mean() if "seed" in test else right.mean())
+
+
+def at_dev_threshold(dev: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
+    """Test predictions as 0 and 1, by the threshold that is best on the `dev` posts, of each seed where there are."""
+    if "seed" not in test:
+        limit = dev_threshold(dev["label"], dev["prob_rumor"])
+    else:
+        limits = {s: dev_threshold(part["label"], part["prob_rumor"]) for s, part in dev.groupby("seed")}
+        limit = test["seed"].map(limits)
+    return test.assign(prob_rumor=(test["prob_rumor"] >= limit).astype(float))
 
 
 def _bins(prob: np.ndarray, n_bins: int) -> np.ndarray:

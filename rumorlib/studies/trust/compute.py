@@ -22,7 +22,7 @@ MAIN = (experiments.stage1_runs, experiments.micc_main, experiments.baselines, e
 SWEPT = (
     experiments.sclip_variants, experiments.micc_ablations, experiments.micc_receptive_fields, experiments.micc_top_k,
     experiments.micc_fusion_weight, experiments.micc_grid, pretraining.micc_stage1,
-    pretraining.sclip_sizes, pretraining.micc_pictures, experiments.dmfl_ablations,
+    pretraining.sclip_pictures, pretraining.micc_known, experiments.dmfl_ablations,
     experiments.dmfl_heads, *(partial(experiments.dmfl_loss_weights, which=w) for w in ("lambda_c", "lambda_a")),
     lightweight.runs,
 )  # fmt: skip

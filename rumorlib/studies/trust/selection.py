@@ -80,11 +80,13 @@ def runs(settings: Settings, dataset: str) -> list[RunConfig]:
 
 
 def trained_runs(settings: Settings, dataset: str) -> list[RunConfig]:
-    """MICC's classifier inputs on every cross-fit fold, first seed; none at demo, nor for a dataset not asked for."""
+    """MICC's classifier inputs on every cross-fit fold, first seed; none at demo, nor for a dataset not asked for.
+    Fold 0 is the dev side of a published split (`protocols.split`): that run is the one of notebook 03."""
     if settings.profile == "demo" or dataset not in settings.datasets:
         return []
     one = replace(settings, datasets=(dataset,), seeds=settings.seeds[:1])
-    return [replace(run, protocol=f"cross-fit:{fold}") for run in experiments.micc_main(one) for fold in range(N_FOLDS)]
+    splits = ["", *(f"cross-fit:{fold}" for fold in range(1, N_FOLDS))]
+    return [replace(run, protocol=split) for run in experiments.micc_main(one) for split in splits]
 
 
 def table(
@@ -196,8 +198,9 @@ def _by_folds(tried: Sequence[Tried]) -> dict[str, Tried]:
 
 def _of_trained(reports: Sequence[Report], folds: Sequence[Report] = ()) -> dict[str, Tried]:
     """The same among MICC's classifier inputs, the literal one first, from runs of several seeds on one dev, and of one
-    seed on every fold: dev predictions choose, and the score is that of the runs on all of train but dev."""
-    tried = []
+    seed on every fold: dev predictions choose, and the score is that of the runs on all of train but dev. The simplest
+    input is that with the fewest parameters."""
+    tried, size = [], {comparison.names(report.config): report.facts.get("n_trainable", 0) for report in reports}
     for config, frame in comparison.pooled(reports):
         test = frame[frame["split"] == "test"].reset_index(drop=True)
         losses = tuple(_dev_loss(part) for _, part in frame.groupby("seed"))
@@ -207,7 +210,8 @@ def _of_trained(reports: Sequence[Report], folds: Sequence[Report] = ()) -> dict
     crossed: dict[str, list[float]] = {}
     for report in folds:
         crossed.setdefault(comparison.names(report.config), []).append(_dev_loss(report.predictions()))
-    by_folds = _by_folds([replace(one, losses=tuple(crossed[one.name])) for one in tried]) if crossed else {}
+    simplest_first = sorted(tried, key=lambda one: size[one.name])
+    by_folds = _by_folds([replace(one, losses=tuple(crossed[one.name])) for one in simplest_first]) if crossed else {}
     seeds = [
         replace(one, name=f"{one.name}, seed {seed}", losses=(loss,), test=part.reset_index(drop=True))
         for one in tried
