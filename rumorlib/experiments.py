@@ -201,7 +201,7 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
 
 def dmfl_main(settings: Settings) -> list[RunConfig]:
     """The full model per dataset and seed (D-E1)."""
-    return [dmfl(settings, data, seed) for data in settings.datasets for seed in dmfl_seeds(settings, data, main=True)]
+    return [dmfl(settings, dataset, seed) for dataset in settings.datasets for seed in settings.seeds]
 
 
 DMFL_VARIANTS: dict[str, dict[str, Any]] = {
@@ -221,7 +221,7 @@ def dmfl_ablations(settings: Settings) -> list[RunConfig]:
         dmfl(settings, dataset, seed, name, **changes)
         for dataset in swept(settings)
         for name, changes in DMFL_VARIANTS.items()
-        for seed in dmfl_seeds(settings, dataset)
+        for seed in dmfl_seeds(settings)
     ]
 
 
@@ -277,7 +277,7 @@ def _sweep(settings: Settings, make: Any, name: str, values: Callable[[str], tup
     run, trained once for every sweep."""
     runs = []
     for dataset in swept(settings):
-        seeds = dmfl_seeds(settings, dataset) if make is dmfl else settings.seeds
+        seeds = dmfl_seeds(settings) if make is dmfl else settings.seeds
         default = getattr(make(settings, dataset).detector, name)
         for value in sorted({*values(dataset), default}):
             variant = "default" if value == default else f"{name}={value}"

@@ -207,7 +207,8 @@ def test_main_rows_have_ten_seeds_and_sweeps_three_on_real_posts() -> None:
     for profile in ("laptop", "paper"):
         main, sweep = (cfg.resolve(profile, train="none", sweep=sweep) for sweep in (False, True))
         assert len(main.seeds) == 10 and len(sweep.seeds) == 3 and set(sweep.seeds) <= set(main.seeds)
-        assert {run.seed for run in experiments.micc_main(main)} == set(main.seeds)
+        for runs in (experiments.micc_main(main), experiments.dmfl_main(main)):
+            assert {run.seed for run in runs} == set(main.seeds)
     assert cfg.resolve(sweep=True).seeds == cfg.resolve().seeds == (0,)
 
 

@@ -32,7 +32,7 @@ def alignment_runs(settings: Settings) -> list[RunConfig]:
         experiments.dmfl(settings, dataset, seed, name, **changes)
         for dataset in settings.datasets
         for name, changes in (("default", {}), ("side", {"alignment": "side"}), ("A", {"alignment": "none"}))
-        for seed in dmfl_seeds(settings, dataset)
+        for seed in dmfl_seeds(settings)
     ]
 
 
