@@ -1,8 +1,11 @@
 """DMFL's stated orders: each corpus is held against that of the paper's corpus of its language."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 
+from rumorlib import config as cfg
 from rumorlib.statistics import Interval
 from rumorlib.studies.scores import orders
 
@@ -67,3 +70,30 @@ def test_the_ups_and_downs_of_the_heads_are_those_of_the_papers_corpus():
     }  # fmt: skip
     assert chinese["4 heads are better than 2"] == "not reproduced"
     assert reduced.tolist() == ["reproduced"] + 3 * ["untestable here"]
+
+
+def runs(variant, *accuracies):
+    """One finished DMFL run per test accuracy."""
+    found = []
+    for seed, accuracy in enumerate(accuracies):
+        config = cfg.RunConfig("dmfl", "photo-en", variant, seed, "laptop", detector=cfg.DMFLConfig())
+        metrics = {"test": {"accuracy": accuracy}}
+        found.append(SimpleNamespace(config=config, name=config.path.as_posix(), facts={}, metrics=metrics))
+    return found
+
+
+def test_a_verdict_on_one_seed_stands_only_if_it_is_larger_than_what_seeds_alone_do():
+    drop, minus, level = "drop of test accuracy, points", "test accuracy at 2 minus at 4 heads", "test accuracy at 1.8"
+    claims = {(drop, 12.0): "reproduced", (drop, 9.0): "reproduced", (minus, -0.11): "not reproduced",
+              (level, 0.62): "reproduced", (drop, 0.1): "inconclusive"}  # fmt: skip
+    judged = pd.DataFrame([{"corpus": "photo-en", "quantity": name, "ours": ours, "verdict": verdict, "why": ""}
+                           for (name, ours), verdict in claims.items()])  # fmt: skip
+    full = runs("default", 0.54, 0.62, 0.64)
+    held = orders.by_one_seed(judged, runs("A", 0.5), full)
+    assert held["verdict"].tolist() == ["reproduced", "inconclusive", "not reproduced", "inconclusive", "inconclusive"]
+    assert held["why"][1] == (
+        "one seed each: 3 seeds of the full model alone range from 0.540 to 0.640 on test; without that it would be "
+        "reproduced"
+    )
+    assert orders.by_one_seed(judged, runs("A", 0.5, 0.5), full).equals(judged), "several seeds: they speak themselves"
+    assert orders.by_one_seed(judged, runs("A", 0.5), full[:1]).equals(judged), "nothing is known of the seeds"

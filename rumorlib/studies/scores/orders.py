@@ -5,6 +5,7 @@ Its two corpora have an order each. Ours are held against that of the same langu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pandas as pd
 
 from rumorlib import statistics
 from rumorlib.profiles import LANGUAGE
-from rumorlib.studies.scores import verdicts
+from rumorlib.results import Report
+from rumorlib.studies.scores import sweeps, verdicts
 from rumorlib.studies.scores.verdicts import COLUMNS, ELSEWHERE, Paired
 
 # (loses more, loses less), and two that lose alike.
@@ -69,3 +71,33 @@ def heads_claims(frame: pd.DataFrame, paired: Paired, split: str = "test") -> pd
                                  "verdict": statistics.verdict(low, high, 0)})  # fmt: skip
     best = verdicts.sweep_claims(frame, "n_heads", dict.fromkeys(frame["dataset"], BEST_HEADS), paired, split)
     return pd.concat([best, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
+
+
+def by_one_seed(judged: pd.DataFrame, variants: Sequence[Report], full: Sequence[Report]) -> pd.DataFrame:
+    """Verdicts on variants of one seed, held against what the seed alone does to the full model.
+
+    A verdict stays if it is about a difference of accuracies larger than the range of the full model's seeds on the
+    corpus; any other becomes inconclusive, and `why` says so. Unchanged where variants have several seeds, or the full
+    model one.
+
+    Args: judged: columns of `verdicts.COLUMNS`. variants: the runs judged. full: the full model, all seeds.
+    """
+    if any(len(seeds) > 1 for (_, variant), seeds in sweeps.by_variant(variants).items() if variant != "default"):
+        return judged
+    ranges = {}
+    for (dataset, _), seeds in sweeps.by_variant(full).items():
+        if len(seeds) > 1:
+            scores = [report.metrics["test"]["accuracy"] for report in seeds]
+            ranges[dataset] = (len(seeds), min(scores), max(scores))
+    rows = []
+    for row in judged.to_dict("records"):
+        known = [ranges[corpus] for corpus in row["corpus"].split(", ") if corpus in ranges]
+        if known and row["verdict"] not in ("inconclusive", "untestable here"):
+            n, low, high = max(known, key=lambda one: one[2] - one[1])
+            unit = 100 if "points" in row["quantity"] else 1
+            difference = "drop" in row["quantity"] or "minus" in row["quantity"]
+            if not difference or abs(row["ours"]) <= unit * (high - low):
+                seeds = f"one seed each: {n} seeds of the full model alone range from {low:.3f} to {high:.3f} on test"
+                row |= {"verdict": "inconclusive", "why": f"{seeds}; without that it would be {row['verdict']}"}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=judged.columns)
