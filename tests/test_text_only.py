@@ -23,7 +23,7 @@ def test_every_fold_has_every_model_and_needs_no_picture() -> None:
     places = {(c.dataset, c.protocol) for c in plans}
     folds = {("pheme-text", f"event:{event}") for event in PHEME_DEV}
     assert places == folds | {("pheme-text", "random"), ("weibo-text", "")}
-    n_rows = len(text_only.BASELINES) + 2 * len(text_only.SEEDS)
+    n_rows = len(text_only.BASELINES) + 2 * text_only.N_SEEDS
     assert len({c.path for c in plans}) == len(plans) == len(places) * n_rows
     assert all(c.stage1 is None for c in plans)
     assert not any(c.detector.reads_image for c in plans if c.model == "dmfl")
