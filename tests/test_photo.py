@@ -207,3 +207,15 @@ def test_real_photo_tier():
         counts = tier.posts.groupby(["split", "distance", "label"]).size()
         assert counts["train"].eq(6000).all() and counts["dev"].eq(1000).all() and counts["test"].eq(1000).all()
     assert (tiers[0].posts["image"] == tiers[1].posts["image"]).all()
+
+
+def test_a_detector_trains_on_whole_pairs_of_known_or_of_new_pictures_and_answers_all_others() -> None:
+    """Pairs of two known pictures, of two new ones and of one each; dev pictures are new to every stage 1."""
+    pairs = {"train-1": "ab", "train-2": "cd", "train-3": "ac", "dev-1": "ef"}
+    rows = [{"pair": name, "split": name.split("-")[0], "image": images[i], "label": int(i != j)}
+            for name, images in pairs.items() for i in (0, 1) for j in (0, 1)]  # fmt: skip
+    table = pd.DataFrame(rows)
+    known, new = (photo.trained_on(table, {"a", "b"}, known) for known in (True, False))
+    assert set(known["pair"]) == {"train-1", "dev-1"} and set(new["pair"]) == {"train-2", "dev-1"}
+    for part in (known, new):
+        assert (part.groupby("image")["label"].mean() == 0.5).all() and len(part) == 8
