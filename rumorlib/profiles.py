@@ -196,7 +196,6 @@ LONGER: dict[tuple[str, str], tuple[dict[str, float], dict[str, int]]] = {
 # is it short of pictures? 05: does it know those of the detector too well?)
 PICTURES: dict[str, tuple[int, ...]] = {"laptop": (750, 1500, 3000)}
 FLICKR8K_PICTURES = 6000  # train pictures, all of them
-FLICKR8K_PICTURES = 6000  # train pictures, all of them
 # Posts as captions (twitter-train: some 350 pictures): smaller batches and more epochs, so that there are steps at all.
 OF_POSTS = {"batch_size": 64, "epochs": 30}
 # What DMFL needs in order to learn (notebook 04): longer than its demo run, and four times the corpus's train posts.

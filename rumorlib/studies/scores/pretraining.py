@@ -74,20 +74,21 @@ def longer_table(reports: Iterable[Report]) -> pd.DataFrame:
     Returns: dataset, classifier_input, split, usual, longer (accuracy), gain, low, high (points, paired, 95 % over
         pictures and seeds), auc_usual, auc_longer.
     """
-    groups = sweeps.by_variant(reports)
-    rows = []
+    reports = list(reports)
+    groups, rows = sweeps.by_variant(reports), []
+    ahead = {split: sweeps.paired(reports, split) for split in sweeps.SPLITS}
     for (dataset, variant), longer in groups.items():
         if not variant.startswith("stage-1-longer"):
             continue
         how = longer[0].config.detector.classifier_input
-        usual = groups[dataset, "default" if how == "concat" else how]
+        usual = "default" if how == "concat" else how
         for split in sweeps.SPLITS:
-            frames = [sweeps.predictions(made, split) for made in (longer, usual)]
-            gain = [100 * value for value in statistics.paired_drop(*frames)]
             row = {"dataset": dataset, "classifier_input": how, "split": split}
-            for name, frame in zip(("longer", "usual"), frames):
+            for name, runs in (("longer", longer), ("usual", groups[dataset, usual])):
+                frame = sweeps.predictions(runs, split)
                 row[name] = statistics.cluster_bootstrap(frame, "accuracy", None, n=1).estimate
                 row[f"auc_{name}"] = statistics.cluster_bootstrap(frame, "auc", None, n=1).estimate
+            gain = (100 * value for value in ahead[split](dataset, variant, usual))
             rows.append(row | dict(zip(("gain", "low", "high"), gain)))
     names = ["dataset", "classifier_input", "split", "usual", "longer", "gain", "low", "high"]
     return pd.DataFrame(rows, columns=[*names, "auc_usual", "auc_longer"])
@@ -139,19 +140,12 @@ def pictures_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
 def micc_known(settings: Settings) -> list[RunConfig]:
     """MICC with relevance as input, on a stage 1 that saw half of the train pictures, trained on the posts of those
     pictures and on as many of the others (m_stage1_known). Photo tier, first corpus."""
-    photo = [dataset for dataset in settings.datasets if dataset.startswith("photo-")][:1]
-    half = [run for run in sclip_pictures(replace(settings, datasets=tuple(photo))) if run.n_train] if photo else []
-    return (
-        [
-            replace(run, train_on=which)
-            for which in ("known", "new")
-            for run in each_seed(
-                settings, photo[0], {"relevance": {"stage1": half[-1], "classifier_input": "relevance"}}
-            )
-        ]
-        if half
-        else []
-    )
+    photo = tuple(dataset for dataset in settings.datasets if dataset.startswith("photo-"))[:1]
+    parts = [run for run in sclip_pictures(replace(settings, datasets=photo)) if run.n_train] if photo else []
+    if not parts:
+        return []
+    runs = each_seed(settings, photo[0], {"relevance": {"stage1": parts[-1], "classifier_input": "relevance"}})
+    return [replace(run, train_on=which) for which in ("known", "new") for run in runs]
 
 
 def known_table(reports: Iterable[Report]) -> pd.DataFrame:

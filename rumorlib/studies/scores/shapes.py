@@ -96,14 +96,14 @@ def roughness(values: np.ndarray, accuracy: np.ndarray) -> float:
 
 def grid_note(frame: pd.DataFrame, setting: str) -> str:
     """The points there are, per corpus where they differ, and that few of them say nothing about the curve's shape."""
-    points: dict[tuple, list[str]] = {}
+    found: dict[tuple, list[str]] = {}
     for dataset, part in frame.groupby("dataset", sort=False):
         values = list(dict.fromkeys(part[setting]))
         numeric = pd.api.types.is_numeric_dtype(frame[setting])
-        points.setdefault(tuple(sorted(values) if numeric else values), []).append(dataset)
+        found.setdefault(tuple(sorted(values) if numeric else values), []).append(dataset)
     told = []
-    for values, datasets in points.items():
-        where = f" on {', '.join(datasets)}" if len(points) > 1 else ""
+    for values, datasets in found.items():
+        where = f" on {', '.join(datasets)}" if len(found) > 1 else ""
         few = ", too few for the shape of a curve" if len(values) < FEWEST else ""
         told.append(f"{', '.join(map(str, values))}{where}{few}")
     return f"Points of {setting}: {'; '.join(told)}."
