@@ -22,7 +22,7 @@ from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
 
 N_POSTS = 4  # posts whose maps are stored for the pictures
-KEPT_WORDS = (5, 10, 20, 50)  # at which texts are cut to see what a model needs of them
+KEPT_WORDS = (5, 10, 20, 50, 100)  # at which texts are cut to see what a model needs of them
 FACTORS = ("clutter", "evidence_px")  # of drawn scenes, by which pointing is broken down
 
 
@@ -117,10 +117,14 @@ def relevance_of_posts(model: MICC, tensors: PostTensors, posts: pd.DataFrame) -
 
 @torch.inference_mode()
 def truncated(model: DMFL, tensors: PostTensors, posts: pd.DataFrame, keep: Sequence[int] = KEPT_WORDS) -> pd.DataFrame:
-    """Dev and test scores when a trained model sees a text's first words only: n_words, split, accuracy, auc."""
+    """Dev and test scores when a trained model sees a text's first words only: n_words, split, accuracy, auc.
+
+    The last n is the first that cuts no text, if any.
+    """
     model.eval()
+    longest = tensors.texts.ids.shape[1] - 2  # without [CLS] and [SEP]
     rows = []
-    for n in keep:
+    for n in keep[: 1 + sum(n < longest for n in keep)]:
         cut = replace(tensors, texts=first_words(tensors.texts, n))
         for split in ("dev", "test"):
             chosen = torch.from_numpy(np.flatnonzero(posts["split"].eq(split).to_numpy()))

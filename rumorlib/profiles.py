@@ -121,8 +121,9 @@ SIZES: dict[str, Sizes] = {
         ),
         dmfl_train=TrainConfig(epochs=3, batch_size=128, lr=1e-3, patience=2),
         # the paper's width, cheap without pictures; words that occur three times: most of Weibo's occur once or twice,
-        # and their rows took three quarters of a step
-        dmfl_text=DMFLConfig(Word2VecConfig(min_count=3), logic_width=96, logic_depth=2, logic_heads=4),
+        # and their rows took three quarters of a step. Whole texts: the first 50 words, as MFAN reads them, would cut
+        # two thirds of Weibo's posts (choice C39)
+        dmfl_text=DMFLConfig(Word2VecConfig(min_count=3, max_length=128), logic_width=96, logic_depth=2, logic_heads=4),
         dmfl_text_train=TrainConfig(epochs=6, batch_size=128, lr=1e-3, patience=2),
         rivals={
             "safe": SAFEConfig(),

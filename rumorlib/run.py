@@ -192,11 +192,13 @@ def _run_baseline(config: RunConfig, settings: Settings, checkpoint: Path | None
     read = features.of_corpus(config, settings, checkpoint, corpus)
     rows = {split: inputs.rows_of(posts, split).numpy() for split in posts["split"].unique() if split}
     parts = {split: features.of_rows(read, index) for split, index in rows.items()}
-    probabilities = baselines.fit_predict(config.detector, parts["train"], parts, config.language)
+    detector, tried = baselines.choose(config.detector, parts["train"], parts["dev"], config.language)
+    probabilities = baselines.fit_predict(detector, parts["train"], parts, config.language)
     prob = np.full(len(posts), np.nan)
     for split, index in rows.items():
         prob[index] = probabilities[split]
-    return score(posts, prob, facts={})
+    facts = {"inverse_regularisation": detector.inverse_regularisation} if len(tried) else {}
+    return dataclasses.replace(score(posts, prob, facts), history=tried)
 
 
 # --- shared by the trained detectors --------------------------------------------------------------

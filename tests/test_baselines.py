@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from rumorlib.config import BASELINE_C, BaselineConfig
 from rumorlib.models import baselines
-from rumorlib.models.baselines import Features, fit_predict
+from rumorlib.models.baselines import Features, choose, fit_predict
 
 WORDS = ["river", "market", "police", "storm", "bridge", "school", "train", "night"]
 
@@ -36,7 +36,8 @@ def split(seed, n=300, cue="none"):
 
 def auc(kind, cue, language="en"):
     train, test = split(0, cue=cue), split(1, cue=cue)
-    prob = fit_predict(BaselineConfig(kind), train, {"test": test}, language)["test"]
+    config, _ = choose(BaselineConfig(kind), train, split(2, cue=cue), language)
+    prob = fit_predict(config, train, {"test": test}, language)["test"]
     assert prob.shape == (300,) and ((prob >= 0) & (prob <= 1)).all()
     return roc_auc_score(test.label, prob)
 
@@ -83,7 +84,8 @@ def test_majority_is_the_weighted_share_of_rumors():
 @pytest.mark.parametrize("kind", ["tfidf_lr", "surface_lr", "image_lr"])
 def test_same_input_same_output(kind):
     train, test = split(0, cue="image"), split(1, cue="image")
-    first, second = (fit_predict(BaselineConfig(kind), train, {"test": test})["test"] for _ in range(2))
+    config = BaselineConfig(kind, 1.0)
+    first, second = (fit_predict(config, train, {"test": test})["test"] for _ in range(2))
     assert np.array_equal(first, second)
 
 
@@ -140,13 +142,40 @@ def test_errors_name_what_is_missing():
     with pytest.raises(ValueError, match="image_features"):
         fit_predict(BaselineConfig("image_lr"), Features(train.label, train.texts), {})
     with pytest.raises(ValueError, match="300 labels"):
-        fit_predict(BaselineConfig("tfidf_lr"), Features(train.label, train.texts[1:]), {})
+        fit_predict(BaselineConfig("tfidf_lr", 1.0), Features(train.label, train.texts[1:]), {})
     with pytest.raises(ValueError, match="language"):
-        fit_predict(BaselineConfig("tfidf_lr"), train, {}, language="fr")
+        fit_predict(BaselineConfig("tfidf_lr", 1.0), train, {}, language="fr")
+    with pytest.raises(ValueError, match="takes one on dev"):
+        fit_predict(BaselineConfig("tfidf_lr"), train, {})
 
 
 def test_the_stored_config_names_the_value_of_c():
     assert BaselineConfig("image_lr").inverse_regularisation == BASELINE_C["image_lr"]
-    assert BaselineConfig("tfidf_lr").inverse_regularisation == 1.0
-    with pytest.raises(ValueError, match="positive"):
-        BaselineConfig("image_lr", 0.0)
+    assert BaselineConfig("relevance_lr").inverse_regularisation == 1.0
+    for wrong in (0.0, (), (1.0, -1.0)):
+        with pytest.raises(ValueError, match="positive"):
+            BaselineConfig("image_lr", wrong)
+
+
+def test_the_lowest_dev_loss_chooses_c():
+    train = split(0, cue="words")
+    config, tried = choose(BaselineConfig("tfidf_lr"), train, split(1, cue="words"))
+    assert tuple(tried["inverse_regularisation"]) == BASELINE_C["tfidf_lr"]
+    assert config.inverse_regularisation == max(BASELINE_C["tfidf_lr"]), "one word tells all: the weaker the better"
+    reversed_dev = split(1, cue="words")
+    reversed_dev = Features(1 - reversed_dev.label, reversed_dev.texts)
+    config, _ = choose(BaselineConfig("tfidf_lr"), train, reversed_dev)
+    assert config.inverse_regularisation == min(BASELINE_C["tfidf_lr"]), "every step towards train is wrong there"
+
+
+def test_a_dev_post_of_no_weight_has_no_say():
+    train, dev = split(0, cue="words"), split(1, n=100, cue="words")
+    mixed = Features(np.r_[dev.label, 1 - dev.label], dev.texts * 2, weight=np.r_[np.ones(100), np.zeros(100)])
+    first, second = (choose(BaselineConfig("tfidf_lr"), train, one)[1] for one in (dev, mixed))
+    assert np.allclose(first, second)
+
+
+def test_a_fixed_c_is_kept():
+    given = BaselineConfig("image_lr")
+    config, tried = choose(given, split(0), split(1))
+    assert config == given and tried.empty

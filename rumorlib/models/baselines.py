@@ -1,14 +1,14 @@
 """Baselines a user would try first: scikit-learn on text, surface counts, frozen features or relevance.
 
-One plain function, `fit_predict`; every row is deterministic, and its C stands in config.py (`BASELINE_C`) before any
-test set is read.
+Two plain functions: `choose` takes a row's C on dev where config.py (`BASELINE_C`) names several, `fit_predict` fits
+and predicts. Every row is deterministic, and neither reads a test label.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, log_loss
 from sklearn.preprocessing import StandardScaler
 
 from rumorlib.config import BaselineConfig
@@ -49,6 +50,29 @@ class Features:
     weight: ArrayLike | None = None
 
 
+def choose(
+    config: BaselineConfig, train: Features, dev: Features, language: str = "en"
+) -> tuple[BaselineConfig, pd.DataFrame]:
+    """The C of a row where its config names several: the lowest dev loss decides, as it decides the epoch of every
+    detector (choice C38).
+
+    Args: as `fit_predict`; dev: with labels, and weights if posts count differently.
+    Returns: the config with that one C, the smallest where several tie; and what each value gave, columns
+        inverse_regularisation, dev_loss (nats), dev_accuracy (an empty frame where C was fixed).
+    """
+    if len(config.strengths) == 1:
+        return config, pd.DataFrame()
+    rows = []
+    for strength in config.strengths:
+        one = replace(config, inverse_regularisation=strength)
+        prob = fit_predict(one, train, {"dev": dev}, language)["dev"]
+        loss = log_loss(dev.label, prob, sample_weight=dev.weight, labels=[0, 1])
+        rows.append((strength, loss, accuracy_score(dev.label, prob >= 0.5, sample_weight=dev.weight)))
+    tried = pd.DataFrame(rows, columns=["inverse_regularisation", "dev_loss", "dev_accuracy"])
+    best = float(tried.loc[tried["dev_loss"].idxmin(), "inverse_regularisation"])
+    return replace(config, inverse_regularisation=best), tried
+
+
 def fit_predict(
     config: BaselineConfig, train: Features, test_sets: Mapping[str, Features], language: str = "en"
 ) -> dict[str, np.ndarray]:
@@ -61,13 +85,16 @@ def fit_predict(
     heart, to show that one modality of the drawn scenes cannot do better than its Bayes bound on new posts.
 
     Args:
-        config: kind and C.
+        config: kind and one C (`choose`).
         train: features with labels, and weights if posts count differently.
         test_sets: name -> features of a split, e.g. {"dev": ..., "test": ...}.
         language: "en" or "zh", for tfidf_lr.
     Returns: name -> (n,) probabilities in [0, 1].
-    Raises: ValueError: unknown kind, one class in train, or a field the kind needs is missing or of another length.
+    Raises: ValueError: unknown kind, one class in train, several values of C, or a field the kind needs is missing or
+        of another length.
     """
+    if len(config.strengths) > 1:
+        raise ValueError(f"{config.kind} has {len(config.strengths)} values of C; `choose` takes one on dev")
     label = np.asarray(train.label).astype(int)
     weight = np.ones(len(label)) if train.weight is None else np.asarray(train.weight, dtype=float)
     weight = weight / weight.mean()  # C means the same whatever the weights' unit
@@ -88,7 +115,7 @@ def fit_predict(
     if config.kind.endswith("_forest"):
         model = ExtraTreesClassifier(n_estimators=60, random_state=0)
     else:
-        model = LogisticRegression(C=config.inverse_regularisation, max_iter=2000)
+        model = LogisticRegression(C=config.strengths[0], max_iter=2000)
     model.fit(inputs, label, sample_weight=weight)
     return {
         name: model.predict_proba(transform.transform(_inputs(config.kind, split)))[:, 1]
