@@ -493,7 +493,7 @@ DATASETS: dict[str, tuple[str, ...]] = {
 # Main rows, whose seed noise has to be known; and ablations and sweeps, which compare many runs.
 SEEDS: dict[str, tuple[int, ...]] = {"demo": (0,), "laptop": tuple(range(10)), "paper": tuple(range(10))}
 SWEEP_SEEDS: dict[str, tuple[int, ...]] = {"demo": (0,), "laptop": (0, 1, 2), "paper": (0, 1, 2)}
-RIVAL_SEEDS = 3  # at most, of detectors of other authors
+FEW_SEEDS = 3  # at most, of detectors of other authors, rows that read texts only, and other ways to align
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from rumorlib.profiles import (
     LONGER,
     SIZES,
     STAGE1,
-    dmfl_seeds,
     first_datasets,
+    loss_weight_seeds,
     loss_weights,
     points,
     swept,
@@ -221,13 +221,14 @@ def dmfl_ablations(settings: Settings) -> list[RunConfig]:
         dmfl(settings, dataset, seed, name, **changes)
         for dataset in swept(settings)
         for name, changes in DMFL_VARIANTS.items()
-        for seed in dmfl_seeds(settings)
+        for seed in settings.seeds
     ]
 
 
 def dmfl_loss_weights(settings: Settings, which: str) -> list[RunConfig]:
     """λ_c or λ_a, the other at the paper's value (D-E3, D-E4; choice C21)."""
-    return _sweep(settings, dmfl, which, partial(loss_weights, settings))
+    few = replace(settings, seeds=loss_weight_seeds(settings))
+    return _sweep(few, dmfl, which, partial(loss_weights, settings))
 
 
 def dmfl_heads(settings: Settings) -> list[RunConfig]:
@@ -277,11 +278,10 @@ def _sweep(settings: Settings, make: Any, name: str, values: Callable[[str], tup
     run, trained once for every sweep."""
     runs = []
     for dataset in swept(settings):
-        seeds = dmfl_seeds(settings) if make is dmfl else settings.seeds
         default = getattr(make(settings, dataset).detector, name)
         for value in sorted({*values(dataset), default}):
             variant = "default" if value == default else f"{name}={value}"
-            runs += [make(settings, dataset, seed, variant, **{name: value}) for seed in seeds]
+            runs += [make(settings, dataset, seed, variant, **{name: value}) for seed in settings.seeds]
     return runs
 
 

@@ -249,8 +249,8 @@ FEW = Points(
 # Points of grid="reduced"; grid="full" has FULL, on every dataset. At laptop the reduced grid has every point of MICC:
 # with SCLIP frozen a run takes seconds.
 REDUCED = {"demo": FEW, "laptop": FULL, "paper": FEW}
-# DMFL on a laptop takes minutes a run on the 36,000 photo posts and one on Twitter. So on the reduced grid variants and
-# sweeps have one seed, and on photographs six loss weights (with the default: the fewest whose order can be told from
+# DMFL on a laptop takes minutes a run on the 36,000 photo posts and one on Twitter. So on the reduced grid its loss
+# weights have one seed, and on photographs six values (with the default: the fewest whose order can be told from
 # chance) that are not halved.
 DMFL_QUICK = "twitter"
 DMFL_LOSS_WEIGHTS = (0.4, 1.2, 2.0, 2.8, 4.0)
@@ -271,8 +271,8 @@ def first_datasets(settings: Settings) -> tuple[str, ...]:
     return settings.datasets if settings.grid == "full" else settings.datasets[:1]
 
 
-def dmfl_seeds(settings: Settings) -> tuple[int, ...]:
-    """Seeds of DMFL's variants and sweeps: one on laptop's reduced grid."""
+def loss_weight_seeds(settings: Settings) -> tuple[int, ...]:
+    """Seeds of DMFL's loss weights: one on laptop's reduced grid."""
     return settings.seeds[:1] if settings.profile == "laptop" and settings.grid != "full" else settings.seeds
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from rumorlib import experiments
-from rumorlib.config import RIVAL_SEEDS, EANNConfig, MFANConfig, ReadingConfig, RunConfig, Settings
+from rumorlib.config import FEW_SEEDS, EANNConfig, MFANConfig, ReadingConfig, RunConfig, Settings
 from rumorlib.profiles import LANGUAGE, SIZES
 
 MODELS = ("safe", "carmn", "mfan", "eann", "spotfake", "muse")
@@ -39,7 +39,7 @@ def main(settings: Settings) -> list[RunConfig]:
     """The rivals of every corpus and seed, and MICC on one scale of stage 1 (the row "single-scale SCLIP")."""
     runs = []
     for dataset in settings.datasets:
-        for seed in settings.seeds[:RIVAL_SEEDS]:  # seed by seed: its word vectors are trained once
+        for seed in settings.seeds[:FEW_SEEDS]:  # seed by seed: its word vectors are trained once
             runs += [rival(settings, dataset, model, seed) for model in MODELS]
             if settings.grid == "full" and dataset in WITH_REPLIES:
                 runs.append(rival(settings, dataset, "mfan", seed, graph=True))
@@ -48,5 +48,5 @@ def main(settings: Settings) -> list[RunConfig]:
 
 def single_scale(settings: Settings) -> list[RunConfig]:
     """The ablation "MICC-SCLIP" (M-E6) as a row of the main tables: no CLIP weights are in it, so it is not CLIP."""
-    few = replace(settings, seeds=settings.seeds[:RIVAL_SEEDS])
+    few = replace(settings, seeds=settings.seeds[:FEW_SEEDS])
     return [run for run in experiments.micc_ablations(few) if run.variant.startswith("fields-")]

@@ -172,7 +172,7 @@ def halved(given: cfg.Settings, which: str) -> list[cfg.RunConfig]:
     values = {round(point + side, 2) for point in whole for side in (-0.2, 0.2)}
     datasets = [dataset for dataset in profiles.swept(given) if profiles.loss_weights(given, dataset) == whole]
     return [experiments.dmfl(given, dataset, seed, f"{which}={value}", **{which: value})
-            for dataset in datasets for seed in profiles.dmfl_seeds(given) for value in values]  # fmt: skip
+            for dataset in datasets for seed in profiles.loss_weight_seeds(given) for value in values]  # fmt: skip
 
 
 def planned(profile: str) -> dict[str, dict]:

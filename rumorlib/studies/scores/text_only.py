@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import experiments, statistics
-from rumorlib.config import RunConfig, Settings
+from rumorlib.config import FEW_SEEDS, RunConfig, Settings
 from rumorlib.data.splits import PHEME_DEV
 from rumorlib.profiles import SIZES
 from rumorlib.results import Report
@@ -21,7 +21,6 @@ BASELINES = ("majority", "tfidf_lr", "surface_lr")
 # random split gains is the event known from training.
 PROTOCOLS = (("weibo-text", ""), *(("pheme-text", f"event:{event}") for event in PHEME_DEV), ("pheme-text", "random"))
 CUT, CUT_AT = "TCNN-50-words", 50  # where MFAN cuts texts (choice C39): two thirds of Weibo's posts are longer
-N_SEEDS = 3  # the first ones: minutes a run on two cores
 WORD2VEC = {  # the paper's skip-gram with hierarchical softmax, and one change at a time
     "skip-gram, hs": {},
     "CBOW, hs": {"skip_gram": False},
@@ -47,7 +46,7 @@ def runs(settings: Settings) -> list[RunConfig]:
     for dataset, protocol in PROTOCOLS:
         plain = [experiments.baseline(settings, dataset, kind) for kind in BASELINES]
         plans += [replace(one, stage1=None, protocol=protocol) for one in plain]
-        seeds = settings.seeds[:N_SEEDS]
+        seeds = settings.seeds[:FEW_SEEDS]
         plans += [model(settings, dataset, name, seed, protocol) for name in MODELS for seed in seeds]
         if dataset == "weibo-text":  # PHEME's tweets have at most 31 words
             plans += [model(settings, dataset, "TCNN", seed, variant=CUT, max_length=CUT_AT) for seed in seeds]
