@@ -74,8 +74,8 @@ def heads_claims(frame: pd.DataFrame, paired: Paired, split: str = "test") -> pd
 
 
 def by_one_seed(judged: pd.DataFrame, variants: Sequence[Report], full: Sequence[Report]) -> pd.DataFrame:
-    """Verdicts on a sweep of one seed: inconclusive where the full model has several seeds on the corpus, and `why` says
-    how far those alone lie apart. Unchanged where the sweep has several seeds, or the full model one.
+    """Verdicts on a sweep of one seed: inconclusive where the full model has several seeds on the corpus, and `why`
+    says how far those alone lie apart. Unchanged where the sweep has several seeds, or the full model one.
 
     Args: judged: columns of `verdicts.COLUMNS`. variants: the runs judged. full: the full model, all seeds.
     """
