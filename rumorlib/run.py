@@ -26,6 +26,7 @@ SPLITS = ("train", "dev", "test")
 # Columns of a posts table that predictions keep, so that any breakdown can be recomputed without the data.
 KEPT_COLUMNS = ("event", "image_group", "distance", "conflict", "near_miss", "evidence_px", "clutter", "pair",
                 "n_chars")  # fmt: skip
+KEPT_OF_TEXTS = "text_group"  # of a corpus of texts, whose near-duplicates are no independent posts
 
 
 @dataclass(frozen=True)
@@ -260,6 +261,7 @@ def score(posts: pd.DataFrame, prob: np.ndarray, facts: dict[str, Any]) -> Outco
     Probabilities are rounded to the four decimals that are stored, so every metric recomputes exactly from the file.
     """
     columns = [column for column in KEPT_COLUMNS if column in posts]
+    columns += [KEPT_OF_TEXTS] * ("n_chars" in posts)  # a column of such corpora alone (data/corpora.py)
     stored = np.asarray(prob, dtype=np.float64).round(4)
     scored = posts[["post_id", "label", "split", *columns]].assign(prob_rumor=stored)
     metrics = {}

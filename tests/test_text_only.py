@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import evidence
+from rumorlib import evidence, run, runs, statistics
 from rumorlib.config import RunConfig
 from rumorlib.data.batches import Texts
 from rumorlib.data.splits import PHEME_DEV
 from rumorlib.encoders.vocabulary import CLS, SEP
-from rumorlib.studies.scores import text_only
+from rumorlib.studies.scores import comparison, text_only
 
 
 def test_every_fold_has_every_model_and_needs_no_picture() -> None:
@@ -74,3 +74,15 @@ def test_lengths_tell_where_a_model_is_right(report: SimpleNamespace) -> None:
     assert thirds["n"].tolist() == [100, 100, 100] and thirds["accuracy"].tolist() == [1, 1, 0]
     words = frame[frame["cut"] == "first words"]
     assert words[["level", "accuracy", "auc"]].values.tolist() == [["5", 0.7, 0.75]]
+
+
+def test_near_duplicate_texts_count_as_one_where_there_are_no_pictures() -> None:
+    table = pd.DataFrame({"post_id": list("abcd"), "label": [0, 1, 0, 1], "split": "test", "image_group": list("wxyz"),
+                          "text_group": ["same", "same", "", ""]})  # fmt: skip
+    prob = np.array([0.1, 0.9, 0.2, 0.8])
+    pictures, texts = (run.score(posts, prob, {}).predictions for posts in (table, table.assign(n_chars=9)))
+    assert comparison.clusters_of(pictures) == "image_group" and "text_group" not in pictures
+    assert comparison.clusters_of(texts) == "text_group"
+    assert statistics.paired_permutation(texts, texts, "text_group", "accuracy").n_clusters == 3
+    shown = runs.public_frame(texts, "weibo-text")["text_group"]
+    assert shown[0] == shown[1] != "same" and shown[2] == shown[3] == ""

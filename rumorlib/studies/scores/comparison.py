@@ -151,8 +151,9 @@ def weighted(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def clusters_of(part: pd.DataFrame) -> str | None:
-    """Column of the clusters that are resampled: pictures, or None (each post) where none are known."""
-    return "image_group" if "image_group" in part else None
+    """Column of the clusters that are resampled: near-duplicate texts in a corpus of texts, else pictures, or None (each
+    post) where none are known."""
+    return next((column for column in ("text_group", "image_group") if column in part), None)
 
 
 def bars(table: pd.DataFrame, split: str, metrics: Sequence[str] = ("accuracy", "auc")) -> pd.DataFrame:
