@@ -151,8 +151,7 @@ def weighted(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def clusters_of(part: pd.DataFrame) -> str | None:
-    """Column of the clusters that are resampled: near-duplicate texts in a corpus of texts, else pictures, or None (each
-    post) where none are known."""
+    """Column of the clusters drawn again: near-duplicate texts in a corpus of texts, else pictures, or None (posts)."""
     return next((column for column in ("text_group", "image_group") if column in part), None)
 
 
