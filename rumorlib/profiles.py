@@ -200,7 +200,7 @@ FLICKR8K_PICTURES = 6000  # train pictures, all of them
 # Posts as captions (twitter-train: some 350 pictures): smaller batches and more epochs, so that there are steps at all.
 OF_POSTS = {"batch_size": 64, "epochs": 30}
 # What DMFL needs in order to learn (notebook 04): longer than its demo run, and four times the corpus's train posts.
-DMFL_STARTS_TRAIN = {"epochs": 8, "patience": 8, "lr": 2e-3}
+DMFL_STARTS_TRAIN = {"epochs": 20, "patience": 20, "lr": 2e-3}
 DMFL_STARTS_POSTS = 12_000
 
 
@@ -273,10 +273,14 @@ def first_datasets(settings: Settings) -> tuple[str, ...]:
 
 def loss_weight_seeds(settings: Settings) -> tuple[int, ...]:
     """Seeds of DMFL's loss weights: one on laptop's reduced grid."""
-    return settings.seeds[:1] if settings.profile == "laptop" and settings.grid != "full" else settings.seeds
+    return settings.seeds[:1] if _reduced_laptop(settings) else settings.seeds
 
 
 def loss_weights(settings: Settings, dataset: str) -> tuple[float, ...]:
     """Points of DMFL's loss weights on a dataset."""
-    slow = settings.profile == "laptop" and settings.grid != "full" and dataset != DMFL_QUICK
+    slow = _reduced_laptop(settings) and dataset != DMFL_QUICK
     return DMFL_LOSS_WEIGHTS if slow else points(settings).loss_weights
+
+
+def _reduced_laptop(settings: Settings) -> bool:
+    return settings.profile == "laptop" and settings.grid != "full"
