@@ -17,7 +17,7 @@ from rumorlib import alignment, detectors, dmfl_posts, evaluation, evidence, fea
 from rumorlib.config import DetectorConfig, MICCConfig, RunConfig, Settings
 from rumorlib.data import keys, split_files
 from rumorlib.data.batches import Aligned, Batch, PostTensors, Texts
-from rumorlib.data.posts import Corpus
+from rumorlib.data.posts import Corpus, of_texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.models import baselines, named
 from rumorlib.models.micc import MICC
@@ -261,7 +261,7 @@ def score(posts: pd.DataFrame, prob: np.ndarray, facts: dict[str, Any]) -> Outco
     Probabilities are rounded to the four decimals that are stored, so every metric recomputes exactly from the file.
     """
     columns = [column for column in KEPT_COLUMNS if column in posts]
-    columns += [KEPT_OF_TEXTS] * ("n_chars" in posts)  # a column of such corpora alone (data/corpora.py)
+    columns += [KEPT_OF_TEXTS] * of_texts(posts)
     stored = np.asarray(prob, dtype=np.float64).round(4)
     scored = posts[["post_id", "label", "split", *columns]].assign(prob_rumor=stored)
     metrics = {}

@@ -137,6 +137,7 @@ def test_every_committed_metric_recomputes_from_the_predictions(path: Path) -> N
         if "image_macro" in metrics[split]:
             again |= {"image_macro": evaluation.image_macro_metrics(part)}
         assert files.flatten(files.plain(again)) == pytest.approx(files.flatten(metrics[split]), abs=1e-12, nan_ok=True)
+    assert ("text_group" in predictions) == ("n_chars" in predictions), "texts without pictures are drawn by likeness"
 
 
 def test_no_cell_is_a_formula() -> None:

@@ -1,14 +1,18 @@
 """Baselines learn the cue that is planted, and nothing where none is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from rumorlib import experiments, inputs, run
 from rumorlib.config import BASELINE_C, BaselineConfig
 from rumorlib.models import baselines
 from rumorlib.models.baselines import Features, choose, fit_predict
 
+C = BASELINE_C["tfidf_lr"]
 WORDS = ["river", "market", "police", "storm", "bridge", "school", "train", "night"]
 
 
@@ -160,12 +164,12 @@ def test_the_stored_config_names_the_value_of_c():
 def test_the_lowest_dev_loss_chooses_c():
     train = split(0, cue="words")
     config, tried = choose(BaselineConfig("tfidf_lr"), train, split(1, cue="words"))
-    assert tuple(tried["inverse_regularisation"]) == BASELINE_C["tfidf_lr"]
-    assert config.inverse_regularisation == max(BASELINE_C["tfidf_lr"]), "one word tells all: the weaker the better"
+    assert tuple(tried["inverse_regularisation"]) == C
+    assert config.inverse_regularisation == max(C), "one word tells all: the weaker the better"
     reversed_dev = split(1, cue="words")
     reversed_dev = Features(1 - reversed_dev.label, reversed_dev.texts)
     config, _ = choose(BaselineConfig("tfidf_lr"), train, reversed_dev)
-    assert config.inverse_regularisation == min(BASELINE_C["tfidf_lr"]), "every step towards train is wrong there"
+    assert config.inverse_regularisation == min(C), "every step towards train is wrong there"
 
 
 def test_a_dev_post_of_no_weight_has_no_say():
@@ -179,3 +183,27 @@ def test_a_fixed_c_is_kept():
     given = BaselineConfig("image_lr")
     config, tried = choose(given, split(0), split(1))
     assert config == given and tried.empty
+
+
+def test_a_row_reads_no_test_label_and_stores_how_its_c_was_chosen(few_drawn, monkeypatch):
+    corpus = inputs.corpus("demo-en", few_drawn)
+    config = experiments.baseline(few_drawn, "demo-en", "tfidf_lr")
+    flipped = corpus.posts["label"].where(corpus.posts["split"] != "test", 1 - corpus.posts["label"])
+    outcomes = []
+    for posts in (corpus.posts, corpus.posts.assign(label=flipped)):
+        monkeypatch.setattr(inputs, "corpus_of", lambda *_, posts=posts: replace(corpus, posts=posts))
+        outcomes.append(run.run(config, few_drawn))
+    first, second = outcomes
+    assert first.predictions["prob_rumor"].equals(second.predictions["prob_rumor"])
+    assert first.history.equals(second.history) and tuple(first.history["inverse_regularisation"]) == C
+    chosen = first.history.set_index("inverse_regularisation")["dev_loss"]
+    assert first.facts["inverse_regularisation"] == chosen.idxmin()
+    assert first.metrics["dev"]["log_loss"] == pytest.approx(chosen.min(), abs=1e-3)
+    assert first.metrics["test"]["accuracy"] != second.metrics["test"]["accuracy"]
+
+
+def test_texts_that_say_nothing_get_the_strongest_regularisation():
+    texts = ["the same words"] * 40
+    train = Features(np.arange(40) % 2, texts)
+    config, tried = choose(BaselineConfig("tfidf_lr"), train, train)
+    assert config.inverse_regularisation == min(C) and tried["dev_loss"].nunique() == 1

@@ -187,6 +187,9 @@ def test_every_corpus_of_the_laptop_is_swept_and_photographs_have_the_fewest_poi
     for name in ("micc_ablations", "micc_top_k", "micc_receptive_fields", "dmfl_ablations", "dmfl_heads"):
         assert {run.dataset for run in LISTS[name](given)} == set(given.datasets), name
         assert {run.seed for run in LISTS[name](given)} == set(given.seeds), name
+    assert Counter(run.variant for run in LISTS["dmfl_alignment"](given)) == dict.fromkeys(
+        ("default", "side", "A"), cfg.FEW_SEEDS * len(given.datasets)
+    )
     for which in ("lambda_c", "lambda_a"):
         runs = LISTS[f"dmfl_{which}"](given)
         n = Counter(run.dataset for run in runs if run.seed == 0)

@@ -57,6 +57,17 @@ def test_the_numbers_are_those_of_our_own_tables(table: pd.DataFrame, tmp_path: 
     assert "accuracy, events drawn" in capsys.readouterr().out
 
 
+def test_posts_without_pictures_are_drawn_by_near_duplicate_texts(table: pd.DataFrame, tmp_path: Path) -> None:
+    told = table.assign(text_group=table["event"])
+    assert "text_group" not in score.read_labels(written(tmp_path, "l.csv", told)), "pictures come first"
+    labels = told.drop(columns=["prob_rumor", "image_group"])
+    assert run(tmp_path, table[["post_id", "prob_rumor"]], labels, "--output", str(tmp_path / "scores.csv")) == 0
+    found = pd.read_csv(tmp_path / "scores.csv").set_index(["split", "metric"])
+    test = told[told["split"] == "test"].reset_index(drop=True)
+    interval = statistics.cluster_bootstrap(test, "accuracy", "text_group")
+    assert found.loc[("test", "accuracy"), ["low", "high"]].tolist() == pytest.approx(list(interval[1:]), rel=1e-5)
+
+
 def test_row_keys_and_post_ids_find_each_other(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
     hidden = table.assign(row_key=[keys.row_key("twitter", name) for name in table["post_id"]])
     one = hidden[["row_key", "prob_rumor"]]

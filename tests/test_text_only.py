@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,6 +32,16 @@ def test_every_fold_has_every_model_and_needs_no_picture() -> None:
     assert not any(c.detector.reads_image for c in plans if c.model == "dmfl")
     tokens = {c.dataset: c.detector.word2vec.tokens for c in plans if c.model == "dmfl"}
     assert tokens == {"weibo-text": "jieba", "pheme-text": "word"}
+
+
+def test_real_texts_are_read_whole_but_for_the_row_that_cuts_them() -> None:
+    for profile in ("laptop", "paper"):
+        of = {c.variant: c.detector.word2vec for c in text_only.runs(cfg.resolve(profile, train="none"))
+              if c.model == "dmfl"}  # fmt: skip
+        assert {name: words.max_length for name, words in of.items()} == {
+            "TCNN": text_only.WHOLE, "TTRAS": text_only.WHOLE, text_only.CUT: text_only.CUT_AT,
+        }  # fmt: skip
+        assert of[text_only.CUT] == dataclasses.replace(of["TCNN"], max_length=50, tokens="jieba")
 
 
 def test_word_vectors_differ_in_one_thing_each() -> None:
@@ -78,9 +89,9 @@ def test_lengths_tell_where_a_model_is_right(report: SimpleNamespace) -> None:
 
 def test_near_duplicate_texts_count_as_one_where_there_are_no_pictures() -> None:
     table = pd.DataFrame({"post_id": list("abcd"), "label": [0, 1, 0, 1], "split": "test", "image_group": list("wxyz"),
-                          "text_group": ["same", "same", "", ""]})  # fmt: skip
+                          "text_group": ["same", "same", "", ""], "image": list("wxyz")})  # fmt: skip
     prob = np.array([0.1, 0.9, 0.2, 0.8])
-    pictures, texts = (run.score(posts, prob, {}).predictions for posts in (table, table.assign(n_chars=9)))
+    pictures, texts = (run.score(posts, prob, {}).predictions for posts in (table, table.assign(image="")))
     assert comparison.clusters_of(pictures) == "image_group" and "text_group" not in pictures
     assert comparison.clusters_of(texts) == "text_group"
     assert statistics.paired_permutation(texts, texts, "text_group", "accuracy").n_clusters == 3

@@ -23,7 +23,7 @@ import pandas as pd
 from rumorlib import config as cfg
 from rumorlib import evaluation, files, inputs, statistics, tables
 from rumorlib.data import keys, split_files
-from rumorlib.data.posts import PostsError
+from rumorlib.data.posts import PostsError, of_texts
 from rumorlib.studies.scores import comparison
 from rumorlib.studies.trust import calibration
 
@@ -31,6 +31,7 @@ KEYS = ("post_id", "row_key")
 WITH_INTERVAL = ("accuracy", "balanced_accuracy", "f1_macro", "auc", "brier")
 UNSCORED = ("train", "", "unassigned")
 GROUPS = ("image_group", "event")
+OF_TEXTS = "text_group"  # in place of image_group where there are no pictures, as in our own tables
 
 
 class ScoreError(ValueError):
@@ -60,7 +61,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
 
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """A labels file, checked: key column, label (0 or 1), split, and the GROUPS it has.
+    """A labels file, checked: key column, label (0 or 1), split, and the GROUPS it has (OF_TEXTS without image_group).
 
     Raises: ScoreError: as `read_predictions`; or a label is neither 0 nor 1.
     """
@@ -72,7 +73,9 @@ def read_labels(path: Path) -> pd.DataFrame:
         raise ScoreError(
             f"{path.name}, line {first['line']}: label is {first['label']!r}; write 1 for rumor and 0 for non-rumor"
         )
-    kept = [_key(frame), "label", "split", *(group for group in GROUPS if group in frame)]
+    groups = [group for group in GROUPS if group in frame]
+    groups += [OF_TEXTS] * (OF_TEXTS in frame and "image_group" not in frame)
+    kept = [_key(frame), "label", "split", *groups]
     return frame[kept].astype({"label": int})
 
 
@@ -80,7 +83,8 @@ def corpus_labels(name: str, settings: cfg.Settings, protocol: str = "") -> pd.D
     """Labels, splits and groups of a corpus of ours, with post_id and row_key."""
     posts = inputs.corpus(name, settings, protocol=protocol).posts
     print(f"{name}: {len(posts)} posts, split {split_files.split_hash(posts)[:12]}")
-    groups = [group for group in GROUPS if (posts[group] != "").any()]
+    groups = ["event", OF_TEXTS] if of_texts(posts) else list(GROUPS)
+    groups = [group for group in groups if (posts[group] != "").any()]
     named = [keys.row_key(name, post_id) for post_id in posts["post_id"]]
     return posts[["post_id", "label", "split", *groups]].assign(row_key=named)
 

@@ -135,6 +135,11 @@ def check(
     return checked
 
 
+def of_texts(posts: pd.DataFrame) -> bool:
+    """Whether no post has a picture: a corpus of texts, whose posts belong together by `text_group` alone."""
+    return bool((posts["image"] == "").all())
+
+
 def parse_label(value: Any) -> int:
     """1 for a rumor, 0 for a non-rumor, from 0/1 or one of LABEL_WORDS in any case ("false" = false news = 1).
 

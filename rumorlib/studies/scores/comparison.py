@@ -1,7 +1,7 @@
 """Reports -> the frames that tables and figures show: intervals, comparisons, reported | ours | gap, verdicts.
 
 Every number is computed anew from stored predictions; dev and test stand in rows of their own and nothing is chosen on
-test. Intervals: cluster bootstrap over pictures. Bounds and references: `controls`; claims: `verdicts`.
+test. Intervals: cluster bootstrap (`clusters_of`). Bounds and references: `controls`; claims: `verdicts`.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def pooled(reports: Iterable[Report]) -> list[tuple[RunConfig, pd.DataFrame]]:
 
 
 def main_table(reports: Iterable[Report], splits: Sequence[str] = ("dev", "test")) -> pd.DataFrame:
-    """A row per corpus, model and split: means over seeds; 95 % intervals over pictures and seeds.
+    """A row per corpus, model and split: means over seeds; 95 % intervals over `clusters_of` and seeds.
 
     Returns: dataset, model, variant, split, primary (the metric to read first), primary_value, primary_low,
         primary_high, accuracy, acc_low, acc_high, acc_low_event, acc_high_event (clusters are events; empty for
@@ -197,9 +197,9 @@ def auc_by(reports: Iterable[Report], column: str, split: str = "test") -> pd.Da
 
 def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[tuple[str, str]],
             split: str = "test", clusters: str | None = None) -> pd.DataFrame:  # fmt: skip
-    """On each corpus `model` against the rival that is best on dev: difference on `split`, paired, pictures (or the
-    groups of column `clusters`) swap whole, Holm over the corpora. Every score is that of a model's probabilities
-    averaged over its seeds, as tested.
+    """On each corpus `model` against the rival that is best on dev: difference on `split`, paired, `clusters_of`
+    (or the groups of column `clusters`) swap whole, Holm over the corpora. Every score is that of a model's
+    probabilities averaged over its seeds, as tested.
 
     Args: model, rivals: (RunConfig.model, variant).
     Returns: dataset, model, rival, metric, n_seeds, rival_seeds, ours, theirs, difference = ours - theirs, low, high
