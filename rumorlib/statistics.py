@@ -186,43 +186,6 @@ def holm(p_values: Mapping[str, float], alpha: float = 0.05) -> pd.DataFrame:
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # label, prob, weight, each (n,)
 
 
-def paired_drop(
-    full: pd.DataFrame, variant: pd.DataFrame, clusters: str = "image_group", n: int = 1000, seed: int = 0,
-    same_runs: bool = False,
-) -> Interval:  # fmt: skip
-    """Accuracy of `full` minus that of `variant` on the same posts, 95 % interval by the paired crossed bootstrap.
-
-    Each resample draws images, the same for both, and seeds of each; the same, where both answer for the `same_runs`.
-
-    Args: predictions with post_id, label, prob_rumor, seed. Returns: fractions. Raises: ValueError: not the same posts.
-    """
-    hits = [_hits(frame) for frame in (full, variant)]  # (posts, seeds) 0 or 1
-    labels = [frame.drop_duplicates("post_id").set_index("post_id")["label"].sort_index() for frame in (full, variant)]
-    if not labels[0].equals(labels[1]):
-        raise ValueError("the two models were not evaluated on the same posts and labels")
-    first = full.drop_duplicates("post_id").sort_values("post_id")
-    codes = group_codes(first[clusters]) if clusters in first else np.arange(len(first))
-    size = np.bincount(codes)
-    random = np.random.default_rng(seed)
-    counts = random.multinomial(len(size), np.full(len(size), 1 / len(size)), size=n)  # (n, G)
-    counts = np.vstack([np.ones_like(size), counts])
-    accuracies = []
-    for hit in hits:
-        sums = np.stack([np.bincount(codes, weights=hit[:, s], minlength=len(size)) for s in range(hit.shape[1])], 1)
-        if not (same_runs and accuracies):
-            even = np.full(hit.shape[1], 1 / hit.shape[1])
-            share = np.vstack([even, random.multinomial(hit.shape[1], even, size=n) / hit.shape[1]])
-        accuracies.append(((counts @ sums) * share).sum(1) / (counts @ size))
-    drop = accuracies[0] - accuracies[1]
-    return Interval(float(drop[0]), *map(float, np.quantile(drop[1:], (0.025, 0.975))))
-
-
-def _hits(frame: pd.DataFrame) -> np.ndarray:
-    """(posts, seeds) whether the post was called right, posts in order of post_id."""
-    right = (frame["prob_rumor"] >= THRESHOLD) == (frame["label"] == 1)
-    return frame.assign(right=right.astype(float)).pivot(index="post_id", columns="seed", values="right").to_numpy()
-
-
 def _runs(predictions: pd.DataFrame, clusters: str | None, weight: str | None) -> tuple[list[Arrays], np.ndarray]:
     """Arrays per seed, rows in the same order, and the cluster of each row."""
     frames = [predictions]

@@ -26,6 +26,7 @@ LAYERS = (
     ("training",),
     ("evaluation",),
     ("calibration", "statistics"),
+    ("drops",),
     ("shortcuts",),
     ("audit",),
     ("inputs",),

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import experiments, results, runs, statistics
+from rumorlib import drops, experiments, results, runs, statistics
 from rumorlib.studies.cost import costs
 from rumorlib.studies.scores import shapes, sweeps
 from rumorlib.studies.sight import maps
@@ -77,15 +77,15 @@ def test_groups_keep_seeds_together_and_corpora_apart(output: Path) -> None:
 
 def test_a_paired_drop_is_the_difference_of_accuracies() -> None:
     full, variant = posts(100).assign(seed=0), posts(82).assign(seed=0)
-    drop = statistics.paired_drop(full, variant)
+    drop = drops.paired_drop(full, variant)
     assert drop.estimate == pytest.approx(18 / N)
     assert 0 < drop.low < drop.estimate < drop.high
-    assert statistics.paired_drop(full, full) == statistics.Interval(0.0, 0.0, 0.0)  # pairing cancels the posts
+    assert drops.paired_drop(full, full) == statistics.Interval(0.0, 0.0, 0.0)  # pairing cancels the posts
 
 
 def test_a_paired_drop_agrees_with_the_formula_for_independent_images() -> None:
     full, variant = posts(100).assign(seed=0), posts(60).assign(seed=0)
-    drop = statistics.paired_drop(full, variant, n=4000)
+    drop = drops.paired_drop(full, variant, n=4000)
     share = 20 / 60  # of the 60 images, those on which both posts change
     half = 1.96 * np.sqrt(share * (1 - share) / 60)
     assert drop.high - drop.low == pytest.approx(2 * half, rel=0.1)
@@ -94,9 +94,9 @@ def test_a_paired_drop_agrees_with_the_formula_for_independent_images() -> None:
 def test_a_paired_drop_averages_seeds_and_does_not_mind_the_order_of_rows() -> None:
     full = pd.concat([posts(100).assign(seed=0), posts(90).assign(seed=1)])
     variant = posts(80).assign(seed=0)
-    drop = statistics.paired_drop(full, variant)
+    drop = drops.paired_drop(full, variant)
     assert drop.estimate == pytest.approx(15 / N)
-    shuffled = statistics.paired_drop(full.sample(frac=1, random_state=0), variant.sample(frac=1, random_state=1))
+    shuffled = drops.paired_drop(full.sample(frac=1, random_state=0), variant.sample(frac=1, random_state=1))
     assert shuffled == pytest.approx(drop)
 
 
@@ -112,16 +112,38 @@ def test_two_answers_of_the_same_runs_draw_the_same_seeds() -> None:
                                       "image_group": "one",
                                       "prob_rumor": np.where(hit, label, 1 - label)}))  # fmt: skip
         frames.append(pd.concat(rows, ignore_index=True))
-    same, apart = (statistics.paired_drop(*frames, same_runs=how) for how in (True, False))
+    same, apart = (drops.paired_drop(*frames, same_runs=how) for how in (True, False))
     assert same == pytest.approx((0.1, 0.1, 0.1)) and apart.low < 0 < apart.high
+
+
+def test_few_seeds_that_happen_to_be_alike_borrow_the_noise_of_many() -> None:
+    random = np.random.default_rng(0)
+    posts = pd.DataFrame({"post_id": [f"p{i:03d}" for i in range(400)], "label": random.integers(0, 2, 400)})
+
+    def model(*accuracies: float) -> pd.DataFrame:
+        frames = []
+        for seed, accuracy in enumerate(accuracies):
+            right = np.arange(400) < 400 * accuracy
+            frames.append(posts.assign(seed=seed, prob_rumor=np.where(right, posts["label"], 1 - posts["label"])))
+        return pd.concat(frames)
+
+    starts_or_not = model(*5 * [0.5, 0.64])
+    apart = drops.paired_drop(starts_or_not, model(0.63, 0.63, 0.63))
+    assert apart.estimate == pytest.approx(-0.06)
+    spread = 0.07 * (1 / 10 + 1 / 3) ** 0.5  # of the difference of the two means, if both start as often
+    assert apart.high - apart.low > 0.8 * 3.92 * spread
+    known = drops.paired_drop(starts_or_not, model(*10 * [0.63]))
+    assert known.high - known.low < apart.high - apart.low, "ten seeds alike say that this model is steadier"
+    swapped = drops.paired_drop(model(0.63, 0.63, 0.63), starts_or_not)
+    assert swapped.estimate == -apart.estimate and swapped.high - swapped.low > 0.8 * 3.92 * spread
 
 
 def test_a_paired_drop_refuses_other_posts() -> None:
     full = posts(100).assign(seed=0)
     with pytest.raises(ValueError, match="same posts"):
-        statistics.paired_drop(full, posts(90, label_of=lambda i: 1 - i % 2).assign(seed=0))
+        drops.paired_drop(full, posts(90, label_of=lambda i: 1 - i % 2).assign(seed=0))
     with pytest.raises(ValueError, match="same posts"):
-        statistics.paired_drop(full, posts(90, "dev").assign(seed=0))
+        drops.paired_drop(full, posts(90, "dev").assign(seed=0))
 
 
 # --- tables ---------------------------------------------------------------------------------------

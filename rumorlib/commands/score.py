@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import config as cfg
-from rumorlib import evaluation, files, inputs, statistics, tables
+from rumorlib import drops, evaluation, files, inputs, statistics, tables
 from rumorlib.data import keys, split_files
 from rumorlib.data.posts import PostsError, of_texts
 from rumorlib.studies.scores import comparison
@@ -226,7 +226,7 @@ def compare(ours: pd.DataFrame, theirs: pd.DataFrame, dataset: str = "", split: 
     for metric, weight in asked:
         test = statistics.paired_permutation(a, b, clusters, metric, weight=weight)
         values = [statistics.cluster_bootstrap(f, metric, clusters, n=2, weight=weight).estimate for f in (a, b)]
-        drop = statistics.paired_drop(a, b, clusters or "") if metric == "accuracy" else (np.nan,) * 3
+        drop = drops.paired_drop(a, b, clusters or "") if metric == "accuracy" else (np.nan,) * 3
         name = metric if weight is None else "image_macro_balanced_accuracy"
         rows.append({"split": split, "metric": name, "first": values[0], "second": values[1],
                      "difference": test.difference, "low": drop[1], "high": drop[2], "p_value": test.p_value,

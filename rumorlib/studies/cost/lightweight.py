@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rumorlib import derived, experiments, statistics
+from rumorlib import derived, drops, experiments
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vision import grid_sides
@@ -106,7 +106,7 @@ def report(reports: Iterable[Report]) -> pd.DataFrame:
         row["packed_mib"] = float(np.mean([f["n_bytes_packed"] for f in facts])) / MIB
         row |= {f"{split}_{metric}": float(np.mean([seed.metrics[split][metric] for seed in seeds]))
                 for split in derived.ANSWERED for metric in ("accuracy", "auc")}  # fmt: skip
-        loss = statistics.paired_drop(first, test)
+        loss = drops.paired_drop(first, test)
         row |= {"loss": loss.estimate, "loss_low": loss.low, "loss_high": loss.high, "changed": _changed(first, test)}
         rows.append(row)
     return pd.DataFrame(rows)

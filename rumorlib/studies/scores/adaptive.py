@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rumorlib import experiments, profiles, statistics, trained
+from rumorlib import drops, experiments, profiles, statistics, trained
 from rumorlib.config import RunConfig, Settings
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.results import Report
@@ -82,7 +82,7 @@ def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.
             row |= {"n": part["post_id"].nunique(), "kept": float(np.mean(counted)) if counted else float(fixed)}
             row |= {"accuracy": found.estimate, "low": found.low, "high": found.high}
             same = predictions is plain
-            gain = (np.nan,) * 3 if same else statistics.paired_drop(part, other.reset_index(drop=True))
+            gain = (np.nan,) * 3 if same else drops.paired_drop(part, other.reset_index(drop=True))
             rows.append(row | dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True)))
     return pd.DataFrame(rows)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import linregress
 
-from rumorlib import statistics
+from rumorlib import drops, statistics
 from rumorlib.config import DATASETS, RunConfig, Settings
 from rumorlib.experiments import each_seed, micc, of_language, sclip, sclip_longer
 from rumorlib.profiles import (
@@ -161,7 +161,7 @@ def known_table(reports: Iterable[Report]) -> pd.DataFrame:
         dev, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("dev", "test"))
         called = test["prob_rumor"] >= statistics.THRESHOLD
         chosen = calibration.at_dev_threshold(dev, test)
-        lost = [100 * value for value in statistics.paired_drop(chosen, test, same_runs=True)]
+        lost = [100 * value for value in drops.paired_drop(chosen, test, same_runs=True)]
         rows.append({
             "dataset": config.dataset, "train_on": config.train_on,
             "auc": statistics.cluster_bootstrap(test, "auc", None, n=1).estimate, "share_called": called.mean(),

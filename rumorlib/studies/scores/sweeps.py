@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import evaluation, experiments, files, statistics
+from rumorlib import drops, evaluation, experiments, files, statistics
 from rumorlib.config import RunConfig, as_dict
 from rumorlib.results import Report
 from rumorlib.studies.scores.comparison import corpus_name, need_same_posts, reported
@@ -111,7 +111,7 @@ def ablation_table(full: Sequence[Report], variants: Sequence[Report], split: st
         frame = predictions(seeds, split)
         row: dict[str, Any] = {"dataset": dataset, "model": printed(seeds[0].config), "variant": variant}
         row |= {"split": split, **_columns(frame)}
-        drop = statistics.paired_drop(predictions(whole[dataset, "default"], split), frame)
+        drop = drops.paired_drop(predictions(whole[dataset, "default"], split), frame)
         if variant == "default":
             drop = statistics.Interval(np.nan, np.nan, np.nan)
         row |= dict(zip(("drop", "drop_low", "drop_high"), (100 * value for value in drop)))
@@ -133,7 +133,7 @@ def paired(reports: Iterable[Report], split: str = "test") -> Callable[[str, str
     groups = by_variant(reports)
 
     def ahead(dataset: str, one: str, other: str) -> statistics.Interval:
-        return statistics.paired_drop(*(predictions(groups[dataset, variant], split) for variant in (one, other)))
+        return drops.paired_drop(*(predictions(groups[dataset, variant], split) for variant in (one, other)))
 
     return ahead
 
