@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rumorlib.config import SCLIPConfig, TextConfig, VisionConfig
+from rumorlib import training
+from rumorlib.config import SCLIPConfig, TextConfig, TrainConfig, VisionConfig
 from rumorlib.data.batches import CaptionBatch, Texts
 from rumorlib.encoders.sclip import MAX_LOGIT_SCALE, SCLIP, info_nce, patch_similarity
 from rumorlib.encoders.vision import ImageTower, patch_boxes, unfold
@@ -160,15 +161,21 @@ def test_similarity_of_all_pairs_is_that_of_each_pair(how):
         torch.testing.assert_close(similarity[1, 2], expected)
 
 
-def test_the_temperature_is_clamped():
-    model, data = sclip(), batch()
+@pytest.mark.parametrize("start", [10.0, 99.9, 150.0, 1e4])
+def test_the_temperature_is_clamped_after_the_step_and_never_loses_its_gradient(start):
+    """Clamped in the forward pass, a scale above the limit had gradient 0 and stayed there for ever."""
+    model, data = sclip().train(), batch()
     with torch.no_grad():
-        model.logit_scale.fill_(math.log(MAX_LOGIT_SCALE))
-        at_limit = model.training_loss(data)["loss"]
-        model.logit_scale.fill_(math.log(1e4))
-        beyond = model.training_loss(data)["loss"]
-    assert MAX_LOGIT_SCALE == 100
-    torch.testing.assert_close(at_limit, beyond)
+        model.logit_scale.fill_(math.log(start))
+    train = TrainConfig(lr=1e-3, bf16=False)
+    sgd = torch.optim.SGD(model.parameters(), lr=train.lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: 1.0)
+    training._step(model, model.training_loss(data)["loss"], sgd, schedule, train)
+    assert model.logit_scale.grad.item() != 0
+    assert model.logit_scale.exp().item() <= MAX_LOGIT_SCALE * (1 + 1e-6) and MAX_LOGIT_SCALE == 100
+    if start < MAX_LOGIT_SCALE / 2:  # far below the limit a step is what the optimiser makes it
+        moved = math.log(start) - train.lr * model.logit_scale.grad.item()
+        assert model.logit_scale.item() == pytest.approx(moved, abs=1e-6)
     assert sclip().logit_scale.exp().item() == pytest.approx(1 / 0.07)
 
 
