@@ -51,7 +51,7 @@ def fit(
     """Minimise `model.training_loss(batch)["loss"]`; keep the epoch with the lowest dev loss.
 
     Args:
-        model: has `training_loss(batch) -> dict[str, Tensor]`.
+        model: has `training_loss(batch) -> dict[str, Tensor]`, and `after_step()` where a weight has a limit.
         batches: one epoch of batches, drawn from the generator it is given.
         n_batches: batches per epoch, for the schedule and the bar.
         dev_loss: dev figures of the model as it stands; key "loss" decides. It never sees test.
@@ -133,6 +133,8 @@ def _step(model: nn.Module, loss: torch.Tensor, optimizer: torch.optim.Optimizer
         nn.utils.clip_grad_norm_(model.parameters(), train.grad_clip)
     optimizer.step()
     schedule.step()
+    if hasattr(model, "after_step"):
+        model.after_step()
 
 
 def _lr(optimizer: torch.optim.Optimizer) -> float:

@@ -115,10 +115,16 @@ class SCLIP(nn.Module):
     def training_loss(self, batch: CaptionBatch) -> dict[str, Tensor]:
         """L_con = mean over languages and scales of InfoNCE (M7)."""
         patches = self.encode_image(batch.images)  # (I, N, D): one image pass serves every language
-        scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        scale = self.logit_scale.exp()
         losses = {}
         for language, texts in batch.texts.items():
             similarity = self.similarity(self.encode_text(texts, language), patches)  # (T, I, S)
             per_scale = [info_nce(scale * similarity[..., s], batch.owner) for s in range(similarity.shape[-1])]
             losses[language] = torch.stack(per_scale).mean()
         return {"loss": torch.stack(list(losses.values())).mean(), **losses}
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Clamp the learned temperature, as CLIP does: after the step, for inside the loss its gradient would be 0 for
+        ever once it is beyond the limit."""
+        self.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
