@@ -124,8 +124,8 @@ def test_the_example_detector_keeps_the_contract() -> None:
     batch = Batch(ids, ids != 0, None, torch.zeros(2, 1, 1), torch.tensor([1.0, 0.0]), torch.ones(2), torch.arange(2))
     model = names["TextMean"](named.Given(torch.randn(8, 5), 4, (1, 1)))
     model.training_loss(batch)["loss"].backward()
-    prob = model.prob_rumor(batch)
-    assert prob.shape == (2,) and ((prob > 0) & (prob < 1)).all()
+    odds = named.log_odds(model, batch)
+    assert odds.shape == (2,) and odds.dtype == torch.float64 and odds.isfinite().all()
 
 
 @pytest.fixture
@@ -191,8 +191,30 @@ def test_a_detector_that_cannot_be_built_is_explained() -> None:
         cfg.DetectorConfig("no_colon")
     with pytest.raises(ValueError, match="cannot be imported"):
         named.build(cfg.DetectorConfig("rumorlib.models.named:Absent"), given)
-    with pytest.raises(ValueError, match="training_loss and prob_rumor is needed"):
+    with pytest.raises(ValueError, match="training_loss and log_odds is needed"):
         named.build(cfg.DetectorConfig("torch.nn:Identity"), given)
+
+
+class Sure(torch.nn.Module):
+    """Log-odds of its batch's weights; `prob_rumor` beside them or alone, as detectors of before have it."""
+
+    def __init__(self, alone: bool = False) -> None:
+        super().__init__()
+        if not alone:
+            self.log_odds = lambda batch: batch.weight
+
+    def prob_rumor(self, batch: Batch) -> torch.Tensor:
+        return batch.weight.sigmoid()
+
+
+def test_a_sure_detector_is_not_read_through_float32s_sigmoid() -> None:
+    said = torch.tensor([-90.0, -17.5, 0.25, 17.0, 18.0, 90.0])
+    batch = Batch(None, None, None, None, None, said, None)
+    assert torch.equal(named.log_odds(Sure(), batch), said.double())
+    read = named.log_odds(Sure(alone=True), batch)
+    assert read.dtype == torch.float64 and read.isfinite().all()
+    assert read[1:3].tolist() == pytest.approx([-17.5, 0.25], rel=1e-5)
+    assert read[3:].tolist() == pytest.approx([36.04] * 3, abs=0.01), "float32 said exactly 1"
 
 
 def test_choices_name_real_fields_and_artifacts() -> None:

@@ -84,6 +84,15 @@ def test_probabilities_and_losses_have_their_shapes(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 @torch.no_grad()
+def test_log_odds_are_the_difference_of_the_logits(name: str) -> None:
+    made, batch = model(name).eval(), posts()
+    logits = made.logits(batch)
+    assert torch.allclose(made.log_odds(batch), logits[:, 1] - logits[:, 0], atol=1e-6)
+    assert torch.allclose(made.prob_rumor(batch), logits.softmax(1)[:, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@torch.no_grad()
 def test_the_order_of_posts_does_not_matter(name: str) -> None:
     made, batch, order = model(name).eval(), posts(), torch.randperm(B, generator=torch.Generator().manual_seed(0))
     mixed = Batch(*(None if part is None else part[order] for part in batch[:7]))
