@@ -238,7 +238,7 @@ def predict(model: nn.Module, tensors: PostTensors, rows: Tensor | None = None) 
     """(n,) probability of rumor of every post, or of those at `rows`, in evaluation mode."""
     model.eval()
     rows = torch.arange(len(tensors.label)) if rows is None else rows
-    return torch.cat([model.prob_rumor(batch).float() for batch in tensors.in_order(rows)]).numpy()
+    return torch.cat([named.log_odds(model, batch) for batch in tensors.in_order(rows)]).sigmoid().numpy()
 
 
 @torch.inference_mode()

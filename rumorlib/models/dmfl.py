@@ -272,6 +272,11 @@ class DMFL(nn.Module):
         loss = self.config.lambda_c * classification + self.config.lambda_a * alignment  # Eq. 21
         return {"loss": loss, "classification": classification, "alignment": alignment}
 
+    def log_odds(self, batch: Batch) -> Tensor:
+        """(B,) log-odds of class 1, the difference of Eq. 19's two logits; call in eval mode for predictions."""
+        logits = self(batch).logits
+        return logits[:, 1] - logits[:, 0]
+
     def prob_rumor(self, batch: Batch) -> Tensor:
-        """Probability of class 1 (Eq. 19), (B,) in [0, 1]; call in eval mode for predictions."""
-        return self(batch).logits.softmax(dim=-1)[:, 1]
+        """Probability of class 1 (Eq. 19), (B,) in [0, 1]; float32 says 1 from log-odds of 17 on."""
+        return self.log_odds(batch).sigmoid()

@@ -240,6 +240,10 @@ class MICC(nn.Module):
             losses = (1 - share) * losses + share * heat**2 * soft_losses
         return {"loss": (losses * batch.weight).sum() / batch.weight.sum()}
 
+    def log_odds(self, batch: Batch) -> Tensor:
+        """(B,) log-odds of rumor: the logit that M11's sigmoid reads; call in eval mode for predictions."""
+        return self(batch).logit
+
     def prob_rumor(self, batch: Batch) -> Tensor:
-        """(B,) probability of rumor in [0, 1]."""
-        return self(batch).logit.sigmoid()
+        """(B,) probability of rumor in [0, 1]; float32 says 1 from log-odds of 17 on."""
+        return self.log_odds(batch).sigmoid()

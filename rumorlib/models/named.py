@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from rumorlib.config import DetectorConfig
+from rumorlib.data.batches import Batch
+
+ANSWERS = ("log_odds", "prob_rumor")  # what a detector may offer; the first is read where both are there
 
 
 class Given(NamedTuple):
@@ -26,7 +30,7 @@ class Given(NamedTuple):
 def build(config: DetectorConfig, given: Given) -> nn.Module:
     """The detector `config` names: `Class(given, **options)`.
 
-    Raises: ValueError: no such module or class, or it lacks training_loss or prob_rumor; the message says what to do.
+    Raises: ValueError: no such module or class, or it lacks training_loss or ANSWERS; the message says what to do.
     """
     module, _, name = config.path.partition(":")
     try:
@@ -35,7 +39,21 @@ def build(config: DetectorConfig, given: Given) -> nn.Module:
         raise ValueError(
             f"{config.path!r} cannot be imported ({error}); write <module>:<Class> of a module that Python finds"
         ) from error
-    missing = [method for method in ("training_loss", "prob_rumor") if not hasattr(made, method)]
+    missing = [] if hasattr(made, "training_loss") else ["training_loss"]
+    missing += [] if any(hasattr(made, method) for method in ANSWERS) else ["log_odds"]
     if missing or not issubclass(made, nn.Module):
         raise ValueError(f"{config.path}: an nn.Module with {' and '.join(missing) or 'the two methods'} is needed")
     return made(given, **dict(config.options))
+
+
+@torch.inference_mode()
+def log_odds(model: nn.Module, batch: Batch) -> Tensor:
+    """(B,) float64 log-odds of rumor, on the CPU, of any detector in evaluation mode.
+
+    One that offers `prob_rumor` alone is read to float64's last digit: a probability of exactly 0 or 1 is taken for
+    one that lies eps = 2.2e-16 away, as scikit-learn's log loss takes it, log-odds of -36 or 36.
+    """
+    if hasattr(model, "log_odds"):
+        return model.log_odds(batch).cpu().double()
+    prob = model.prob_rumor(batch).cpu().double()
+    return torch.logit(prob, eps=torch.finfo(prob.dtype).eps)

@@ -65,9 +65,14 @@ class Classifier(nn.Module):
         """Cross-entropy, weighted by `batch.weight`."""
         return {"loss": cross_entropy(self.logits(batch), batch)}
 
+    def log_odds(self, batch: Batch) -> Tensor:
+        """(B,) log-odds of rumor, the difference of the two logits; call in eval mode for predictions."""
+        logits = self.logits(batch).float()
+        return logits[:, 1] - logits[:, 0]
+
     def prob_rumor(self, batch: Batch) -> Tensor:
-        """(B,) probability of rumor in [0, 1]; call in eval mode for predictions."""
-        return self.logits(batch).float().softmax(dim=-1)[:, 1]
+        """(B,) probability of rumor in [0, 1]; float32 says 1 from log-odds of 17 on."""
+        return self.log_odds(batch).sigmoid()
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
