@@ -43,8 +43,15 @@ def later(default: Any) -> Any:
 
 
 def output_root() -> Path:
-    """Folder that holds `results/` and `figures/`: the project, unless RUMORLIB_OUTPUT names another."""
-    return Path(os.environ.get("RUMORLIB_OUTPUT") or PROJECT_ROOT)
+    """Folder that every run, table and figure is written to, in its `results/` and `figures/`: RUMORLIB_OUTPUT or
+    `output`, which git ignores. Committed results change by the verb `publish` alone."""
+    return Path(os.environ.get("RUMORLIB_OUTPUT") or PROJECT_ROOT / "output")
+
+
+def stored(below: str | Path) -> Path:
+    """Where a result is read: `below` the output folder if it is there, else the committed one if that is there."""
+    own, committed = output_root() / below, PROJECT_ROOT / below
+    return committed if committed.exists() and not own.exists() else own
 
 
 def cache_root() -> Path:

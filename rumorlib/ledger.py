@@ -19,12 +19,13 @@ from rumorlib import config as cfg
 if TYPE_CHECKING:
     import pandas as pd
 
+BELOW = "results/{}/test_ledger.csv"
 COLUMNS = ("run", "config_hash", "split_hash", "when", "commit")
 
 
 def path_of(profile: str) -> Path:
-    """The ledger of a profile."""
-    return cfg.output_root() / "results" / profile / "test_ledger.csv"
+    """The ledger of a profile that new lines are appended to; what is committed stands before it."""
+    return cfg.output_root() / BELOW.format(profile)
 
 
 def enter(config: cfg.RunConfig, report: Mapping[str, Any]) -> bool:
@@ -55,12 +56,13 @@ def append(profile: str, run: str, config_hash: str, split_hash: str, when: str,
 
 
 def read(profile: str) -> list[dict[str, str]]:
-    """Its lines, oldest first; none if no run of the profile has scored test posts."""
-    path = path_of(profile)
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    """Its lines, the committed ones first; none if no run of the profile has scored test posts."""
+    lines = []
+    for path in dict.fromkeys((cfg.PROJECT_ROOT / BELOW.format(profile), path_of(profile))):
+        if path.is_file():
+            with path.open(encoding="utf-8", newline="") as file:
+                lines += csv.DictReader(file)
+    return lines
 
 
 def readings(profile: str) -> pd.DataFrame:

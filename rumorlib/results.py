@@ -88,8 +88,13 @@ class Report:
 
 
 def run_folder(config: cfg.RunConfig) -> Path:
-    """Where a run lies: the profile decides, so a demo number cannot reach another profile's results."""
+    """Where a run is written: the profile decides, so a demo number cannot reach another profile's results."""
     return cfg.output_root() / "results" / config.profile / "runs" / config.path
+
+
+def stored_folder(config: cfg.RunConfig) -> Path:
+    """Where a run is read: of one's own and the committed one, the first that is finished."""
+    return cfg.stored(Path("results", config.profile, "runs", config.path, "DONE")).parent
 
 
 def run_or_load(
@@ -98,7 +103,7 @@ def run_or_load(
     """The finished run of `config`: from disk, or run now if `settings.train` permits.
 
     Args:
-        config: the run; its `stage1` is run or loaded first when this one has to be trained.
+        config: the run; its `stage1` is run or loaded first.
         settings: profile, train mode ("missing", "all": again once per process, "none") and data folder.
         checkpoint: the weights are needed too (git ignores them; tables need none); a run whose weights are missing,
             damaged or older than their keeping is trained again.
@@ -110,7 +115,7 @@ def run_or_load(
     folder = run_folder(config)
     this_run, report = (folder, cfg.config_hash(config)), None
     if settings.train != "all" or this_run in _TRAINED:
-        report = _load(folder, config)
+        report = _load(stored_folder(config), config)
         if report and (not checkpoint or _has_checkpoint(report, settings)):
             return report
     if settings.train == "none":
@@ -127,8 +132,10 @@ def run_or_load(
 def add_extra(report: Report, name: str, frame: pd.DataFrame) -> Report:
     """Put a further frame, measured later with the run's weights, into a finished run; nothing else of it changes.
 
-    Raises: ValueError: the frame has columns with words or pictures, or the run has such a frame.
+    Raises: ValueError: the frame has columns with words or pictures, or the run has such a frame or is a committed one.
     """
+    if report.folder != run_folder(report.config):
+        raise ValueError(f"{report.folder} is committed: ask run_or_load for its weights, then add to that run")
     path = f"extras/{name}.csv"
     if path in report.hashes or runs.PRIVATE_COLUMNS & set(frame.columns):
         raise ValueError(f"{report.name}: {path} is there already, or may not be kept")
@@ -162,7 +169,7 @@ def _load(folder: Path, config: cfg.RunConfig) -> Report | None:
     report = runs.read_report(folder, config)
     if report is None:
         return None
-    runs.check_split(config, report["facts"], cfg.output_root() / "results" / config.profile / "splits", folder)
+    runs.check_split(config, report["facts"], folder)
     circumstances = {key: report[key] for key in ("time_s", "peak_memory_mib", "device") if key in report}
     return Report(config, report["metrics"], folder, report["facts"] | circumstances, report["files"])
 
@@ -252,7 +259,7 @@ def save_figure(
     row = index_row(artifact_id)
     path = _place("figures/{}", artifact_id, reports, profile)
     if profile == "demo":
-        _say_demo(fig)
+        tables.say_demo(fig)
     picture = path.with_suffix(".png")
     picture.parent.mkdir(parents=True, exist_ok=True)
     draft = picture.with_suffix(".png.part")
@@ -282,14 +289,3 @@ def _write_provenance(
         "files": written,
     }
     files.write_json(path.with_suffix(".json"), content)
-
-
-def _say_demo(fig: Figure) -> None:
-    """Add "demo profile" to the title, unless a title says it already."""
-    titles = [fig.get_suptitle(), *(axes.get_title(loc) for axes in fig.axes for loc in ("left", "center", "right"))]
-    if any("demo profile" in title for title in titles):
-        return
-    if fig.get_suptitle() or len(fig.axes) != 1:
-        fig.suptitle(f"{fig.get_suptitle()} (demo profile)".strip())
-    else:
-        fig.axes[0].set_title(f"{fig.axes[0].get_title()} (demo profile)".strip())

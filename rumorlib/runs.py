@@ -76,7 +76,7 @@ def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: flo
         files.write_json(draft / "config.json", cfg.as_dict(config))
         files.write_json(draft / "report.json", _report(config, outcome, time_s, hashes) | more)
         files.write_bytes(draft / "DONE", f"{cfg.config_hash(config)}\n".encode())
-        _move_into_place(draft, folder)
+        move_into_place(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -133,7 +133,7 @@ def _report(config: cfg.RunConfig, outcome: Outcome, time_s: float, hashes: Mapp
     }
 
 
-def _move_into_place(draft: Path, folder: Path) -> None:
+def move_into_place(draft: Path, folder: Path) -> None:
     """Rename the complete draft to its place; what stood there goes only when the draft is on the disk."""
     files.sync(draft)
     for attempt in range(10):
@@ -201,8 +201,8 @@ def read_report(folder: Path, config: cfg.RunConfig) -> dict[str, Any] | None:
     return report
 
 
-def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], splits: Path, folder: Path) -> None:
-    """A run is of the split that stands in `splits` now, not of one that was replaced since.
+def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], folder: Path) -> None:
+    """A run is of the split that is stored now, not of one that was replaced since.
 
     Raises: StaleRun: the split file a run read has another hash today, or the user's own file (protocol file:<path>)
         has another content. A file that is gone is written anew when needed.
@@ -215,7 +215,7 @@ def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], splits: Path, f
                 f"{folder} was run on what {config.protocol[5:]} held before; use train='all' to run it anew"
             )
     name = facts.get("split_file", "").removesuffix(".gz").removesuffix(".csv")
-    about = splits / f"{name}.json"
+    about = cfg.stored(Path("results", config.profile, "splits", f"{name}.json"))
     if name and about.is_file() and json.loads(about.read_text(encoding="utf-8"))["split_hash"] != facts["split_hash"]:
         raise StaleRun(
             f"{folder} was run on another split than {about.name} describes; restore that split, or delete the run or "

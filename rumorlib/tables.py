@@ -1,4 +1,4 @@
-"""A frame as csv a spreadsheet cannot run and as markdown that cannot carry markup."""
+"""A frame as csv a spreadsheet cannot run and as markdown that cannot carry markup; and what a demo figure says."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rumorlib.data import keys
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
@@ -61,3 +62,14 @@ def _cell(value: Any) -> str:
     for mark in ("\\", "|", "[", "`", "*"):
         text = text.replace(mark, f"\\{mark}")
     return text
+
+
+def say_demo(fig: Figure) -> None:
+    """Add "demo profile" to the title, unless a title says it already."""
+    titles = [fig.get_suptitle(), *(axes.get_title(loc) for axes in fig.axes for loc in ("left", "center", "right"))]
+    if any("demo profile" in title for title in titles):
+        return
+    if fig.get_suptitle() or len(fig.axes) != 1:
+        fig.suptitle(f"{fig.get_suptitle()} (demo profile)".strip())
+    else:
+        fig.axes[0].set_title(f"{fig.axes[0].get_title()} (demo profile)".strip())

@@ -57,7 +57,7 @@ LAYERS = (
     ("look",),
     ("curves", "fronts", "pictures", "plots", "waterfalls"),
     ("check_data", "execute", "readme"),
-    ("rebuild", "score"),
+    ("publish", "rebuild", "score"),
     ("__main__",),
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -35,7 +35,7 @@ ELSEWHERE = {
     "report.json", "history.csv", "predictions.csv", ".gz", "text_mean.py", "predictions.csv.gz", "test_ledger.csv",
     "content.csv", "weibo_content.csv", "dataset_flickr30k.json", "flickr_annotations_30k.csv", "results.csv",
 }  # fmt: skip
-MADE_LATER = ("results/demo/", "figures/demo")  # by `make demo`
+MADE_LATER = ("results/demo/", "figures/demo", "output/")  # by `make demo`
 
 
 def by_hand(text: str) -> str:

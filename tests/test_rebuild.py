@@ -1,7 +1,8 @@
-"""`python -m rumorlib rebuild`: the same bytes pass, a changed byte, a new table or a stopped notebook does not."""
+"""`rebuild`: the same bytes pass, a changed byte, a new table or a stopped notebook does not; and `publish`."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from rumorlib import config as cfg
 from rumorlib import results
-from rumorlib.commands import execute, rebuild
+from rumorlib.commands import execute, publish, rebuild
 
 TABLES = "results/laptop/tables"
 
@@ -72,3 +73,53 @@ def test_a_table_nobody_committed_and_a_stopped_notebook_fail(project: Path, mon
     notebooks_that(monkeypatch, stop)
     found = rebuild.rebuild("laptop")
     assert not found.passed and found.failed == {"03_micc": "cell 3"}
+
+
+def test_results_go_to_the_output_folder_and_are_read_from_there_first(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUMORLIB_OUTPUT")
+    assert cfg.output_root() == project / "output"
+    assert cfg.stored(f"{TABLES}/m_e2.csv") == project / TABLES / "m_e2.csv", "there is no other"
+    own = project / "output" / TABLES / "m_e2.csv"
+    own.parent.mkdir(parents=True)
+    own.write_text("own\n")
+    assert cfg.stored(f"{TABLES}/m_e2.csv") == own
+    assert cfg.stored("results/laptop/tables/x.csv") == own.with_name("x.csv"), "where it will be written"
+
+
+def finished(folder: Path, **report: object) -> None:
+    for name, content in {"DONE": "1", "report.json": json.dumps(report), "private/words.csv": "w"}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+
+
+def test_publish_says_what_it_would_change_and_brings_the_runs_of_its_tables(project: Path) -> None:
+    """Unnamed runs (say, of somebody's own posts) and private files stay where they are."""
+    own, runs = cfg.output_root(), "results/laptop/runs"
+    finished(own / runs / "micc/twitter/default/seed0", stage1={"run": "sclip/flickr8k/default/seed0"})
+    finished(own / runs / "sclip/flickr8k/default/seed0")
+    finished(own / runs / "micc/mine/default/seed0")
+    (own / TABLES).mkdir(parents=True)
+    (own / TABLES / "m_e2.csv").write_text("m_e2\n2\n")
+    (own / TABLES / "c_1.csv").write_text("c_1\n1\n")
+    (own / TABLES / "m_e2.json").write_text(json.dumps({"runs": {"micc/twitter/default/seed0": "hash"}}))
+    ledger = "results/laptop/test_ledger.csv"
+    (project / ledger).write_text("run,config_hash,split_hash,when,commit\na,1,2,3,4\n")
+    (own / ledger).write_text("run,config_hash,split_hash,when,commit\nb,1,2,3,4\n")
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    said = publish.changed("laptop")
+    assert said == {
+        f"{TABLES}/m_e2.csv": "changed", f"{TABLES}/m_e2.json": "new",
+        f"{runs}/micc/twitter/default/seed0": "new", f"{runs}/sclip/flickr8k/default/seed0": "new",
+    }  # fmt: skip
+    assert publish.main(["--profile", "laptop"]) == 0
+    assert before == {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    assert publish.main(["--profile", "laptop", "--write"]) == 0
+    assert (project / TABLES / "m_e2.csv").read_text() == "m_e2\n2\n"
+    assert (project / runs / "micc/twitter/default/seed0/DONE").is_file()
+    assert not list((project / runs).rglob("private")) and not (project / runs / "micc/mine").exists()
+    assert (project / ledger).read_text().splitlines()[1:] == ["a,1,2,3,4", "b,1,2,3,4"]
+    assert publish.changed("laptop") == {}
+    publish.publish("laptop")
+    assert len((project / ledger).read_text().splitlines()) == 3, "a reading of test posts is entered once"

@@ -90,7 +90,7 @@ def test_a_run_made_again_adds_a_line_and_keeps_the_old_ones(trainer: Trainer) -
 
 
 def test_a_profile_without_runs_has_an_empty_ledger(output: Path) -> None:
-    assert ledger.read("laptop") == [] and ledger.readings("laptop").empty
+    assert ledger.read("paper") == [] and ledger.readings("paper").empty
 
 
 # --- run_or_load --------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def test_a_failing_write_keeps_the_old_run(trainer: Trainer, monkeypatch: pytest
 
 
 def test_real_posts_are_opaque_and_rounded_and_words_stay_private(trainer: Trainer) -> None:
-    config = cfg.RunConfig("dmfl", "twitter", profile="laptop", detector=cfg.DMFLConfig())
+    config = cfg.RunConfig("dmfl", "twitter", "toy", profile="laptop", detector=cfg.DMFLConfig())
 
     def train(config: cfg.RunConfig, settings: cfg.Settings, weights: Path | None) -> SimpleNamespace:
         made = outcome(config)

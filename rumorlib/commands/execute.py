@@ -242,7 +242,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--train", choices=cfg.TRAIN_MODES, help="default: missing, runs that are not on disk")
     parser.add_argument("--grid", choices=cfg.GRIDS, help="default: reduced, few seeds and points")
     parser.add_argument("--data", help="folder of the real corpora (or RUMORLIB_DATA); not needed at demo")
-    parser.add_argument("--output", help="folder for results/ and figures/ (or RUMORLIB_OUTPUT); default: the project")
+    parser.add_argument("--output", help="folder for results/ and figures/ (or RUMORLIB_OUTPUT); default: output/")
     parser.add_argument("--only", nargs="+", metavar="ID", help="the notebooks that write these tables and figures")
     parser.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", help='e.g. -p "seeds=[0, 1]"')
     parser.add_argument("-f", type=Path, metavar="FILE.yaml", help="parameters as a YAML mapping; -p wins")
@@ -286,7 +286,8 @@ def main(words: Sequence[str]) -> int:
         print("\ninterrupted; finished runs are kept, the same command goes on from there", file=sys.stderr)
         return 130
     root = cfg.output_root()
-    print(
-        "\n".join(["written:", *(f"  {path.relative_to(root)}" for path in written)] if written else ["no artifacts"])
+    shown = (
+        [f"written to {root}:", *(f"  {path.relative_to(root)}" for path in written)] if written else ["no artifacts"]
     )
+    print("\n".join(shown))
     return 0

@@ -74,15 +74,10 @@ def _notebooks(profile: str, names: Sequence[str]) -> Iterator[tuple[Path, list[
 
 @contextmanager
 def _elsewhere(place: Path, profile: str) -> Iterator[None]:
-    """Outputs go to `place`, which starts with the committed tables and figures and reads the runs where they are."""
+    """Outputs go to `place`, which starts with the committed tables and figures; runs are read where they lie."""
     for top in (f"results/{profile}/tables", f"figures/{profile}"):
         if (cfg.PROJECT_ROOT / top).is_dir():
             shutil.copytree(cfg.PROJECT_ROOT / top, place / top)
-    own = place / "results" / profile
-    own.mkdir(parents=True, exist_ok=True)
-    for name in ("runs", "splits", "test_ledger.csv"):
-        if (source := cfg.PROJECT_ROOT / "results" / profile / name).exists():
-            (own / name).symlink_to(source)
     before = {name: os.environ.pop(name, None) for name in ("RUMORLIB_OUTPUT", "RUMORLIB_DATA")}
     os.environ["RUMORLIB_OUTPUT"] = str(place)
     try:

@@ -245,10 +245,8 @@ def _rank(unit: np.ndarray, row: int, partner: int) -> tuple[int, float]:
 
 
 def pairs_path(profile: str) -> Path:
-    """The committed pairs: below the output root, else below the project."""
-    below = Path("results") / profile / "splits" / "photo_pairs.csv.gz"
-    redirected = config.output_root() / below
-    return redirected if redirected.is_file() else config.PROJECT_ROOT / below
+    """The committed pairs, or those of the output folder."""
+    return config.stored(Path("results", profile, "splits", "photo_pairs.csv.gz"))
 
 
 def write_pairs(pairs: pd.DataFrame, path: Path) -> None:

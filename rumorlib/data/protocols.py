@@ -153,10 +153,10 @@ def stored_split(corpus: Corpus, protocol: Protocol, profile: str, mark: str = "
 
 
 def split_path(corpus: str, protocol: Protocol, profile: str, mark: str = "") -> Path:
-    """Where `stored_split` keeps a split."""
+    """Where `stored_split` keeps a split: the committed file, or the output folder's."""
     suffix = ".csv" if profile == "demo" else ".csv.gz"
     name = "-".join(filter(None, [corpus, mark, protocol.label]))
-    return config.output_root() / "results" / profile / "splits" / f"{name}{suffix}"
+    return config.stored(Path("results", profile, "splits", f"{name}{suffix}"))
 
 
 def describe(posts: pd.DataFrame, title: str) -> str:

@@ -52,6 +52,7 @@ def measured(report: Report, settings: Settings) -> Report:
         if not modalities.are_measurable(report.config, posts):
             return report
         frames.append(modalities.of_model(model, tensors, posts, moment))
+    report = results.run_or_load(report.config, settings)  # where it was a committed one: trained here just now
     return results.add_extra(report, "modalities", pd.concat(frames, ignore_index=True))
 
 

@@ -79,7 +79,7 @@ def table(profile: str) -> pd.DataFrame:
 
 def _minutes(config: RunConfig) -> list[float]:
     """What a finished run took, [] of one that is not there."""
-    about = results.run_folder(config) / "report.json"
+    about = results.stored_folder(config) / "report.json"
     return [json.loads(about.read_text(encoding="utf-8"))["time_s"] / 60] if about.is_file() else []
 
 

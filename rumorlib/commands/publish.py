@@ -1,0 +1,112 @@
+"""Put the tables and figures of the output folder in the place of the committed ones: `python -m rumorlib publish`.
+
+The only way committed results change. It prints what would change; `--write` does it. With tables come the runs they
+were made from, at laptop and paper also splits, executed notebooks and the readings of test posts; weights and frames
+with words of posts stay where they are. The generated blocks of README.md follow by `python -m rumorlib readme`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rumorlib import config as cfg
+from rumorlib import files, ledger, runs
+
+KEPT_ELSEWHERE = ("splits/*.csv.gz", "splits/*.json", "notebooks/*.ipynb")  # below results/<profile>, not at demo
+
+
+def changed(profile: str) -> dict[str, str]:
+    """Path below the project -> "new" or "changed", of every file and run that `publish` would write."""
+    found = {name: _state(name) for name in (*_files(profile), *_runs(profile))}
+    return {name: state for name, state in found.items() if state}
+
+
+def publish(profile: str) -> dict[str, str]:
+    """Copy what `changed` names, runs before the tables that name them; return it."""
+    found = changed(profile)
+    for name in sorted(found, key=lambda name: "/runs/" not in name):
+        source, target = cfg.output_root() / name, cfg.PROJECT_ROOT / name
+        if source.is_dir():
+            _copy_run(source, target)
+        else:
+            files.write_bytes(target, source.read_bytes())
+    if profile != "demo":
+        _append_readings(profile)
+    return found
+
+
+def _files(profile: str) -> Iterator[str]:
+    root = cfg.output_root()
+    patterns = [f"results/{profile}/tables/*.*", f"figures/{profile}/*.*"]
+    patterns += [f"results/{profile}/{pattern}" for pattern in KEPT_ELSEWHERE if profile != "demo"]
+    for pattern in patterns:
+        for path in sorted(root.glob(pattern)):
+            if not path.name.startswith(".") and not path.name.endswith((".part", ".failed.ipynb")):
+                yield path.relative_to(root).as_posix()
+
+
+def _runs(profile: str) -> list[str]:
+    """Finished runs of the output folder that its tables and figures name, with the runs these start from."""
+    if profile == "demo":
+        return []
+    root = cfg.output_root()
+    provenance = [*root.glob(f"results/{profile}/tables/*.json"), *root.glob(f"figures/{profile}/*.json")]
+    todo = sorted({name for path in provenance for name in json.loads(path.read_text(encoding="utf-8"))["runs"]})
+    found: dict[str, None] = {}
+    while todo:
+        name = f"results/{profile}/runs/{todo.pop()}"
+        if name not in found and (root / name / "DONE").is_file():
+            found[name] = None
+            report = json.loads((root / name / "report.json").read_text(encoding="utf-8"))
+            todo += [report[part]["run"] for part in ("stage1", "parent") if part in report]
+    return sorted(found)
+
+
+def _state(name: str) -> str:
+    source, target = cfg.output_root() / name, cfg.PROJECT_ROOT / name
+    if not target.exists():
+        return "new"
+    if source.is_dir():
+        source, target = source / "report.json", target / "report.json"
+    return "" if target.is_file() and files.file_hash(source) == files.file_hash(target) else "changed"
+
+
+def _copy_run(source: Path, target: Path) -> None:
+    draft = target.with_name(f".{target.name}.publish.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(source, draft, ignore=shutil.ignore_patterns("private", runs.CHECKPOINT))
+    runs.move_into_place(draft, target)
+
+
+def _append_readings(profile: str) -> None:
+    """The output folder's lines of the test ledger go to the end of the committed one, once."""
+    committed = cfg.PROJECT_ROOT / ledger.BELOW.format(profile)
+    before = committed.read_text(encoding="utf-8") if committed.is_file() else f"{','.join(ledger.COLUMNS)}\n"
+    known, text = set(before.splitlines()), io.StringIO()
+    writer = csv.DictWriter(text, ledger.COLUMNS, lineterminator="\n")
+    writer.writerows(ledger.read(profile))
+    new = [line for line in dict.fromkeys(text.getvalue().splitlines()) if line not in known]
+    if new:
+        files.write_bytes(committed, "\n".join([before.rstrip("\n"), *new, ""]).encode())
+
+
+def main(words: Sequence[str]) -> int:
+    """The verb `publish`. Returns 0; 2 where the output folder is the project itself or holds nothing."""
+    parser = argparse.ArgumentParser(prog="python -m rumorlib publish", description=__doc__.split("\n")[0])
+    parser.add_argument("--profile", choices=cfg.PROFILES, default="demo")
+    parser.add_argument("--write", action="store_true", help="do it; without, only say what would change")
+    given = parser.parse_args(words)
+    if cfg.output_root().resolve() == cfg.PROJECT_ROOT:
+        print("the output folder is the project itself; nothing to publish")
+        return 2
+    found = publish(given.profile) if given.write else changed(given.profile)
+    print("\n".join([f"{state:8} {name}" for name, state in found.items()] or ["nothing differs"]))
+    if found:
+        print("now: python -m rumorlib readme" if given.write else "nothing was written; --write does it")
+    return 0
