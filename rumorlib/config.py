@@ -10,20 +10,28 @@ Marks: "paper" = stated in MICC (arXiv 2508.11141) or DMFL (Mathematics 13(11) 1
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import functools
 import hashlib
 import json
+import math
 import os
 import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 Profile = Literal["demo", "laptop", "paper"]
-PROFILES: tuple[str, ...] = ("demo", "laptop", "paper")
-TRAIN_MODES: tuple[str, ...] = ("missing", "all", "none")
-GRIDS: tuple[str, ...] = ("reduced", "full")
+Train = Literal["missing", "all", "none"]
+Grid = Literal["reduced", "full"]
+PROFILES: tuple[str, ...] = get_args(Profile)
+TRAIN_MODES: tuple[str, ...] = get_args(Train)
+GRIDS: tuple[str, ...] = get_args(Grid)
 # What becomes of a post without a picture that can be read (choice C26).
 # keep:  the post stays and so does its key; reading the picture fails later. For work on texts.
 # drop:  the post goes and is reported; the papers use posts with images only.
@@ -37,6 +45,177 @@ def later(default: Any) -> Any:
     """A field that came after the first stored runs, which were made as its default says: left out of the stored
     config at that default, so that those runs stay valid."""
     return field(default=default, metadata={"later": True})
+
+
+# --- values are checked where they enter ----------------------------------------------------
+
+
+class SettingError(ValueError):
+    """A setting of the wrong type, out of its range, or a name that is not known; the message says what is allowed."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number may be, declared beside its field as Annotated[int, Range(1)]; both ends belong to it unless
+    `without` names "low" or "high"."""
+
+    low: float
+    high: float = math.inf
+    without: Literal["", "low", "high", "both"] = ""
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.without in ("low", "both") else value >= self.low
+        return above and (value < self.high if self.without in ("high", "both") else value <= self.high)
+
+    def __str__(self) -> str:
+        left, right = self.without in ("low", "both"), self.without in ("high", "both")
+        if self.high == math.inf:
+            return f"{'above' if left else 'of at least'} {self.low}"
+        return f"in {'(' if left else '['}{self.low}, {self.high}{')' if right else ']'}"
+
+
+class _NotEmpty:
+    """A list of one or more."""
+
+    def __contains__(self, value: Any) -> bool:
+        return bool(value)
+
+
+Count = Annotated[int, Range(1)]
+Whole = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]  # what torch, NumPy and scikit-learn all take
+Share = Annotated[float, Range(0, 1)]
+Rate = Annotated[float, Range(0, 1, without="high")]  # dropout: 1 would leave nothing
+Weight = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(0, without="low")]
+Mass = Annotated[float, Range(0, 1, without="low")]
+LearningRate = Annotated[float, Range(0, 1, without="both")]
+Cosine = Annotated[float, Range(-1, 1)]
+_T = typing.TypeVar("_T")
+Several = Annotated[tuple[_T, ...], _NotEmpty()]
+
+
+class Checked:
+    """Base of every config: each field is of its annotated type and in the range declared beside it.
+
+    A whole number given for a float, or a list for a tuple, is converted, so that equal settings are one run.
+    Raises: SettingError: naming class, field, what is allowed and what was given.
+    """
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)).items():
+            checked = check(f"{type(self).__name__}.{name}", getattr(self, name), hint)
+            object.__setattr__(self, name, checked)
+
+
+def check(name: str, value: Any, hint: Any) -> Any:
+    """The value as an annotation wants it. Raises SettingError: it is of another type or out of range."""
+    try:
+        return _fit(value, hint)
+    except SettingError as error:
+        raise SettingError(f"{name}: {error}") from error
+    except TypeError:
+        names = [n for n in _names(hint) if isinstance(value, str)]
+        raise SettingError(f"{name} must be {_words(hint)}; got {value!r:.200}{nearest(value, names)}") from None
+
+
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """ ", did you mean 'x'?" for the end of a message; "" where nothing known looks like it."""
+    found = difflib.get_close_matches(str(name), list(known), 1)
+    return f", did you mean {found[0]!r}?" if found else ""
+
+
+def from_dict(stored: Mapping[str, Any]) -> RunConfig:
+    """The config of a run from what `as_dict` made of it, e.g. its config.json.
+
+    Raises: SettingError: a field this version does not have, or a wrong value.
+    """
+    return check("a stored config", stored, RunConfig)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+
+
+def _fit(value: Any, hint: Any) -> Any:
+    """The value, converted where that is harmless. Raises TypeError: it does not fit."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin is Annotated:
+        fitted = _fit(value, inner[0])
+        if fitted not in inner[1]:
+            raise TypeError
+        return fitted
+    if origin is Literal:
+        if not isinstance(value, str) or value not in inner:
+            raise TypeError
+        return value
+    if origin is tuple:
+        return _fit_tuple(value, inner)
+    if origin in (typing.Union, types.UnionType):
+        return _fit_one_of(value, inner)
+    if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
+        if unknown := [name for name in value if name not in _hints(hint)]:
+            raise SettingError(f"{hint.__name__} has no field {unknown[0]!r}{nearest(unknown[0], _hints(hint))}")
+        return hint(**value)
+    if hint is float and type(value) is int:
+        value = float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise TypeError
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TypeError
+    return value
+
+
+def _fit_tuple(value: Any, inner: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise TypeError
+    if inner[-1] is ...:
+        return tuple(_fit(each, inner[0]) for each in value)
+    if len(value) != len(inner):
+        raise TypeError
+    return tuple(_fit(each, kind) for each, kind in zip(value, inner, strict=True))
+
+
+def _fit_one_of(value: Any, kinds: tuple[Any, ...]) -> Any:
+    if isinstance(value, Mapping):  # of several dataclasses the one that has exactly these fields
+        kinds = tuple(k for k in kinds if dataclasses.is_dataclass(k) and _always(k) <= set(value) <= set(_hints(k)))
+    for kind in kinds:
+        try:
+            return _fit(value, kind)
+        except TypeError:
+            continue
+    raise TypeError
+
+
+def _always(kind: type) -> set[str]:
+    return {f.name for f in dataclasses.fields(kind) if not f.metadata.get("later")}
+
+
+def _words(hint: Any) -> str:
+    """An annotation in words, for messages."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated and isinstance(inner[1], _NotEmpty):
+        return _words(inner[0]).replace("a list", "a list of one or more", 1)
+    if origin is Annotated:
+        return f"{_words(inner[0])} {inner[1]}"
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, inner))}"
+    if origin is tuple:
+        return f"a list, each {_words(inner[0])}" if inner[-1] is ... else f"({', '.join(map(_words, inner))})"
+    if inner:
+        return " or ".join(map(_words, inner))
+    plain = {int: "a whole number", float: "a number", str: "text", bool: "True or False", Any: "anything"}
+    return plain.get(hint) or ("None" if hint is type(None) else hint.__name__)
+
+
+def _names(hint: Any) -> list[str]:
+    """The names that an annotation allows."""
+    inner = get_args(hint)
+    return list(inner) if get_origin(hint) is Literal else [name for each in inner for name in _names(each)]
 
 
 # --- where things lie -----------------------------------------------------------------------
@@ -80,60 +259,55 @@ def data_root(explicit: str | Path | None = None) -> Path:
 
 
 @dataclass(frozen=True)
-class TextConfig:
+class TextConfig(Checked):
     """Text tower of SCLIP (MICC §3.2.1; which encoder is not in the source: C1)."""
 
     kind: Literal["transformer", "frozen"] = "transformer"  # from scratch | a local Hugging Face folder, cached
     weights: str | None = None  # folder below <data>/weights, for kind="frozen"
     tokens: Literal["word", "char", "jieba"] = "word"  # unit of the vocabulary of kind="transformer"
-    max_length: int = 77  # C2: 77 English, 128 Chinese
-    width: int = 128  # d_t of the Transformer from scratch
-    depth: int = 2
-    n_heads: int = 4
+    max_length: Count = 77  # C2: 77 English, 128 Chinese
+    width: Count = 128  # d_t of the Transformer from scratch
+    depth: Count = 2
+    n_heads: Count = 4
     pool: Literal["cls", "mean"] = "mean"
-
-    def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise ValueError(f"a text tower needs at least one layer, got depth {self.depth}")
 
 
 @dataclass(frozen=True)
-class VisionConfig:
+class VisionConfig(Checked):
     """Multi-scale image tower of SCLIP (MICC §3.2.2)."""
 
     kind: Literal["patch_conv", "feature_map"] = "patch_conv"
     weights: str | None = None  # folder below <data>/weights; of CLIP or Chinese-CLIP, for patch_conv to start from
-    image_size_px: int = 192  # C2: 24/32/48/64 tile exactly only multiples of 192
-    receptive_fields: tuple[int, ...] = (32, 64)  # paper §4.2
-    width: int = 768  # d_v
-    depth: int = 4  # C2: 12 with pretrained weights
-    n_heads: int = 12
+    image_size_px: Count = 192  # C2: 24/32/48/64 tile exactly only multiples of 192
+    receptive_fields: Several[Count] = (32, 64)  # paper §4.2
+    width: Count = 768  # d_v
+    depth: Whole = 4  # C2: 12 with pretrained weights
+    n_heads: Count = 12
     # C1: a patch_conv tower that starts from weights is not trained in stage 1; not in repr, which names stored tokens
     freeze_towers: bool = field(default=True, repr=False, metadata={"later": True})
 
     def __post_init__(self) -> None:
-        if not self.receptive_fields or min(self.receptive_fields) < 1:
-            raise ValueError(f"receptive_fields must be positive pixels, got {self.receptive_fields}")
+        super().__post_init__()
         if self.kind == "patch_conv" and any(self.image_size_px % r for r in self.receptive_fields):
-            raise ValueError(
+            raise SettingError(
                 f"receptive_fields {self.receptive_fields} do not tile {self.image_size_px} px; "
                 "choose an image_size_px that each divides"
             )
 
 
 @dataclass(frozen=True)
-class SCLIPConfig:
+class SCLIPConfig(Checked):
     """Scale-aware Contrastive Language-Image Projection (MICC §3.2)."""
 
-    texts: tuple[tuple[str, TextConfig], ...] = (("en", TextConfig()),)  # one text tower per language
+    texts: Several[tuple[str, TextConfig]] = (("en", TextConfig()),)  # one text tower per language
     vision: VisionConfig = VisionConfig()
-    d_joint: int = 512  # C2: CLIP ViT-B/32
+    d_joint: Count = 512  # C2: CLIP ViT-B/32
     similarity: Literal["lse", "mean", "topk"] = "lse"  # C3: text-image similarity inside InfoNCE
-    beta: float = 0.1  # C3: temperature of the log-sum-exp over patches
-    temperature_init: float = 0.07  # CLIP; learnable, 1/temperature clamped to 100
-    dropout: float = 0.1
+    beta: Positive = 0.1  # C3: temperature of the log-sum-exp over patches
+    temperature_init: Positive = 0.07  # CLIP; learnable, 1/temperature clamped to 100
+    dropout: Rate = 0.1
     head: Literal["mlp", "linear"] = "mlp"  # of M2 and M5; linear overfits less on frozen features (C2, laptop)
-    feature_dropout: float = 0.0  # of frozen features where they enter a tower: few pairs, wide features (C2)
+    feature_dropout: Rate = 0.0  # of frozen features where they enter a tower: few pairs, wide features (C2)
 
     def text(self, language: str) -> TextConfig:
         """The tower of `language`. Raises KeyError naming the languages there are."""
@@ -147,44 +321,34 @@ class SCLIPConfig:
 
 
 @dataclass(frozen=True)
-class MICCConfig:
+class MICCConfig(Checked):
     """MICC's detector on top of SCLIP (MICC §3.3-3.4); its ablations are these fields."""
 
-    top_k: int = 2  # paper Figure 6: patches kept per scale
-    fusion_weight: float = 0.65  # paper: lambda 0.65-0.70, weight of the semantic side (C7)
+    top_k: Count = 2  # paper Figure 6: patches kept per scale
+    fusion_weight: Share = 0.65  # paper: lambda 0.65-0.70, weight of the semantic side (C7)
     alignment: Literal["top_k", "all_patches", "global"] = "top_k"  # MICC-A/γ: all_patches; MICC-A/δ: global
     selection: Literal["relevance", "random", "bottom", "saliency"] = "relevance"  # Top-K ranks by; else: controls
     keep: Literal["k", "mass", "threshold"] = later("k")  # of the ranked patches of a scale: the first top_k, or, of
     # these at most, those that make up relevance_mass, or those above a learned relevance; never none (C36)
-    relevance_mass: float = later(0.5)  # of softmax(relevance / beta) over a scale's patches, for keep="mass"
+    relevance_mass: Mass = later(0.5)  # of softmax(relevance / beta) over a scale's patches, for keep="mass"
     fusion: Literal["scale_aware", "concat", "mean"] = "scale_aware"  # MICC-Ms/α: concat; MICC-Ms/β: mean
     classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model
-    width: int = 256  # hidden units of the FFN and of the classifier (C2)
-    dropout: float = 0.2  # C2: 0.1-0.3
+    width: Count = 256  # hidden units of the FFN and of the classifier (C2)
+    dropout: Rate = 0.2  # C2: 0.1-0.3
     freeze: Literal["sclip", "tokens", "nothing"] = "tokens"
     # C4: what stage 2 leaves as stage 1 made it:
     # sclip: all of SCLIP; texts and patches come as vectors of the joint space, made once per input (laptop);
     # tokens: the image tower up to its patch tokens Z_s, run once per image and cached;
     # nothing: end to end from the pretrained backbones' cached features up (profile paper)
     compression: Literal["fp32", "bf16", "int8"] = later("fp32")  # ours: numbers of a finished model (derived.py)
-    pruned: float = later(0.0)  # ours: share of a finished model's weights set to zero, the smallest ones
-    distil: float = later(0.0)  # ours: weight of a finished model's answers in the loss, the labels' is 1 - distil
-    distil_temperature: float = later(2.0)  # both answers are softened by it (Hinton et al. 2015)
+    pruned: Rate = later(0.0)  # ours: share of a finished model's weights set to zero, the smallest ones
+    distil: Share = later(0.0)  # ours: weight of a finished model's answers in the loss, the labels' is 1 - distil
+    distil_temperature: Positive = later(2.0)  # both answers are softened by it (Hinton et al. 2015)
 
     def __post_init__(self) -> None:
-        if self.top_k < 1:
-            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
-        if not 0 <= self.fusion_weight <= 1:
-            raise ValueError(f"fusion_weight must lie in [0, 1], got {self.fusion_weight}")
-        if not 0 <= self.pruned < 1 or not 0 <= self.distil <= 1 or self.distil_temperature <= 0:
-            raise ValueError(
-                f"pruned must lie in [0, 1), distil in [0, 1], distil_temperature above 0; got {self.pruned}, "
-                f"{self.distil}, {self.distil_temperature}"
-            )
-        if not 0 < self.relevance_mass <= 1:
-            raise ValueError(f"relevance_mass must lie in (0, 1], got {self.relevance_mass}")
+        super().__post_init__()
         if self.keep != "k" and (self.alignment, self.selection, self.fusion) != ("top_k", "relevance", "scale_aware"):
-            raise ValueError(f"keep={self.keep!r} needs Top-K by relevance and the scale-aware fusion")
+            raise SettingError(f"keep={self.keep!r} needs Top-K by relevance and the scale-aware fusion")
 
     @property
     def reads(self) -> str:
@@ -193,41 +357,41 @@ class MICCConfig:
 
 
 @dataclass(frozen=True)
-class Word2VecConfig:
+class Word2VecConfig(Checked):
     """Skip-gram with hierarchical softmax on the training texts (DMFL §4.2, Eq. 2)."""
 
-    d_word: int = 300  # C22: MFAN's 300-d
-    window: int = 5
-    min_count: int = 1
-    epochs: int = 5
+    d_word: Count = 300  # C22: MFAN's 300-d
+    window: Count = 5
+    min_count: Count = 1
+    epochs: Count = 5
     skip_gram: bool = True  # paper
     hierarchical_softmax: bool = True  # paper
     tokens: Literal["word", "char", "jieba"] = "word"
-    max_length: int = 50  # L; MFAN
+    max_length: Count = 50  # L; MFAN
     vectors: str | None = later(None)  # a .txt or .vec file below the data folder; None: trained on the train posts
 
 
 @dataclass(frozen=True)
-class DMFLConfig:
+class DMFLConfig(Checked):
     """DMFL (§4); its seven ablations are the switches at the end."""
 
     word2vec: Word2VecConfig = Word2VecConfig()
-    kernel_sizes: tuple[int, ...] = (3, 4, 5)  # Eqs 4-6
-    d_model: int = 300  # d: three times 100 filters
-    n_heads: int = 8  # paper §6.3(4)
-    d_head: int = 16  # C12: fixed, so that 10 heads fit d=300 (MFAN)
+    kernel_sizes: Several[Count] = (3, 4, 5)  # Eqs 4-6
+    d_model: Count = 300  # d: three times 100 filters
+    n_heads: Count = 8  # paper §6.3(4)
+    d_head: Count = 16  # C12: fixed, so that 10 heads fit d=300 (MFAN)
     granularity: Literal["token", "pooled"] = "token"  # C11: pooled makes every attention weight 1
     alignment: Literal["forward", "side", "none"] = "forward"  # C13; none: DMFL-A
-    lambda_c: float = 1.8  # paper: 1.8 Pheme, 1.2 Weibo
-    lambda_a: float = 2.4  # paper
+    lambda_c: Weight = 1.8  # paper: 1.8 Pheme, 1.2 Weibo
+    lambda_a: Weight = 2.4  # paper
     attention_ffn: bool = True  # C15: residual + FFN around each attention, as MFAN
     share_attention: bool = False  # MFAN shares one block
     swap_query: bool = False  # Eq 12 with text as the query
     fusion: Literal["attention", "weighted_sum"] = "attention"  # weighted_sum: DMFL-ATT
-    logic_width: int = 300
-    logic_depth: int = 4  # C2: 12 from BERT, 4 from scratch
-    logic_heads: int = 6
-    dropout: float = 0.6  # before the classifier and nowhere else (MFAN)
+    logic_width: Count = 300
+    logic_depth: Count = 4  # C2: 12 from BERT, 4 from scratch
+    logic_heads: Count = 6
+    dropout: Rate = 0.6  # before the classifier and nowhere else (MFAN)
     parts: Literal["full", "logic_only", "semantic_only", "text_cnn", "text_transformer", "image"] = "full"
     # full; TB: logic_only; TL: semantic_only; TCNN: text_cnn; TTRAS: text_transformer; I: image
     image: VisionConfig | None = later(
@@ -235,8 +399,8 @@ class DMFLConfig:
     )  # frozen encoder whose map gives R_v; None: patch tokens of stage 1's tower
     logic_init: Literal["scratch", "stage1", "bert"] = later("scratch")  # C28: where the logic chain starts
     logic_weights: str | None = later(None)  # BERT's folder below <data>/weights, for logic_init="bert"
-    logic_pieces: int = later(128)  # word pieces read, [CLS] and [SEP] included
-    image_components: int | None = later(None)  # C27: principal components of that map's channels; None: all channels
+    logic_pieces: Count = later(128)  # word pieces read, [CLS] and [SEP] included
+    image_components: Count | None = later(None)  # C27: principal components of that map's channels; None: all channels
     image_cls: bool = later(False)  # C37: `image` is a ViT whose own [CLS] row is read (Eq 10); False: the rows' mean
     image_positions: bool = later(False)  # C37: patches get learned positions after an encoder that carries none
 
@@ -256,19 +420,18 @@ BASELINE_C: dict[str, float | tuple[float, ...]] = {
 
 
 @dataclass(frozen=True)
-class BaselineConfig:
+class BaselineConfig(Checked):
     """A row of the comparison tables that is not MICC or DMFL."""
 
     kind: Literal["majority", "tfidf_lr", "surface_lr", "text_lr", "image_lr", "text_image_lr", "relevance_lr",
                   "text_forest", "image_forest"]  # fmt: skip
-    inverse_regularisation: float | tuple[float, ...] | None = None
+    inverse_regularisation: Positive | Several[Positive] | None = None
     # scikit-learn's C, or values among which dev chooses; None: BASELINE_C of the kind, filled in
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.inverse_regularisation is None:  # filled in here so that the stored config names the value used
             object.__setattr__(self, "inverse_regularisation", BASELINE_C.get(self.kind, 1.0))
-        if not self.strengths or not min(self.strengths) > 0:
-            raise ValueError(f"inverse_regularisation must be positive, got {self.inverse_regularisation}")
 
     @property
     def strengths(self) -> tuple[float, ...]:
@@ -278,39 +441,40 @@ class BaselineConfig:
 
 
 @dataclass(frozen=True)
-class DetectorConfig:
+class DetectorConfig(Checked):
     """A detector of one file (models/named.py): its class, and the words its constructor takes."""
 
     path: str  # "<module>:<Class>", a module that Python finds
     options: tuple[tuple[str, Any], ...] = ()  # settings of the class: part of the run's identity
     word2vec: Word2VecConfig = Word2VecConfig()  # words and their vectors, as DMFL's
     image: VisionConfig | None = None  # image rows, as DMFL's
-    image_components: int | None = None
+    image_components: Count | None = None
     reads_image: bool = True  # False for a class that never looks at Batch.images: nothing is encoded
     source: str = ""  # hash of the class's file: an edited class is another run, never a stored one
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not all(self.path.partition(":")):
-            raise ValueError(f"a detector is named <module>:<Class>, got {self.path!r}")
+            raise SettingError(f"a detector is named <module>:<Class>, got {self.path!r}")
 
 
 @dataclass(frozen=True)
-class HeadsConfig:
+class HeadsConfig(Checked):
     """Small classifiers on fixed features, many seeds at once: anatomy of a score, selection rules.
 
     One a-priori setting for every corpus and step, so that steps differ in protocol alone; never tuned.
     """
 
     inputs: Literal["text", "image", "both", "told"] = "both"  # told: both, and publish time and number of pictures
-    components: int = 128  # of the features of each modality
-    width: int = 64
-    epochs: int = 12
-    batch_size: int = 128
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    dropout: float = 0.3
-    n_seeds: int = 10
-    doses: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0)  # share of test pictures, stories or texts in train too
+    components: Count = 128  # of the features of each modality
+    width: Count = 64
+    epochs: Count = 12
+    batch_size: Count = 128
+    lr: Rate = 1e-3  # 0: a logistic regression in its place (selection.py)
+    weight_decay: Weight = 0.01
+    dropout: Rate = 0.3
+    n_seeds: Count = 10
+    doses: tuple[Share, ...] = (0.0, 0.1, 0.25, 0.5, 1.0)  # share of test pictures, stories or texts in train too
 
 
 # --- detectors of other authors -------------------------------------------------------------
@@ -319,82 +483,82 @@ class HeadsConfig:
 
 
 @dataclass(frozen=True)
-class ReadingConfig:
+class ReadingConfig(Checked):
     """What SAFE, CARMN, MFAN and EANN read: the word vectors and image rows that DMFL reads."""
 
     word2vec: Word2VecConfig = Word2VecConfig()
     image: VisionConfig | None = None  # as DMFLConfig.image
-    image_components: int | None = None  # as DMFLConfig.image_components
+    image_components: Count | None = None  # as DMFLConfig.image_components
 
 
 @dataclass(frozen=True)
 class SAFEConfig(ReadingConfig):
     """SAFE (Zhou et al., PAKDD 2020; C30)."""
 
-    kernel_sizes: tuple[int, ...] = (3, 4)  # as FaKnow re-implements it
-    n_filters: int = 128  # per window; as FaKnow re-implements it
-    d_reduced: int = 32  # width of words and image rows before the convolutions; as FaKnow re-implements it
-    d_model: int = 200  # d of t and v; as FaKnow re-implements it
-    alpha: float = 0.5  # C30: weight of the prediction loss; the paper tunes it per corpus
-    beta: float = 0.5  # C30: weight of the similarity loss
-    dropout: float = 0.0
+    kernel_sizes: Several[Count] = (3, 4)  # as FaKnow re-implements it
+    n_filters: Count = 128  # per window; as FaKnow re-implements it
+    d_reduced: Count = 32  # width of words and image rows before the convolutions; as FaKnow re-implements it
+    d_model: Count = 200  # d of t and v; as FaKnow re-implements it
+    alpha: Weight = 0.5  # C30: weight of the prediction loss; the paper tunes it per corpus
+    beta: Weight = 0.5  # C30: weight of the similarity loss
+    dropout: Rate = 0.0
 
 
 @dataclass(frozen=True)
 class CARMNConfig(ReadingConfig):
     """CARMN (Song et al., IPM 2021; C31)."""
 
-    kernel_sizes: tuple[int, ...] = (3, 4, 5)  # C31
-    d_model: int = 300  # C31
-    n_heads: int = 8  # C31
-    d_head: int = 16  # C12, as DMFL
-    dropout: float = 0.5  # C31
+    kernel_sizes: Several[Count] = (3, 4, 5)  # C31
+    d_model: Count = 300  # C31
+    n_heads: Count = 8  # C31
+    d_head: Count = 16  # C12, as DMFL
+    dropout: Rate = 0.5  # C31
 
 
 @dataclass(frozen=True)
 class MFANConfig(ReadingConfig):
     """MFAN (Zheng et al., IJCAI 2022; C32)."""
 
-    kernel_sizes: tuple[int, ...] = (3, 4, 5)
-    d_model: int = 300  # three times 100 filters
-    n_heads: int = 8
-    d_head: int = 16  # its code
-    lambda_c: float = 2.15  # paper
-    lambda_a: float = 1.55  # paper
-    dropout: float = 0.6  # its code
+    kernel_sizes: Several[Count] = (3, 4, 5)
+    d_model: Count = 300  # three times 100 filters
+    n_heads: Count = 8
+    d_head: Count = 16  # its code
+    lambda_c: Weight = 2.15  # paper
+    lambda_a: Weight = 1.55  # paper
+    dropout: Rate = 0.6  # its code
     graph: bool = False  # posts, comments and users; needs a corpus with replies
-    link_threshold: float = 0.5  # cosine above which a hidden link is inferred; paper
-    max_neighbours: int = 32  # C32: of one post, links of the data first
+    link_threshold: Cosine = 0.5  # cosine above which a hidden link is inferred; paper
+    max_neighbours: Count = 32  # C32: of one post, links of the data first
 
 
 @dataclass(frozen=True)
 class EANNConfig(ReadingConfig):
     """EANN (Wang et al., KDD 2018; C33)."""
 
-    kernel_sizes: tuple[int, ...] = (1, 2, 3, 4)  # paper
-    n_filters: int = 20  # per window; paper
-    d_model: int = 32  # of each modality; as FaKnow re-implements it
-    reverse_lambda: float = 1.0  # paper
+    kernel_sizes: Several[Count] = (1, 2, 3, 4)  # paper
+    n_filters: Count = 20  # per window; paper
+    d_model: Count = 32  # of each modality; as FaKnow re-implements it
+    reverse_lambda: Weight = 1.0  # paper
     adversary: bool = True  # the event discriminator; needs a corpus with events
-    dropout: float = 0.0
+    dropout: Rate = 0.0
 
 
 @dataclass(frozen=True)
-class SpotFakeConfig:
+class SpotFakeConfig(Checked):
     """SpotFake (Singhal et al., BigMM 2019; C34)."""
 
-    d_hidden: int = 2742  # first layer of each modality; all four as FaKnow re-implements it
-    d_model: int = 32  # second layer of each modality
-    d_fusion: int = 35
-    dropout: float = 0.4
+    d_hidden: Count = 2742  # first layer of each modality; all four as FaKnow re-implements it
+    d_model: Count = 32  # second layer of each modality
+    d_fusion: Count = 35
+    dropout: Rate = 0.4
 
 
 @dataclass(frozen=True)
-class MUSEConfig:
+class MUSEConfig(Checked):
     """A MUSE-style row (Papadopoulos et al., WACV 2025; C35)."""
 
-    d_model: int = 64  # hidden units (C35)
-    dropout: float = 0.2  # C35
+    d_model: Count = 64  # hidden units (C35)
+    dropout: Rate = 0.2  # C35
 
 
 RivalConfig = SAFEConfig | CARMNConfig | MFANConfig | EANNConfig | SpotFakeConfig | MUSEConfig
@@ -411,59 +575,54 @@ IG_STEPS = 6
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """One training loop serves every model (C6 where the papers are silent)."""
 
-    epochs: int = 20
-    batch_size: int = 64
-    lr: float = 1e-3
-    tower_lr_scale: float = 1.0  # learning rate of pretrained or pre-trained towers, relative to lr
-    weight_decay: float = 0.01
-    patience: int | None = 3  # epochs without a better dev loss; None: run them all, keep the last
-    warmup_share: float = 0.1  # share of all steps with a rising learning rate, then cosine to 0
-    grad_clip: float | None = 1.0
+    epochs: Whole = 20
+    batch_size: Count = 64
+    lr: LearningRate = 1e-3
+    tower_lr_scale: Weight = 1.0  # learning rate of pretrained or pre-trained towers, relative to lr
+    weight_decay: Weight = 0.01
+    patience: Count | None = 3  # epochs without a better dev loss; None: run them all, keep the last
+    warmup_share: Share = 0.1  # share of all steps with a rising learning rate, then cosine to 0
+    grad_clip: Positive | None = 1.0
     optimizer: Literal["adamw", "adam"] = "adamw"
     bf16: bool = True  # autocast where the machine is fast at it
-    captions_per_image: int = 1  # stage 1: captions of one image used in one step
-    record_epochs: tuple[int, ...] = ()  # DMFL: epochs after which Eq 12's map of a fixed batch is stored (Figs 10, 11)
-
-    def __post_init__(self) -> None:
-        if self.epochs < 0 or self.batch_size < 1:
-            raise ValueError(f"epochs must be >= 0 and batch_size >= 1, got {self.epochs} and {self.batch_size}")
-        if not 0 < self.lr < 1:
-            raise ValueError(f"lr must lie in (0, 1), got {self.lr}")
+    captions_per_image: Count = 1  # stage 1: captions of one image used in one step
+    record_epochs: tuple[
+        Count, ...
+    ] = ()  # DMFL: epochs after which Eq 12's map of a fixed batch is stored (Figs 10, 11)
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Checked):
     """Everything that decides a result; its canonical JSON is hashed, its names are its folder."""
 
     model: Literal["sclip", "micc", "dmfl", "baseline", "bench", "detector",
                    "safe", "carmn", "mfan", "eann", "spotfake", "muse"]  # fmt: skip
     dataset: str  # name of a corpus, see data/corpora.py: LOADERS
     variant: str = "default"
-    seed: int = 0
+    seed: Seed = 0
     profile: Profile = "demo"
     language: str = "en"
-    corpus_seed: int = 0  # drawn scenes only
+    corpus_seed: Seed = 0  # drawn scenes only
     sclip: SCLIPConfig | None = None
     stage1: RunConfig | None = None  # the SCLIP run whose weights this run starts from
     detector: MICCConfig | DMFLConfig | BaselineConfig | HeadsConfig | DetectorConfig | RivalConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
     protocol: str = later("")  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual
     on_missing_image: OnMissing = later("drop")  # C26
-    n_train: int | None = later(None)  # train posts of drawn scenes, train pictures of stage 1; None: as the corpus has
+    n_train: Count | None = later(
+        None
+    )  # train posts of drawn scenes, train pictures of stage 1; None: as the corpus has
     train_on: Literal["all", "known", "new"] = later("all")  # photo tier: posts whose pictures stage 1 saw, or did not
     parent: RunConfig | None = later(None)  # the finished run whose weights this one compresses or learns from
 
     def __post_init__(self) -> None:
-        if self.profile not in PROFILES:
-            raise ValueError(f"profile must be one of {PROFILES}, got {self.profile!r}")
-        if self.on_missing_image not in ON_MISSING:
-            raise ValueError(f"on_missing_image must be one of {ON_MISSING}, got {self.on_missing_image!r}")
+        super().__post_init__()
         for name in (self.model, self.dataset, self.variant):
             if not name or set(name) & set("/\\ ") or name.startswith("."):
-                raise ValueError(f"{name!r} cannot name a folder")
+                raise SettingError(f"{name!r} cannot name a folder")
 
     @property
     def path(self) -> Path:
@@ -504,14 +663,14 @@ FEW_SEEDS = 3  # at most, of detectors of other authors, rows that read texts on
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """What a notebook's parameters cell resolves to."""
 
-    profile: str
+    profile: Profile
     datasets: tuple[str, ...]
-    seeds: tuple[int, ...]
-    train: str = "missing"  # missing: runs not on disk · all: every run again · none: read only
-    grid: str = "reduced"  # reduced: few points · full: every point, and at demo three seeds
+    seeds: tuple[Seed, ...]
+    train: Train = "missing"  # missing: runs not on disk · all: every run again · none: read only
+    grid: Grid = "reduced"  # reduced: few points · full: every point, and at demo three seeds
     data_root: Path | None = None  # None at demo
 
 
@@ -524,26 +683,47 @@ def resolve(
     data: str | None = None,
     sweep: bool = False,
 ) -> Settings:
-    """Replace each None by the profile's value and refuse wrong ones.
+    """Replace each None by the profile's value and refuse wrong ones: the one door of notebooks and command line.
 
     Args: sweep: ablations and sweeps follow, which have SWEEP_SEEDS; main rows have SEEDS.
-    Raises: ValueError: an unknown profile, train mode, grid or dataset.
+    Raises: SettingError: a value of the wrong type, an unknown profile, train mode, grid or dataset, one named twice,
+                a data folder that profile demo would not read, or a place for results that cannot be written.
             FileNotFoundError: the profile needs real data, runs may be trained, and no data folder is given.
     """
-    for name, value, allowed in (("profile", profile, PROFILES), ("train", train, TRAIN_MODES), ("grid", grid, GRIDS)):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    given = {"profile": (profile, Profile), "datasets": (datasets, Several[str] | None), "train": (train, Train),
+             "seeds": (seeds, Several[Seed] | None), "grid": (grid, Grid), "sweep": (sweep, bool),
+             "data": (data, str | Path | None)}  # fmt: skip
+    for name, (value, hint) in given.items():
+        check(name, value, hint)
     known = DATASETS[profile]
-    chosen = tuple(datasets) if datasets else known
-    if unknown := set(chosen) - set(known):
-        raise ValueError(f"profile {profile} has datasets {', '.join(known)}; got {', '.join(sorted(unknown))}")
+    for dataset in datasets or ():
+        if dataset not in known:
+            hint = nearest(dataset, known)
+            raise SettingError(f"profile {profile} has datasets {', '.join(known)}; got {dataset!r}{hint}")
+    for name, values in (("datasets", datasets or ()), ("seeds", seeds or ())):
+        if twice := [value for place, value in enumerate(values) if value in values[:place]]:
+            raise SettingError(f"{name} names {twice[0]!r} twice; name each once")
+    if profile == "demo" and data:
+        raise SettingError("profile demo reads no data folder, it draws its scenes; leave data out or name a profile")
+    if train != "none":
+        for variable, root in (("RUMORLIB_OUTPUT", output_root() / "results"), ("RUMORLIB_CACHE", cache_root())):
+            _need_writable(variable, root)
     default_seeds = (0, 1, 2) if profile == "demo" and grid == "full" else (SWEEP_SEEDS if sweep else SEEDS)[profile]
     needs_data = profile != "demo" and train != "none"
     return Settings(
         profile=profile,
-        datasets=chosen,
-        seeds=tuple(seeds) if seeds else default_seeds,
+        datasets=tuple(datasets or known),
+        seeds=tuple(seeds or default_seeds),
         train=train,
         grid=grid,
-        data_root=data_root(data) if needs_data else None,
+        data_root=data_root(data) if needs_data or data else None,
     )
+
+
+def _need_writable(variable: str, root: Path) -> None:
+    """Refuse a folder that is a file, lies below one or may not be written; nothing is made."""
+    nearest_there = next(place for place in (root.absolute(), *root.absolute().parents) if os.path.lexists(place))
+    if not nearest_there.is_dir():
+        raise SettingError(f"{variable} is {root}, but {nearest_there} is no folder; name another")
+    if not os.access(nearest_there, os.W_OK | os.X_OK):
+        raise SettingError(f"{variable} is {root}, but {nearest_there} cannot be written; name another")

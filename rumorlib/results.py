@@ -202,14 +202,18 @@ def index_row(artifact_id: str) -> dict[str, str]:
     with INDEX.open(encoding="utf-8", newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     if artifact_id not in rows:
-        raise KeyError(f"{artifact_id!r} is not in {INDEX.name}; it has {', '.join(rows)}")
+        raise KeyError(
+            f"{artifact_id!r} is not in {INDEX.name}; it has {', '.join(rows)}{cfg.nearest(artifact_id, rows)}"
+        )
     return rows[artifact_id]
 
 
 def _place(top: str, artifact_id: str, reports: Sequence[Report], profile: str) -> Path:
     """csv path of an artifact. Raises ValueError: a report of another profile."""
     if profile not in cfg.PROFILES:
-        raise ValueError(f"profile must be one of {', '.join(cfg.PROFILES)}; got {profile!r}")
+        raise ValueError(
+            f"profile must be one of {', '.join(cfg.PROFILES)}; got {profile!r}{cfg.nearest(profile, cfg.PROFILES)}"
+        )
     if foreign := [r.name for r in reports if r.config.profile != profile]:
         raise ValueError(f"{artifact_id} at profile {profile} was given runs of another profile: {', '.join(foreign)}")
     return cfg.output_root() / top.format(profile) / f"{artifact_id}.csv"

@@ -38,6 +38,9 @@ PRIVATE_COLUMNS = frozenset({"text", "caption", "token", "tokens", "word", "word
 OPAQUE_COLUMNS = ("post_id", "image_group", "text_group", "image_id", "scene_id")
 
 
+_AGAIN = "restore it from a copy, or make the run again with train='all'"
+
+
 class RunError(RuntimeError):
     """A run on disk cannot be used; the message says which and what to do."""
 
@@ -188,16 +191,16 @@ def read_report(folder: Path, config: cfg.RunConfig) -> dict[str, Any] | None:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         whole = {"config_hash", "metrics", "facts", "files"} <= set(report)
     except (OSError, ValueError, TypeError) as error:
-        raise CorruptRun(f"{folder}: {error}; delete the folder to run it again") from error
+        raise CorruptRun(f"{folder}: {error}; {_AGAIN}") from error
     if not whole:
-        raise CorruptRun(f"{folder / 'report.json'}: incomplete; delete the folder to run it again")
+        raise CorruptRun(f"{folder / 'report.json'}: incomplete; {_AGAIN}")
     if differing := _differences(stored, cfg.as_dict(config)):
         raise StaleRun(
             f"{folder} holds a run of another config; it differs in {'; '.join(differing)}. "
-            "Delete the folder, or run with train='all', to replace it"
+            "Another variant name or output folder keeps both; train='all' replaces the stored one"
         )
     if report["config_hash"] != cfg.config_hash(config):
-        raise CorruptRun(f"{folder}: report.json is not of config.json; delete the folder to run it again")
+        raise CorruptRun(f"{folder}: report.json is not of config.json; {_AGAIN}")
     return report
 
 
@@ -218,7 +221,7 @@ def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], folder: Path) -
     about = cfg.stored(Path("results", config.profile, "splits", f"{name}.json"))
     if name and about.is_file() and json.loads(about.read_text(encoding="utf-8"))["split_hash"] != facts["split_hash"]:
         raise StaleRun(
-            f"{folder} was run on another split than {about.name} describes; restore that split, or delete the run or "
+            f"{folder} was run on another split than {about.name} describes; restore that split, or "
             "use train='all' to run it on this one"
         )
 
@@ -239,7 +242,7 @@ def verified(folder: Path, name: str, hashes: Mapping[str, str]) -> Path:
     if name not in hashes or not path.is_file():
         raise FileNotFoundError(f"{path} is not there; this run has {', '.join(sorted(hashes)) or 'no files'}")
     if files.file_hash(path) != hashes[name]:
-        raise CorruptRun(f"{path} is not the file that was written; delete {folder} to run it again")
+        raise CorruptRun(f"{path} is not the file that was written; {_AGAIN}")
     return path
 
 

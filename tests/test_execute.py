@@ -106,10 +106,10 @@ def test_objects_cannot_come_in_by_yaml() -> None:
         (["-p", "lr=fast"], "lr must be float"),
         (["-p", "lr"], "write name=value"),
         (["-p", "lr=1", "-p", "lr=2"], "given twice"),
-        (["-p", "profile=big"], "profile must be one of demo, laptop, paper"),
+        (["-p", "profile=big"], "profile must be one of 'demo', 'laptop', 'paper'; got 'big'"),
         (["--grid", "full"], "no parameter grid"),
         (["09"], "0 notebooks match '09'"),
-        (["--data", "nowhere"], "does not exist"),
+        (["--profile", "laptop", "--data", "nowhere"], "does not exist"),
         (["--profile", "laptop"], "no data folder given"),
         (["--only", "m_e99"], "not in index.csv"),
         (["--only", "d_fig1"], "no notebook writes d_fig1"),
@@ -131,9 +131,10 @@ def test_only_chooses_the_notebooks_of_the_artifacts() -> None:
 # --- running ------------------------------------------------------------------------------------
 
 
-def test_a_run_end_to_end(folder: Path, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = tmp_path / "corpora"
-    data.mkdir()
+def test_a_run_end_to_end(
+    folder: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUMORLIB_DATA", str(tmp_path / "corpora"))
     table = (
         "import os, pandas as pd\nfrom pathlib import Path\nfrom rumorlib import results\n"
         "results.save_table(pd.DataFrame({'a': [lr]}), 'm_e2', [], profile)\n"
@@ -143,7 +144,7 @@ def test_a_run_end_to_end(folder: Path, output: Path, tmp_path: Path, capsys: py
     write_notebook(folder, "01_first", "import sys\nprint(sys.executable)")
     params = tmp_path / "params.yaml"
     params.write_text("lr: 1e-5\nseeds: [7]\n")
-    assert execute.main(["-f", str(params), "-p", "seeds=[0, 1]", "--data", str(data)]) == 0
+    assert execute.main(["-f", str(params), "-p", "seeds=[0, 1]"]) == 0
     shown = capsys.readouterr().out
     assert "[1/2] 01_first" in shown and "left" in shown and "results/demo/tables/m_e2.csv" in shown
     assert (output / "results/demo/tables/m_e2.csv").read_text() == "a\n1e-05\n"
@@ -154,7 +155,7 @@ def test_a_run_end_to_end(folder: Path, output: Path, tmp_path: Path, capsys: py
     assert not any(word in text for word in (str(tmp_path), "papermill", "start_time", str(cfg.PROJECT_ROOT)))
     assert "<environment>" in (copies / "01_first.ipynb").read_text()  # this environment's kernel
     first = (copies / "02_second.ipynb").read_bytes()
-    assert execute.main(["02", "-f", str(params), "-p", "seeds=[0, 1]", "--data", str(data)]) == 0
+    assert execute.main(["02", "-f", str(params), "-p", "seeds=[0, 1]"]) == 0
     assert (copies / "02_second.ipynb").read_bytes() == first
 
 

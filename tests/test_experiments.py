@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import json
+import typing
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -284,17 +286,23 @@ def changed_once(config: Any) -> Iterator[tuple[str, Any]]:
     """Every field of a (nested) config, changed to another valid value."""
     others = {
         str: lambda v: f"{v}x", bool: lambda v: not v, int: lambda v: 2 * v or 7, float: lambda v: v * 0.5 + 0.01,
-        type(None): lambda v: 7, tuple: lambda v: (*v, 96) if not v or isinstance(v[0], int) else v[:0],
+        type(None): lambda v: 7, tuple: lambda v: (*v, 96) if not v or isinstance(v[0], int) else (*v, v[0]),
     }  # fmt: skip
+    hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             for name, inner in changed_once(value):
                 yield f"{field.name}.{name}", dataclasses.replace(config, **{field.name: inner})
         else:
-            named = {"profile": "paper", "on_missing_image": "blank"}
-            change = named[field.name] if field.name in named else others[type(value)](value)
-            yield field.name, dataclasses.replace(config, **{field.name: change})
+            choices = [name for name in typing.get_args(hints[field.name]) if isinstance(name, str) and name != value]
+            objects = ["x", cfg.VisionConfig(), cfg.SCLIPConfig(), cfg.MUSEConfig(), cfg.RunConfig("sclip", "x")]
+            for change in choices or [others[type(value)](value), *objects]:
+                with contextlib.suppress(cfg.SettingError):
+                    yield field.name, dataclasses.replace(config, **{field.name: change})
+                    break
+            else:
+                pytest.fail(f"{type(config).__name__}.{field.name}: no other valid value is known here")
 
 
 @pytest.mark.parametrize("make", [experiments.micc, experiments.dmfl], ids=["micc", "dmfl"])

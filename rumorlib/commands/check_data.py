@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from rumorlib import config, files
+from rumorlib.commands import parameters
 from rumorlib.data import corpora, layouts
 from rumorlib.data.inspection import VERDICTS, Inspection, inspect_folder
 from rumorlib.data.keys import guard_cell
@@ -133,8 +133,8 @@ def _printable(line: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in line)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> parameters.Parser:
+    parser = parameters.Parser(
         prog="python -m rumorlib check-data", description=__doc__.split(": ", 1)[1], epilog=EXIT_CODES
     )
     parser.add_argument("folder", type=Path, help="folder of one corpus, as downloaded, or a manifest file")

@@ -8,6 +8,7 @@ and an executed copy appears in results/<profile>/notebooks only when the notebo
 from __future__ import annotations
 
 import argparse
+import inspect
 import logging
 import os
 import re
@@ -105,9 +106,7 @@ def _typed(notebook: Path, given: dict[str, Any]) -> dict[str, Any]:
         for name, value in given.items()
     }
     parameters.check(notebook.stem, values, known)
-    for name, allowed in (("profile", cfg.PROFILES), ("train", cfg.TRAIN_MODES), ("grid", cfg.GRIDS)):
-        if name in values and values[name] not in allowed:
-            raise parameters.ParameterError(f"{name} must be one of {', '.join(allowed)}; got {values[name]!r}")
+    cfg.resolve(**{name: value for name, value in values.items() if name in inspect.signature(cfg.resolve).parameters})
     return values
 
 
@@ -236,7 +235,7 @@ def _duration(seconds: float) -> str:
 
 
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m rumorlib run", description=__doc__.split("\n")[0])
+    parser = parameters.Parser(prog="python -m rumorlib run", description=__doc__.split("\n")[0])
     parser.add_argument("notebooks", nargs="*", help='beginnings of names, e.g. "01 03"; none: all')
     parser.add_argument("--profile", choices=cfg.PROFILES, help="default: the notebooks' own, demo")
     parser.add_argument("--train", choices=cfg.TRAIN_MODES, help="default: missing, runs that are not on disk")
@@ -245,19 +244,23 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", help="folder for results/ and figures/ (or RUMORLIB_OUTPUT); default: output/")
     parser.add_argument("--only", nargs="+", metavar="ID", help="the notebooks that write these tables and figures")
     parser.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", help='e.g. -p "seeds=[0, 1]"')
-    parser.add_argument("-f", type=Path, metavar="FILE.yaml", help="parameters as a YAML mapping; -p wins")
-    parser.add_argument(
-        "--start-timeout", type=int, default=120, metavar="S", help="seconds a kernel may take to start"
-    )
+    parser.add_argument("-f", type=Path, metavar="FILE.yaml", help="parameters as a YAML mapping; flags and -p win")
+    parser.add_argument("--start-timeout", type=int, default=120, metavar="S",
+                        help="seconds a kernel may take to start")  # fmt: skip
     parser.add_argument("-v", "--verbose", action="store_true", help="show what the cells print")
     return parser.parse_args(words)
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Parameters from file, -p and flags, the later winning."""
+    """Parameters from file, and from flags and -p, which win. Raises ParameterError: a flag and -p name the same."""
     flags = {name: getattr(arguments, name) for name in ("profile", "train", "grid") if getattr(arguments, name)}
+    words = parameters.from_words(arguments.p)
+    for name in flags.keys() & words.keys():
+        raise parameters.ParameterError(
+            f"--{name} {flags[name]} and -p {name}={words[name]} say the same; leave one out"
+        )
     from_file = parameters.from_file(arguments.f) if arguments.f else {}
-    return from_file | parameters.from_words(arguments.p) | flags
+    return from_file | words | flags
 
 
 def main(words: Sequence[str]) -> int:
@@ -270,13 +273,14 @@ def main(words: Sequence[str]) -> int:
         for name in ("RUMORLIB_OUTPUT", "RUMORLIB_CACHE", "RUMORLIB_DATA"):  # the kernels work in another folder
             if os.environ.get(name):
                 os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
-        needs_data = given.get("profile") in ("laptop", "paper") and given.get("train") != "none"
-        if arguments.data or needs_data:
-            os.environ["RUMORLIB_DATA"] = str(cfg.data_root(arguments.data))
+        cfg.check("--start-timeout", arguments.start_timeout, cfg.Count)
+        asked = {name: parameters.typed(str(given[name]), "str") for name in ("profile", "train") if name in given}
+        if folder := cfg.resolve(**asked, data=arguments.data).data_root:
+            os.environ["RUMORLIB_DATA"] = str(folder)
         names = [*arguments.notebooks, *(notebooks_of(arguments.only) if arguments.only else [])]
         options = Options(start_timeout_s=arguments.start_timeout, verbose=arguments.verbose)
         written = execute(names, given, options)
-    except (parameters.ParameterError, KeyError, FileNotFoundError) as error:
+    except (cfg.SettingError, KeyError, FileNotFoundError) as error:
         print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
         return 2
     except NotebookFailed as error:

@@ -1,28 +1,65 @@
-"""Notebook parameters from the command line: parsed as YAML 1.2, known to the notebook, of the annotated type.
+"""Words of the command line: options said once; parameters parsed as YAML 1.2, known to the notebook, of its type.
 
 papermill itself only warns about an unknown parameter and reads `1e-5` from a YAML file as text.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
+from rumorlib import config as cfg
 
-class ParameterError(ValueError):
+
+class ParameterError(cfg.SettingError):
     """A parameter that the notebook does not have, or of the wrong type."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line errors, nearest guesses and no abbreviations; an option given twice is an error."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(allow_abbrev=False, **more)
+        for action in (None, "store"):
+            self.register("action", action, _Once)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line; exit code 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            listed, guess = ", ".join(map(str, action.choices)), cfg.nearest(value, map(str, action.choices))
+            raise argparse.ArgumentError(action, f"must be one of {listed}; got {value!r}{guess}")
+
+
+class _Once(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        said = namespace.__dict__.setdefault("_said", {})
+        if option_string and self.dest in said:
+            raise argparse.ArgumentError(self, f"given twice, {said[self.dest]!r} and {values!r}")
+        said[self.dest] = values
+        setattr(namespace, self.dest, values)
 
 
 class _Yaml12(yaml.SafeLoader):
     """YAML 1.2 scalars: 1e-5 is a float; only true and false are booleans; `no`, 010 and dates stay what they look."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own protocol)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose names stand in it once; PyYAML takes the last."""
+        names = [self.construct_object(name, deep=deep) for name, _ in node.value]
+        if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+            raise ParameterError(f"{twice[0]} is given twice")
+        return super().construct_mapping(node, deep)
 
 
 for _tag, _pattern, _first in (
@@ -43,7 +80,7 @@ def parse_value(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Yaml12)  # a SafeLoader: plain types only
     except yaml.YAMLError as error:
-        raise ParameterError(f"cannot read {text!r}: {error}") from error
+        raise ParameterError(f"cannot read {text!r}: {' '.join(str(error).split())}") from error
 
 
 def from_words(words: Iterable[str]) -> dict[str, str]:
@@ -60,8 +97,11 @@ def from_words(words: Iterable[str]) -> dict[str, str]:
 
 
 def from_file(path: Path) -> dict[str, Any]:
-    """Parameters of a YAML file: one mapping. Raises ParameterError: not a mapping of names."""
-    content = parse_value(path.read_text(encoding="utf-8"))
+    """Parameters of a YAML file: one mapping. Raises ParameterError: no such file, or not a mapping of names."""
+    try:
+        content = parse_value(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ParameterError(f"{path}: must hold lines `name: value`")
     return content
@@ -98,7 +138,8 @@ def check(notebook: str, given: Mapping[str, Any], known: Mapping[str, str]) -> 
     """
     if unknown := sorted(set(given) - set(known)):
         listed = ", ".join(f"{name}: {kind}" for name, kind in known.items()) or "none"
-        raise ParameterError(f"{notebook} has no parameter {', '.join(unknown)}; it has {listed}")
+        guess = cfg.nearest(unknown[0], known)
+        raise ParameterError(f"{notebook} has no parameter {', '.join(unknown)}; it has {listed}{guess}")
     for name, value in given.items():
         if not fits(value, known[name]):
             hint = "; write a list as [a, b]" if "list" in known[name] else ""

@@ -7,7 +7,6 @@ with words of posts stay where they are. The generated blocks of README.md follo
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from rumorlib import config as cfg
 from rumorlib import files, ledger, runs
+from rumorlib.commands import parameters
 
 KEPT_ELSEWHERE = ("splits/*.csv.gz", "splits/*.json", "notebooks/*.ipynb")  # below results/<profile>, not at demo
 
@@ -98,7 +98,7 @@ def _append_readings(profile: str) -> None:
 
 def main(words: Sequence[str]) -> int:
     """The verb `publish`. Returns 0; 2 where the output folder is the project itself or holds nothing."""
-    parser = argparse.ArgumentParser(prog="python -m rumorlib publish", description=__doc__.split("\n")[0])
+    parser = parameters.Parser(prog="python -m rumorlib publish", description=__doc__.split("\n")[0])
     parser.add_argument("--profile", choices=cfg.PROFILES, default="demo")
     parser.add_argument("--write", action="store_true", help="do it; without, only say what would change")
     given = parser.parse_args(words)

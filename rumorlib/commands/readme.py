@@ -6,7 +6,6 @@ package itself, so no number of a document is typed by hand. A test compares eve
 
 from __future__ import annotations
 
-import argparse
 import ast
 import csv
 import gzip
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from rumorlib import config as cfg
 from rumorlib import experiments, files
+from rumorlib.commands import parameters
 from rumorlib.data import claims, corpora, drawn
 from rumorlib.studies.scores import controls
 
@@ -281,7 +281,7 @@ def _index(root: Path) -> dict[str, dict[str, str]]:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the blocks of all documents; with --check, only say which are out of date. Returns 1 if one was."""
-    parser = argparse.ArgumentParser(prog="python -m rumorlib readme", description=__doc__.split("\n")[0])
+    parser = parameters.Parser(prog="python -m rumorlib readme", description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a block is out of date")
     check, stale = parser.parse_args(arguments).check, 0
     for name in DOCUMENTS:

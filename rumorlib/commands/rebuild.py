@@ -7,7 +7,6 @@ give are not made again but must stay as they are; they are named.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import shutil
@@ -113,12 +112,16 @@ def report(outcome: Outcome) -> str:
 
 
 def main(words: Sequence[str]) -> int:
-    """The verb `rebuild`. Returns 0 if all that was made again is what is committed, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m rumorlib rebuild", description=__doc__.split("\n")[0])
+    """The verb `rebuild`. Returns 0 if what was made again is what is committed, else 1; 2 after wrong arguments."""
+    parser = parameters.Parser(prog="python -m rumorlib rebuild", description=__doc__.split("\n")[0])
     parser.add_argument("notebooks", nargs="*", help="beginnings of names; none: all with committed artifacts")
     parser.add_argument("--profile", choices=("laptop", "paper"), default="laptop")
     parser.add_argument("--grid", choices=cfg.GRIDS, default="reduced", help="the grid the artifacts were made with")
     given = parser.parse_args(words)
-    outcome = rebuild(given.profile, given.grid, given.notebooks)
+    try:
+        outcome = rebuild(given.profile, given.grid, given.notebooks)
+    except (cfg.SettingError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
     print(report(outcome), file=sys.stdout if outcome.passed else sys.stderr)
     return 0 if outcome.passed else 1

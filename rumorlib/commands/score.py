@@ -22,6 +22,7 @@ import pandas as pd
 
 from rumorlib import config as cfg
 from rumorlib import drops, evaluation, files, inputs, statistics, tables
+from rumorlib.commands import parameters
 from rumorlib.data import keys, split_files
 from rumorlib.data.posts import PostsError, of_texts
 from rumorlib.studies.scores import comparison
@@ -34,7 +35,7 @@ GROUPS = ("image_group", "event")
 OF_TEXTS = "text_group"  # in place of image_group where there are no pictures, as in our own tables
 
 
-class ScoreError(ValueError):
+class ScoreError(cfg.SettingError):
     """A file cannot be scored; the message names file, row and remedy."""
 
 
@@ -239,7 +240,7 @@ def compare(ours: pd.DataFrame, theirs: pd.DataFrame, dataset: str = "", split: 
 
 def main(arguments: Sequence[str]) -> int:
     """The verb `score`. Returns 0, or 2 after an error that the user can mend."""
-    parser = argparse.ArgumentParser(prog="python -m rumorlib score", description=__doc__.split("\n")[0])
+    parser = parameters.Parser(prog="python -m rumorlib score", description=__doc__.split("\n")[0])
     parser.add_argument("predictions", type=Path, help="csv: post_id or row_key, prob_rumor, [seed], [corpus]")
     parser.add_argument("--labels", type=Path, help="csv: post_id or row_key, label, split, [image_group], [event]")
     parser.add_argument("--corpus", default="", help="a corpus of ours instead of --labels, e.g. twitter")
@@ -251,7 +252,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         _run(given)
-    except (ScoreError, PostsError, FileNotFoundError) as error:
+    except (cfg.SettingError, PostsError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
