@@ -157,7 +157,7 @@ def test_the_stored_config_names_the_value_of_c():
     assert BaselineConfig("image_lr").inverse_regularisation == BASELINE_C["image_lr"]
     assert BaselineConfig("relevance_lr").inverse_regularisation == 1.0
     for wrong in (0.0, (), (1.0, -1.0)):
-        with pytest.raises(ValueError, match="positive"):
+        with pytest.raises(ValueError, match="above 0"):
             BaselineConfig("image_lr", wrong)
 
 

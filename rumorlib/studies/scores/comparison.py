@@ -80,9 +80,7 @@ def need_same_posts(reports: Iterable[Report]) -> None:
         made = report.facts.get("posts_hash")
         name, first = seen.setdefault(corpus_name(report.config), (report.name, made)) if made else ("", None)
         if made != first:
-            raise ValueError(
-                f"{report.name} was run on other posts than {name}; make the older one again with train='all'"
-            )
+            raise ValueError(f"{report.name} was run on other posts than {name}; make one again with train='all'")
 
 
 def pooled(reports: Iterable[Report]) -> list[tuple[RunConfig, pd.DataFrame]]:
