@@ -278,6 +278,18 @@ def test_retrieval_stands_beside_chance(tmp_path: Path) -> None:
     )
 
 
+def test_retrieval_with_twins_stands_beside_the_fields_and_is_empty_where_it_was_not_stored(tmp_path: Path) -> None:
+    values = {"n_texts": 8, "n_images": 4, "t2i_median_rank": 2.0, "i2t_median_rank": 2.0}
+    values |= {f"{way}_recall_at_1": 0.5 for way in ("t2i", "i2t")}
+    twins = {"t2i_twins_recall_at_1": 0.75, "i2t_twins_recall_at_1": 1.0, "t2i_twins_median_rank": 1.0}
+    plan = experiments.sclip(DEMO, "en")
+    old, new = (results.Report(plan, {"dev": {"en": given}}, tmp_path) for given in (values, values | twins))
+    frame = controls.retrieval_frame([old, new])
+    assert frame["recall"].tolist() == [0.5] * 4
+    assert frame["recall_twins"].isna().tolist() == [True, True, False, False]
+    assert frame["recall_twins"].tolist()[2:] == [0.75, 1.0]
+
+
 def test_corpus_counts_count_pictures_not_posts() -> None:
     posts = pd.DataFrame({"text": ["a", "bb", "bb", "cccc"], "label": [0, 1, 1, 1], "split": "train", "event": "",
                           "image": ["x", "y", "z", ""], "image_group": ["x", "y", "y", ""]})  # fmt: skip

@@ -268,6 +268,35 @@ def test_retrieval_extremes():
         evaluation.retrieval_recall(perfect, owner + 1)
 
 
+def test_retrieval_with_twins_counted_as_hits_beside_the_fields():
+    """Three captions of three pictures, two of them word for word the same: a perfect model scores both of their
+    pictures alike, so chance decides which stands first, and the field counts one of them as wrong."""
+    words = np.array([0, 0, 1])
+    belongs = words[:, None] == words[None, :]
+    found = evaluation.retrieval_recall(belongs.astype(float), np.arange(3), belongs=belongs)
+    assert found["t2i_recall_at_1"] == pytest.approx(1 / 3) and found["t2i_twins_recall_at_1"] == 1
+    assert found["i2t_recall_at_1"] == pytest.approx(1 / 3) and found["i2t_twins_recall_at_1"] == 1
+    assert found["t2i_twins_median_rank"] == 1 < found["t2i_median_rank"] and found["n_twins"] == 2
+
+
+def test_retrieval_with_twins_equals_brute_force():
+    random = np.random.default_rng(4)
+    for _ in range(10):
+        similarity, owner = random.integers(0, 3, (6, 4)).astype(float), np.array([0, 0, 1, 1, 3, 3])
+        belongs = (owner[:, None] == np.arange(4)) | (random.random((6, 4)) < 0.2) & (np.arange(4) != 2)
+        found = evaluation.retrieval_recall(similarity, owner, ks=(1, 2), belongs=belongs)
+        assert {k: v for k, v in found.items() if "twins" not in k} == evaluation.retrieval_recall(
+            similarity, owner, ks=(1, 2)
+        )
+        ranks = {"t2i": [brute_force_rank(similarity[t], belongs[t]) for t in range(6)],
+                 "i2t": [brute_force_rank(similarity[:, i], belongs[:, i]) for i in (0, 1, 3)]}  # fmt: skip
+        for way, rank in ranks.items():
+            for k in (1, 2):
+                assert found[f"{way}_twins_recall_at_{k}"] == pytest.approx((np.array(rank) <= k + 1e-9).mean())
+    with pytest.raises(ValueError, match="belongs"):
+        evaluation.retrieval_recall(similarity, owner, belongs=belongs[:5])
+
+
 BOXES = np.array([[0, 0, 10, 10], [10, 0, 20, 10], [0, 10, 10, 20], [10, 10, 20, 20]])
 
 

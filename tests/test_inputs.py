@@ -150,3 +150,23 @@ def test_dmfl_reads_a_vits_cls_row_and_gives_its_patches_places(
     reduced = replace(run, detector=replace(detector, image_components=4))
     with pytest.raises(ValueError, match="image_cls needs a ViT"):
         dmfl_posts.image_rows(reduced, corpus, vit, None)
+
+
+def test_captions_are_known_by_their_words_in_each_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case, spaces and punctuation make no other words; a caption without words equals none."""
+    said = {"en": ["A dog runs .", "?", "a  dog runs", "!", "A dog ran", "two dogs"],
+            "zh": ["狗在跑。", "猫", "狗在跑", "猫", "狗 在跑", "鸟"]}  # fmt: skip
+
+    def captions(name: str, language: str, *_) -> posts.CaptionCorpus:
+        table = pd.DataFrame({"image": list("aabbcc"), "caption_id": [0, 1] * 3, "text": said[language],
+                              "split": "train", "language": language})  # fmt: skip
+        return posts.CaptionCorpus(name, table, None)
+
+    monkeypatch.setattr(inputs, "captions", captions)
+    monkeypatch.setattr(inputs, "encode_texts", lambda texts, *_: Texts(None, None, torch.zeros(len(texts), 2)))
+    monkeypatch.setattr(inputs, "encode_images", lambda _, names, *__: torch.zeros(len(names), 3, 4, 4))
+    tensors, _ = inputs.caption_tensors(STAGE1, SETTINGS)
+    rows = torch.arange(6), torch.arange(3)
+    english, chinese = (tensors.belongs(language, *rows).int().tolist() for language in ("en", "zh"))
+    assert english == [[1, 1, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]]
+    assert chinese == [[1, 1, 0], [1, 1, 0], [1, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 1]]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from rumorlib import training
 from rumorlib.config import SCLIPConfig, TextConfig, TrainConfig, VisionConfig
-from rumorlib.data.batches import CaptionBatch, Texts
+from rumorlib.data.batches import CaptionBatch, CaptionTensors, Texts
 from rumorlib.encoders.sclip import MAX_LOGIT_SCALE, SCLIP, info_nce, patch_similarity
 from rumorlib.encoders.vision import ImageTower, patch_boxes, unfold
 
@@ -56,14 +56,17 @@ def batch(n_images: int = 8, per_image: int = 1) -> CaptionBatch:
 # --- the loss (M7) ----------------------------------------------------------------------------
 
 
-def direct_info_nce(logits: list[list[float]], owner: list[int]) -> float:
-    """The formula by loops: text t against all images; image of pair t against the captions of other images."""
+def direct_info_nce(logits: list[list[float]], owner: list[int], belongs=None) -> float:
+    """The formula by loops: text t against the images it does not belong to; image of pair t against the captions that
+    do not belong to it. A text belongs to its own image, and to one that has a caption of the same words."""
     n_texts, n_images = len(logits), len(logits[0])
+    if belongs is None:
+        belongs = [[owner[t] == i for i in range(n_images)] for t in range(n_texts)]
     total = 0.0
     for t in range(n_texts):
         own = math.exp(logits[t][owner[t]])
-        images = sum(math.exp(logits[t][i]) for i in range(n_images))
-        captions = sum(math.exp(logits[u][owner[t]]) for u in range(n_texts) if u == t or owner[u] != owner[t])
+        images = sum(math.exp(logits[t][i]) for i in range(n_images) if i == owner[t] or not belongs[t][i])
+        captions = sum(math.exp(logits[u][owner[t]]) for u in range(n_texts) if u == t or not belongs[u][owner[t]])
         total -= (math.log(own / images) + math.log(own / captions)) / 2
     return total / n_texts
 
@@ -74,6 +77,63 @@ def test_info_nce_is_the_formula(owner):
     logits = torch.randn(len(owner), max(owner) + 1, dtype=torch.double) * 3
     loss = info_nce(logits, torch.tensor(owner))
     assert float(loss) == pytest.approx(direct_info_nce(logits.tolist(), owner), abs=1e-12)
+    own = torch.tensor(owner)[:, None] == torch.arange(max(owner) + 1)
+    assert torch.equal(info_nce(logits, torch.tensor(owner), own), loss)  # without twins not a bit changes
+    belongs = own | (torch.rand(own.shape) < 0.3)
+    direct = direct_info_nce(logits.tolist(), owner, belongs.tolist())
+    assert float(info_nce(logits, torch.tensor(owner), belongs)) == pytest.approx(direct, abs=1e-12)
+
+
+def test_captions_that_read_the_same_are_no_negatives():
+    """Three captions of three pictures, two of them word for word the same, and a perfect model: it scores both of
+    their pictures alike, and cannot do otherwise."""
+    words = torch.tensor([0, 0, 1])
+    belongs = words[:, None] == words[None, :]
+    logits, owner = 100 * belongs.double(), torch.arange(3)
+    assert float(info_nce(logits, owner)) == pytest.approx(2 / 3 * math.log(2))  # .4621
+    assert float(info_nce(logits, owner, belongs)) == pytest.approx(0, abs=1e-12)
+
+
+def made_captions(words: dict[str, list[list[int]]]) -> CaptionTensors:
+    """Captions by image, each a number that stands for its words; all languages caption as many."""
+    counts = torch.tensor([len(of_image) for of_image in next(iter(words.values()))])
+    owner = torch.arange(len(counts)).repeat_interleave(counts)
+    flat = {language: torch.tensor(sum(given, [])) for language, given in words.items()}
+    made = {language: Texts((4 + code)[:, None], torch.ones(len(code), 1, dtype=torch.bool)) for language, code in
+            flat.items()}  # fmt: skip
+    return CaptionTensors(made, pixels(len(counts)), owner, counts.cumsum(0) - counts, counts, flat)
+
+
+def test_a_caption_belongs_to_every_picture_that_has_one_of_the_same_words_in_its_language():
+    """Also where the batch drew another caption of that picture; and what reads the same in Chinese need not in
+    English."""
+    english, chinese = [[0, 1], [2, 1, 0], [3, 4]], [[5, 6], [7, 8, 9], [9, 10]]
+    data = made_captions({"en": english, "zh": chinese})
+    for seed in range(5):
+        for drawn in data.shuffled(torch.arange(3), 3, 1, torch.Generator().manual_seed(seed)):
+            images = [int((data.images == image).flatten(1).all(1).nonzero()) for image in drawn.images]
+            for language, given in (("en", english), ("zh", chinese)):
+                texts = (drawn.texts[language].ids - 4).flatten().tolist()
+                expected = [[text in given[image] for image in images] for text in texts]
+                assert drawn.belongs[language].tolist() == expected
+
+
+@torch.no_grad()
+def test_the_loss_masks_twins_language_by_language_where_the_config_says_so():
+    """Runs stored before the mask say so in their config, and are what they were."""
+    data = made_captions({"en": [[0, 1], [1, 2], [3, 3]], "zh": [[0, 1], [2, 3], [4, 0]]})
+    (shown,) = data.shuffled(torch.arange(3), 3, 2, torch.Generator().manual_seed(0))
+    unmasked = dataclasses.replace(TINY, mask_twins=False)
+    (masked, before), without = (sclip(config) for config in (TINY, unmasked)), shown._replace(belongs=None)
+    scale = masked.logit_scale.exp()
+    for language in ("en", "zh"):
+        texts = masked.encode_text(shown.texts[language], language)
+        logits = scale * masked.similarity(texts, masked.encode_image(shown.images))
+        belongs = shown.belongs[language]
+        direct = [direct_info_nce(s.tolist(), shown.owner.tolist(), belongs.tolist()) for s in logits.unbind(-1)]
+        assert masked.training_loss(shown)[language].item() == pytest.approx(sum(direct) / 2, abs=1e-5)
+    assert torch.equal(before.training_loss(shown)["loss"], masked.training_loss(without)["loss"])
+    assert before.training_loss(shown)["loss"] > masked.training_loss(shown)["loss"] + 0.1
 
 
 def test_captions_of_one_image_are_never_each_others_negatives():
