@@ -41,10 +41,11 @@ OnMissing = Literal["keep", "drop", "blank", "error"]
 ON_MISSING: tuple[str, ...] = get_args(OnMissing)
 
 
-def later(default: Any) -> Any:
-    """A field that came after the first stored runs, which were made as its default says: left out of the stored
-    config at that default, so that those runs stay valid."""
-    return field(default=default, metadata={"later": True})
+def later(default: Any, before: Any = dataclasses.MISSING, **more: Any) -> Any:
+    """A field that came after the first stored runs, which were made as `before` says (as its default, unless given):
+    left out of the stored config at that value, so that those runs stay valid. more: as `dataclasses.field`."""
+    before = default if before is dataclasses.MISSING else before
+    return field(default=default, metadata={"later": True, "before": before}, **more)
 
 
 # --- values are checked where they enter ----------------------------------------------------
@@ -160,7 +161,7 @@ def _fit(value: Any, hint: Any) -> Any:
     if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
         if unknown := [name for name in value if name not in _hints(hint)]:
             raise SettingError(f"{hint.__name__} has no field {unknown[0]!r}{nearest(unknown[0], _hints(hint))}")
-        return hint(**value)
+        return hint(**_before(hint) | value)
     if hint is float and type(value) is int:
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
@@ -193,6 +194,11 @@ def _fit_one_of(value: Any, kinds: tuple[Any, ...]) -> Any:
 
 def _always(kind: type) -> set[str]:
     return {f.name for f in dataclasses.fields(kind) if not f.metadata.get("later")}
+
+
+def _before(kind: type) -> dict[str, Any]:
+    """What a stored config means by the `later` fields it does not have."""
+    return {f.name: f.metadata["before"] for f in dataclasses.fields(kind) if f.metadata.get("later")}
 
 
 def _words(hint: Any) -> str:
@@ -284,7 +290,7 @@ class VisionConfig(Checked):
     depth: Whole = 4  # C2: 12 with pretrained weights
     n_heads: Count = 12
     # C1: a patch_conv tower that starts from weights is not trained in stage 1; not in repr, which names stored tokens
-    freeze_towers: bool = field(default=True, repr=False, metadata={"later": True})
+    freeze_towers: bool = later(True, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -308,6 +314,7 @@ class SCLIPConfig(Checked):
     dropout: Rate = 0.1
     head: Literal["mlp", "linear"] = "mlp"  # of M2 and M5; linear overfits less on frozen features (C2, laptop)
     feature_dropout: Rate = 0.0  # of frozen features where they enter a tower: few pairs, wide features (C2)
+    mask_twins: bool = later(True, before=False)  # C40: captions of the same words are no negatives for one another
 
     def text(self, language: str) -> TextConfig:
         """The tower of `language`. Raises KeyError naming the languages there are."""
@@ -635,10 +642,10 @@ class RunConfig(Checked):
 
 
 def as_dict(config: Any) -> Any:
-    """Plain JSON types of a config (tuples become lists), without `later` fields at their defaults."""
+    """Plain JSON types of a config (tuples become lists), without `later` fields that say what was so before them."""
     if dataclasses.is_dataclass(config):
         kept = [f for f in dataclasses.fields(config)
-                if not (f.metadata.get("later") and getattr(config, f.name) == f.default)]  # fmt: skip
+                if not (f.metadata.get("later") and getattr(config, f.name) == f.metadata["before"])]  # fmt: skip
         return {f.name: as_dict(getattr(config, f.name)) for f in kept}
     return [as_dict(value) for value in config] if isinstance(config, (tuple, list)) else config
 

@@ -98,19 +98,27 @@ def image_macro_metrics(predictions: pd.DataFrame, group: str = "image_group") -
     }
 
 
-def retrieval_recall(similarity: ArrayLike, owner: ArrayLike, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+def retrieval_recall(
+    similarity: ArrayLike, owner: ArrayLike, ks: Sequence[int] = (1, 5, 10), belongs: ArrayLike | None = None
+) -> dict[str, float]:
     """Recall at k of text-to-image and image-to-text retrieval (Flickr30K protocol).
 
     A hit is an expected rank <= k. Where similarities tie, the expected rank is that of the first right answer in a
     random order of the tied block, so the result depends neither on the order of rows nor favours the right answer:
     a constant similarity scores 0 at small k.
 
+    The field takes one image, and the texts written for it, as right. Where texts stand word for word at several images
+    that is a limit on every model; so `belongs` adds a second count in which these twins are right answers too.
+
     Args:
         similarity: (n_texts, n_images), larger = closer.
         owner: (n_texts,) column of the image each text describes.
         ks: cut-offs.
+        belongs: (n_texts, n_images) bool, whether the image has a text of the same words; each text has its owner.
     Returns: t2i_recall_at_<k> (share of texts whose image is found), i2t_recall_at_<k> (share of captioned images with
-        any of their texts found), in [0, 1]; t2i_median_rank, i2t_median_rank; n_texts, n_images (captioned ones).
+        any of their texts found), in [0, 1]; t2i_median_rank, i2t_median_rank; n_texts, n_images (captioned ones). With
+        `belongs` also <way>_twins_recall_at_<k> and <way>_twins_median_rank, in which twins are right answers too, and
+        n_twins, texts that stand at another image too.
     Raises: ValueError: shapes disagree, an owner out of range, or nan similarities.
     """
     similarity, owner = np.asarray(similarity), np.asarray(owner)
@@ -123,12 +131,21 @@ def retrieval_recall(similarity: ArrayLike, owner: ArrayLike, ks: Sequence[int] 
     if np.isnan(similarity).any():
         raise ValueError("similarity contains nan")
     right = owner[:, None] == np.arange(similarity.shape[1])  # (n_texts, n_images)
-    ranks = {"t2i": _expected_rank(similarity, right), "i2t": _expected_rank(similarity.T, right.T)}
+    result = _recall(similarity, right, ks, "")
+    if belongs is not None:
+        belongs = np.asarray(belongs)
+        if belongs.shape != right.shape or not belongs[right].all():
+            raise ValueError(f"belongs must be {right.shape} and hold every text's owner, got {belongs.shape}")
+        result |= _recall(similarity, belongs, ks, "twins_") | {"n_twins": int((belongs & ~right).any(1).sum())}
+    return result | {"n_texts": len(right), "n_images": int(right.any(0).sum())}
+
+
+def _recall(similarity: np.ndarray, right: np.ndarray, ks: Sequence[int], kind: str) -> dict[str, float]:
     result: dict[str, float] = {}
-    for way, rank in ranks.items():
-        result |= {f"{way}_recall_at_{k}": float((rank <= k).mean()) for k in ks}
-        result[f"{way}_median_rank"] = float(np.median(rank))
-    return result | {"n_texts": len(ranks["t2i"]), "n_images": len(ranks["i2t"])}
+    for way, rank in (("t2i", _expected_rank(similarity, right)), ("i2t", _expected_rank(similarity.T, right.T))):
+        result |= {f"{way}_{kind}recall_at_{k}": float((rank <= k).mean()) for k in ks}
+        result[f"{way}_{kind}median_rank"] = float(np.median(rank))
+    return result
 
 
 def _expected_rank(scores: np.ndarray, right: np.ndarray) -> np.ndarray:

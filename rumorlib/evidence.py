@@ -162,14 +162,17 @@ def attention_map(model: DMFL, batch: Batch) -> pd.DataFrame:
 
 @torch.inference_mode()
 def retrieval(model: SCLIP, tensors: CaptionTensors, image_rows: Tensor, language: str) -> dict[str, float]:
-    """R@1/5/10 both ways over the images at `image_rows` (M-E1), ranked by the mean similarity over scales."""
+    """R@1/5/10 both ways over the images at `image_rows` (M-E1), ranked by the mean similarity over scales; as the
+    field counts, and with captions of the same words as hits."""
     caption_rows = torch.isin(tensors.owner, image_rows).nonzero().squeeze(1)
     new_row = torch.full((len(tensors.images),), -1)
     new_row[image_rows] = torch.arange(len(image_rows))
     patches = torch.cat([model.encode_image(tensors.images[part]) for part in image_rows.split(256)])
     texts = model.encode_text(tensors.texts[language].rows(caption_rows), language)
     similarity = torch.cat([model.similarity(part, patches).mean(-1) for part in texts.split(128)])
-    return evaluation.retrieval_recall(similarity.numpy(), new_row[tensors.owner[caption_rows]].numpy())
+    owner = new_row[tensors.owner[caption_rows]].numpy()
+    belongs = tensors.belongs(language, caption_rows, image_rows).numpy()
+    return evaluation.retrieval_recall(similarity.numpy(), owner, belongs=belongs)
 
 
 @torch.inference_mode()

@@ -44,6 +44,7 @@ def sclip(settings: Settings, language: str, seed: int = 0, corpus_seed: int = 0
         head=sizes.head,
         feature_dropout=sizes.feature_dropout,
         temperature_init=sizes.temperature,
+        mask_twins=sizes.mask_twins,
     )
     name = variant if len(languages) > 1 or variant != "default" else f"default-{languages[0]}"
     return RunConfig(

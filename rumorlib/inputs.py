@@ -16,7 +16,7 @@ from rumorlib import config as cfg
 from rumorlib import files
 from rumorlib.config import OnMissing, RunConfig, Settings, TextConfig, VisionConfig
 from rumorlib.data import captions as caption_tables
-from rumorlib.data import corpora, drawn, photo, protocols
+from rumorlib.data import corpora, drawn, keys, photo, protocols
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.data.images import Images
@@ -279,12 +279,13 @@ def caption_tensors(stage1: RunConfig, settings: Settings) -> tuple[CaptionTenso
 
     Languages must caption the same images equally often, position by position, when there are several.
     """
-    texts, owners = {}, {}
+    texts, words, owners = {}, {}, {}
     for language, _ in stage1.sclip.texts:
         loaded = captions(stage1.dataset, language, settings, stage1.corpus_seed)
         frame = loaded.captions[loaded.captions["split"].isin(["train", "dev", "test"])]
         frame = frame.sort_values("image", kind="stable")
         texts[language] = encode_texts(frame["text"].tolist(), stage1, language, settings)
+        words[language] = torch.from_numpy(keys.word_codes(frame["text"].tolist()))
         owners[language] = frame["image"].tolist()
     if len({tuple(owner) for owner in owners.values()}) != 1:
         raise ValueError(f"the languages of {stage1.dataset} caption different images; pretrain them one by one")
@@ -296,4 +297,4 @@ def caption_tensors(stage1: RunConfig, settings: Settings) -> tuple[CaptionTenso
     encoded = encode_images(loaded.images, images["image"].tolist(), stage1.sclip.vision, settings)
     if stage1.sclip.vision.kind == "feature_map":  # the tower reads place by place: laid out so once, not every batch
         encoded = encoded.contiguous(memory_format=torch.channels_last)
-    return CaptionTensors(texts, encoded, owner, first, count), images
+    return CaptionTensors(texts, encoded, owner, first, count, words), images

@@ -50,6 +50,7 @@ class Sizes:
     head: str = "mlp"  # of SCLIP
     feature_dropout: float = 0.0
     temperature: float = 0.07  # of SCLIP's loss at the start
+    mask_twins: bool = True  # in SCLIP's loss (C40)
     scale_unit: float = 1.0  # receptive fields relative to the papers' (drawn scenes are 96 px wide, not 192)
 
 
@@ -105,6 +106,7 @@ SIZES: dict[str, Sizes] = {
         # pooled similarity retrieves better (.161/.555 at the old rate) but ranks no patches
         stage1=TrainConfig(epochs=7, batch_size=256, lr=2e-3, patience=3, captions_per_image=2),
         temperature=0.03,
+        mask_twins=False,  # as the stored stage 1s were trained, until they are made anew
         micc=MICCConfig(freeze="sclip"),
         micc_train=TrainConfig(epochs=6, batch_size=256, lr=1e-3, patience=2),
         head="linear",

@@ -225,6 +225,7 @@ SIZES = {  # sizes, data, encoders and length of training; nothing else may depe
     "train.epochs", "train.batch_size", "train.lr", "train.tower_lr_scale", "train.patience",
     "train.optimizer", "train.weight_decay", "train.bf16", "train.captions_per_image",
     "sclip.texts", "sclip.d_joint", "sclip.dropout", "sclip.head", "sclip.feature_dropout", "sclip.temperature_init",
+    "sclip.mask_twins",
     "sclip.vision.kind", "sclip.vision.weights", "sclip.vision.image_size_px", "sclip.vision.receptive_fields",
     "sclip.vision.width", "sclip.vision.depth", "sclip.vision.n_heads",
     "detector.width", "detector.freeze",

@@ -152,6 +152,9 @@ def test_a_field_that_changed_what_is_usual_is_left_out_of_the_runs_before_it() 
     new = cfg.SCLIPConfig()
     old = dataclasses.replace(new, mask_twins=False)
     assert new.mask_twins and cfg.as_dict(new)["mask_twins"] is True and "mask_twins" not in cfg.as_dict(old)
+    for sclip in (old, new):
+        config = dataclasses.replace(CONFIG, stage1=None, sclip=sclip)
+        assert cfg.from_dict(cfg.as_dict(config)) == config
     sizes = {name: experiments.sclip(cfg.resolve(name, train="none"), "en").sclip.mask_twins for name in cfg.PROFILES}
     assert sizes == {"demo": True, "laptop": False, "paper": True}  # laptop: until its stage 1 is made anew
 

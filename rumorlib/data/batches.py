@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -59,6 +59,7 @@ class CaptionBatch(NamedTuple):
     images: Tensor  # (I, …)
     texts: dict[str, Texts]  # language -> T captions
     owner: Tensor  # (T,) long into images
+    belongs: dict[str, Tensor] | None = None  # language -> (T, I) bool, see CaptionTensors.belongs; None: to its owner
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,23 @@ class CaptionTensors:
     owner: Tensor  # (T,) long into images
     first: Tensor  # (I,) long: first caption of each image
     count: Tensor  # (I,) long: captions of each image, at least 1
+    words: dict[str, Tensor] = field(default_factory=dict)
+    # language -> (T,) long: equal for captions of the same words (keys.word_codes)
+
+    def belongs(self, language: str, captions: Tensor, images: Tensor) -> Tensor:
+        """Whether a caption reads like any caption that an image has in `language`, one of its own or not.
+
+        Args: captions: (t,) rows; images: (i,) rows.
+        Returns: (t, i) bool.
+        """
+        count, words = self.count[images], self.words[language]
+        row = torch.arange(len(images), device=images.device).repeat_interleave(count)
+        within = torch.arange(len(row), device=images.device) - (count.cumsum(0) - count)[row]
+        own = words[self.first[images][row] + within]
+        _, code = torch.cat([own, words[captions]]).unique(return_inverse=True)
+        has = torch.zeros(len(images), int(code.max()) + 1, dtype=torch.bool, device=images.device)
+        has[row, code[: len(own)]] = True
+        return has[:, code[len(own) :]].T
 
     def shuffled(
         self, image_rows: Tensor, batch_size: int, captions_per_image: int, generator: torch.Generator
@@ -113,4 +131,6 @@ class CaptionTensors:
 
     def _batch(self, images: Tensor, captions: Tensor, repeats: int) -> CaptionBatch:
         texts = {language: text.rows(captions) for language, text in self.texts.items()}
-        return CaptionBatch(self.images[images], texts, torch.arange(len(images)).repeat_interleave(repeats))
+        belongs = {language: self.belongs(language, captions, images) for language in self.words}
+        owner = torch.arange(len(images)).repeat_interleave(repeats)
+        return CaptionBatch(self.images[images], texts, owner, belongs or None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,18 @@ _MENTION = re.compile(r"@\w+")
 def normalise_text(text: str) -> str:
     """Lower case, without links and @names, single spaces: posts that differ only there are near-duplicates."""
     return " ".join(_MENTION.sub(" ", _LINK.sub(" ", text.lower())).split())
+
+
+def words_of(text: str) -> str:
+    """`normalise_text` without punctuation: texts that are equal so are word for word the same."""
+    kept = "".join(c for c in normalise_text(text) if not unicodedata.category(c).startswith("P"))
+    return " ".join(kept.split())
+
+
+def word_codes(texts: Sequence[str]) -> np.ndarray:
+    """(n,) int64, equal for texts of the same words (`words_of`); a text without words equals none."""
+    words = [words_of(text) or f"\0{row}" for row, text in enumerate(texts)]
+    return pd.factorize(pd.Series(words, dtype=object))[0]
 
 
 def components(columns: Sequence[Sequence[str]], n: int) -> np.ndarray:

@@ -162,7 +162,7 @@ def pair_recipe(
         images.sort(key=lambda image: hashlib.sha256(f"{seed} {image}".encode()).hexdigest())
         for position, distance in enumerate(DISTANCES):
             own = unit[[row_of[image, position] for image in images]]
-            codes = [_codes([text.get((image, position), "") for image in images]) for text in texts]
+            codes = [keys.word_codes([text.get((image, position), "") for image in images]) for text in texts]
             same = np.stack(codes, axis=1) if codes else np.zeros((len(images), 0), int)
             matched = _matching(own, same, distance)
             pairs = sorted(sorted((images[a], images[b])) for a, b in matched)
@@ -171,12 +171,6 @@ def pair_recipe(
                 rank, similarity = _rank(own, index[image], index[partner])
                 found.append((split, distance, number, image, partner, position, rank, round(similarity, 4)))
     return pd.DataFrame(found, columns=COLUMNS)
-
-
-def _codes(texts: list[str]) -> np.ndarray:
-    """Equal numbers for texts that read the same; a missing text equals none."""
-    normal = [keys.normalise_text(text) or f"\0{row}" for row, text in enumerate(texts)]
-    return pd.factorize(pd.Series(normal, dtype=object))[0]
 
 
 def _matching(unit: np.ndarray, same: np.ndarray, distance: str) -> list[tuple[int, int]]:

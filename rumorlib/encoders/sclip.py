@@ -37,19 +37,23 @@ def patch_similarity(dots: Tensor, n_patches: list[int], how: str, beta: float, 
     raise ValueError(f"similarity must be lse or topk here, got {how!r}")
 
 
-def info_nce(logits: Tensor, owner: Tensor) -> Tensor:
-    """Symmetric InfoNCE in which captions of one image are never negatives of each other (M7).
+def info_nce(logits: Tensor, owner: Tensor, belongs: Tensor | None = None) -> Tensor:
+    """Symmetric InfoNCE in which captions of one image are never negatives of each other (M7), nor a text and an image
+    that has a caption of the same words (C40): no model can tell which of the two a sentence was written for.
 
     Args:
         logits: (T, I) text-image similarities over temperature.
         owner: (T,) the image of each text.
+        belongs: (T, I) bool, whether image i has a caption that reads like text t, which its owner has; None: no other.
     Returns: scalar, nats: ½(text→image + image→text).
     """
-    text_to_image = F.cross_entropy(logits, owner)  # the images of a batch are distinct: nothing to mask
+    own = owner[:, None] == torch.arange(logits.shape[1], device=owner.device)
+    belongs = own if belongs is None else belongs
+    text_to_image = F.cross_entropy(logits.masked_fill(belongs & ~own, -torch.inf), owner)
     by_pair = logits[:, owner].T  # (T, T): row = the image of pair t, column = text u
-    same = (owner[:, None] == owner[None, :]) & ~torch.eye(len(owner), dtype=torch.bool, device=owner.device)
-    own = torch.arange(len(owner), device=owner.device)
-    image_to_text = F.cross_entropy(by_pair.masked_fill(same, -torch.inf), own)
+    same = belongs[:, owner].T & ~torch.eye(len(owner), dtype=torch.bool, device=owner.device)
+    pairs = torch.arange(len(owner), device=owner.device)
+    image_to_text = F.cross_entropy(by_pair.masked_fill(same, -torch.inf), pairs)
     return (text_to_image + image_to_text) / 2
 
 
@@ -118,8 +122,9 @@ class SCLIP(nn.Module):
         scale = self.logit_scale.exp()
         losses = {}
         for language, texts in batch.texts.items():
-            similarity = self.similarity(self.encode_text(texts, language), patches)  # (T, I, S)
-            per_scale = [info_nce(scale * similarity[..., s], batch.owner) for s in range(similarity.shape[-1])]
+            similarity = scale * self.similarity(self.encode_text(texts, language), patches)  # (T, I, S)
+            belongs = batch.belongs[language] if batch.belongs and self.config.mask_twins else None
+            per_scale = [info_nce(logits, batch.owner, belongs) for logits in similarity.unbind(-1)]
             losses[language] = torch.stack(per_scale).mean()
         return {"loss": torch.stack(list(losses.values())).mean(), **losses}
 

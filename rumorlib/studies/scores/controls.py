@@ -159,7 +159,8 @@ def retrieval_frame(reports: Iterable[Report]) -> pd.DataFrame:
     """Recall at k of stage 1 both ways, beside what a random order would reach (M-E1).
 
     Returns: dataset, model (SCLIP, text tower), language, split, direction (text to image or image to text),
-        k, recall, chance, n_texts, n_images, median_rank.
+        k, recall, recall_twins (captions of the same words counted as hits; empty where a run did not store it),
+        chance (of recall), n_texts, n_images, median_rank.
     """
     ways = {"t2i": "text to image", "i2t": "image to text"}
     rows = []
@@ -174,7 +175,8 @@ def retrieval_frame(reports: Iterable[Report]) -> pd.DataFrame:
                     for k in sorted(int(key.rsplit("_", 1)[1]) for key in found):
                         chance = min(1.0, k / n_images) if way == "t2i" else _any_of(n_texts, n_texts // n_images, k)
                         rows.append(of | {
-                            "direction": direction, "k": k, "recall": found[f"{way}_recall_at_{k}"], "chance": chance,
+                            "direction": direction, "k": k, "recall": found[f"{way}_recall_at_{k}"],
+                            "recall_twins": values.get(f"{way}_twins_recall_at_{k}", np.nan), "chance": chance,
                             "n_texts": n_texts, "n_images": n_images, "median_rank": values[f"{way}_median_rank"],
                         })  # fmt: skip
     return pd.DataFrame(rows)

@@ -178,7 +178,8 @@ def known_table(reports: Iterable[Report]) -> pd.DataFrame:
 def retrieval_after(reports: Iterable[Report]) -> pd.DataFrame:
     """Retrieval before and after stage 2 of the runs that trained SCLIP on: does it forget the captions? Dev captions.
 
-    Columns: dataset, variant, stage, language, then R@k both ways (t2i, i2t) in [0, 1] and median ranks.
+    Columns: dataset, variant, stage, language, then R@k both ways (t2i, i2t) in [0, 1] and median ranks, as the field
+    counts and with twins as hits.
     """
     frames = [
         report.extra("retrieval").assign(dataset=report.config.dataset, variant=report.config.variant)
