@@ -28,8 +28,8 @@ def manifest(root: Path) -> Path:
     return root
 
 
-def weibo_record(post_id: str, urls: list[str], text: str, date: str = "1444444444444") -> str:
-    fields = [post_id, "name", "http://t/u", "null", date, "true", "1", "2", "3", "9", "0", "1", "2", "3", "phone"]
+def weibo_record(post_id: str, urls: list[str], text: str, date: str = "1444444444444", author: str = "9") -> str:
+    fields = [post_id, "name", "http://t/u", "null", date, "true", "1", "2", "3", author, "0", "1", "2", "3", "phone"]
     return "|".join(fields) + "\n" + "|".join([*urls, "null"]) + "\n" + text
 
 
@@ -47,7 +47,8 @@ def weibo17(root: Path) -> Path:
         "test_nonrumor": [("6", ["http://w/h.jpg", "http://w/i.jpg"], LONG + "！")],
     }
     for name, records in files.items():
-        text = "\n".join(weibo_record(*record) for record in records)
+        author = "null" if "nonrumor" in name else "9"  # as published
+        text = "\n".join(weibo_record(*record, author=author) for record in records)
         write(
             root / f"{name}.txt", ("\ufeff" if name == "test_rumor" else "") + text + ("\n" if "test" in name else "")
         )

@@ -366,7 +366,7 @@ def test_weibo_reference_numbers(real):
     assert score["random", "TF-IDF"] == pytest.approx(0.945, abs=0.01)
     twins = audit.leaks(evidence).set_index(["protocol", "kind"])["test_posts"]
     assert twins["official"].drop("same author").sum() == 0 and twins["random", "near-duplicate text"] > 300
-    assert twins["official", "same author"] > 1000  # news outlets post on both sides
+    assert twins["official", "same author"] == 126  # of rumors alone: the files name no author of a news post
 
 
 @pytest.mark.real_data
@@ -374,6 +374,6 @@ def test_twitter_reference_numbers(real):
     evidence = audit.gather(corpora.load("twitter", real))
     score = audit.shortcut_scores(evidence, 50).set_index(["unit", "protocol", "shortcut"])["estimate"]
     assert score["post", "random", "same picture"] == pytest.approx(0.998, abs=0.003)
-    assert score["image", "official", "surface counts"] == pytest.approx(0.654, abs=0.01)
+    assert score["image", "official", "surface counts"] == pytest.approx(0.625, abs=0.01)
     assert score["post", "official", "TF-IDF"] == pytest.approx(0.66, abs=0.015)
     assert splits.crossings(evidence.posts)["crossing"].iloc[0] == 0

@@ -1,6 +1,7 @@
 """check-data: everything in a folder is counted, what cannot be used is listed with its reason; the exit codes."""
 
 import csv
+import hashlib
 import json
 
 import numpy as np
@@ -39,7 +40,8 @@ def folder(tmp_path, rows, n_pictures=12):
 def good_rows(n=12):
     sides = ("train", "train", "train", "train", "dev", "test")
     labels = [(i + i // 6) % 2 for i in range(n)]
-    return [[f"p{i}", f"text number {i}", labels[i], sides[i % 6], f"images/{i}.jpg", "2014-08-09"] for i in range(n)]
+    texts = [f"text number {i} {hashlib.sha256(bytes([i])).hexdigest()}" for i in range(n)]  # no near-duplicates
+    return [[f"p{i}", texts[i], labels[i], sides[i % 6], f"images/{i}.jpg", "2014-08-09"] for i in range(n)]
 
 
 def check(place, tmp_path, capsys, *arguments):
@@ -90,6 +92,7 @@ def test_every_kind_of_trouble_is_counted_and_listed(tmp_path, capsys):
         "posts whose picture does not exist: 3",
         "posts whose picture cannot be decoded: 2",
         "texts that stand in several splits, letter by letter: 1",
+        "near-duplicate texts that stand in several splits: 1 groups of 2 posts, with 0.0% of the test posts",
         "pictures that stand in several splits, byte by byte: 1",
     ]
     assert found["notes"] == [
@@ -114,6 +117,27 @@ def test_what_costs_no_post_is_noted_and_the_folder_is_usable(tmp_path, capsys):
     code, found, _ = check(folder(tmp_path, rows), tmp_path, capsys)
     assert code == 0 and found["problems"] == []
     assert found["notes"] == ["posts without text: 1", "posts with a time that cannot be read: 1"]
+
+
+def test_texts_behind_other_links_cross_and_a_doubtful_name_is_told_of(tmp_path, capsys):
+    """Chinese posts go on behind a short link without a space."""
+    stories = ["北京地铁今天早上发生火灾多人受伤", "某地超市出售假鸡蛋专家提醒市民", "台风明天登陆沿海各地学校停课一天",
+               "男子高速路上倒车被拍网友指责", "明星昨晚机场被围堵现场一片混乱", "专家称红酒治疗近视眼"]  # fmt: skip
+    place = tmp_path / "mine"
+    rows = ["id,text,label,split,event"]
+    for i, story in enumerate(stories):
+        rows += [f"{side}{i},http://t.cn/z{side[:2]}{i}{story},{i % 2},{side},NA" for side in ("train", "dev", "test")]
+    published.write(place / "manifest.csv", "\n".join(rows) + "\n")
+    code, found, _ = check(place, tmp_path, capsys)
+    crossing = {row["kind"]: row for row in found["crossings"]}
+    assert list(crossing["text_group"].values()) == ["text_group", 6, 6, 18, 1.0]
+    assert found["problems"] == [
+        "near-duplicate texts that stand in several splits: 6 groups of 18 posts, with 100.0% of the test posts"
+    ]
+    assert code == 1 and found["languages"][0]["language"] == "Han" and found["languages"][0]["posts"] == 18
+    assert found["notes"] == [
+        "event 'NA', in 18 posts, is kept as a name; leave the cell empty if it means that there is none"
+    ]
 
 
 def test_captions_without_a_split_are_a_problem(tmp_path, capsys):

@@ -34,6 +34,13 @@ def corpus(tmp_path):
     return Corpus("manifest", posts.check(frame, "made"), FolderImages(tmp_path), "")
 
 
+def test_a_corpus_whose_events_are_called_none_is_not_read_in_silence(corpus, caplog):
+    named = corpus.posts.assign(event=["None"] * 4 + ["flood", ""])
+    found = groups.link_duplicates(Corpus("manifest", named, None, ""))
+    assert found.posts["event"].tolist() == named["event"].tolist()
+    assert "manifest: event 'None', in 4 posts, is kept as a name" in caplog.text
+
+
 def partition(values):
     return {frozenset(np.flatnonzero(np.asarray(values) == value)) for value in set(values) - {""}}
 

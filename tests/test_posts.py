@@ -1,11 +1,17 @@
 """The posts table: what is refused and how it is said, label words, groups, keys."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rumorlib.data import keys, posts
 from rumorlib.data.posts import PostsError
+from rumorlib.encoders import vocabulary
+from rumorlib.models import baselines
 
 
 def frame(**changes):
@@ -150,6 +156,65 @@ def test_guard_cell_leaves_the_rest():
 
 def test_normalise_text():
     assert keys.normalise_text("RT @Me:  LOOK\nhttps://t.co/ab www.x.org !") == "rt : look !"
+    assert keys.normalise_text("ＢＲＥＡＫＩＮＧ：don\u2019t") == "breaking:don't"  # as the models fold it
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("见http://t.cn/R12真的吗", ["http://t.cn/R12"]),  # as most of Weibo writes
+        ("http://t.cn/R12，后面 https://t.co/x！", ["http://t.cn/R12", "https://t.co/x"]),
+        ("看http://t.cn/R12（图）http://t.cn/R13【转】", ["http://t.cn/R12", "http://t.cn/R13"]),
+        ("投诉网页www.12331.org.cn看看", ["www.12331.org.cn"]),
+        ("网(www.a-b.com)讯", ["www.a-b.com"]),
+        ("(see http://x.y/a?b=1&c#d). Next http://x.y/z, and", ["http://x.y/a?b=1&c#d", "http://x.y/z"]),
+        ('"http://t.co/x" \u201chttp://t.co/y\u201d <http://x.y>', ["http://t.co/x", "http://t.co/y", "http://x.y"]),
+        ("http: \\/\\/t.co\\/4W1 HTTP://T.CO/Z", ["http: \\/\\/t.co\\/4W1", "HTTP://T.CO/Z"]),  # as Twitter's file has
+        ("http：//t.cn/ab好 http : //t.cn/cd", ["http：//t.cn/ab", "http : //t.cn/cd"]),
+        ("t.cn/ab好 pic.twitter.com/Ab1\u2026", ["t.cn/ab", "pic.twitter.com/Ab1"]),
+        ("http://t.cn/zjD//@小明:转", ["http://t.cn/zjD"]),
+        ("paint.co/x awww. so www. 3.14 http", []),
+    ],
+)
+def test_a_link_ends_where_url_characters_end(text, links):
+    assert keys.LINK.findall(text) == links
+
+
+@given(
+    st.text("真的吗，。！（）《》北京火灾 图", min_size=1),
+    st.sampled_from(["http://t.cn/R12", "https://x.org/a?b=1", "www.x.cn"]),
+)
+def test_what_stands_behind_a_link_is_text_for_everyone(text, link):
+    """Who looks for leaks, who counts surfaces and who reads words agree about it."""
+    assert keys.normalise_text(link + text) == keys.normalise_text(text)
+    assert vocabulary.tokenize(link + text, "char") == ["<url>", *vocabulary.tokenize(text, "char")]
+    alone, behind = baselines.surface_counts([text, link + text]).to_dict("records")
+    assert behind == alone | {"n_chars": alone["n_chars"] + len(link), "n_links": 1}
+
+
+@pytest.mark.parametrize("many", [("http://", "."), ("http", " "), ("www.", "www."), ("@", "@"), ("http://", "\\/")])
+def test_no_text_takes_long_to_normalise(many):
+    begun = time.process_time()
+    keys.normalise_text(many[0] + many[1] * 200_000)
+    assert time.process_time() - begun < 5
+
+
+def test_a_missing_value_is_an_empty_cell_and_never_a_word():
+    assert [keys.cell(value) for value in (None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, "")] == [""] * 6
+    assert [keys.cell(value) for value in ("NA", "None", "nan", 0, 0.5)] == ["NA", "None", "nan", "0", "0.5"]
+    named = {"post_id": ["None", "NA", "nan", "null"], "event": ["NA", pd.NaT, "  ", "None"]}
+    table = posts.check(frame(**named, image=[None, "p", "q", pd.NA]), "f.csv")
+    assert table["post_id"].tolist() == ["None", "NA", "nan", "null"]
+    assert table["event"].tolist() == ["NA", "", "", "None"] and table["image"].tolist() == ["", "p", "q", ""]
+    assert keys.components([["NA", None, "", float("nan"), "NA"]], 5).tolist() == [0, 1, 2, 3, 0]
+
+
+def test_a_name_that_may_mean_none_is_kept_and_told_of():
+    table = posts.check(frame(event=["NA", "NA", "flood", "None"], text=["one", "two", "nan", "three"]), "f.csv")
+    assert [told.split(" is kept")[0] for told in posts.doubtful_names(table)] == [
+        "event 'NA', in 2 posts,", "event 'None', in 1 posts,", "text 'nan', in 1 posts,"
+    ]  # fmt: skip
+    assert posts.doubtful_names(posts.check(frame(), "f.csv")) == []
 
 
 def test_image_weights_count_each_picture_once():

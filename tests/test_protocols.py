@@ -230,8 +230,13 @@ def test_a_stored_split_is_read_again_and_never_for_other_posts(output, capsys, 
     again = protocols.stored_split(corpus(shuffled), Protocol("random"), profile)
     assert split_files.split_hash(again) == split_files.split_hash(found)
     assert (folder / name).read_bytes() == first
-    with pytest.raises(PostsError, match="other groups of near-duplicates"):
-        protocols.stored_split(corpus(frame.assign(text_group="all one")), Protocol("random"), profile)
+    assert "other posts were near-duplicates" not in capsys.readouterr().out
+    kept = protocols.stored_split(corpus(frame.assign(text_group="all one")), Protocol("random"), profile)
+    assert kept["split"].tolist() == found["split"].tolist() and (folder / name).read_bytes() == first
+    printed = capsys.readouterr().out  # what crosses under today's groups is said, and the file is nobody's to delete
+    assert f"{name} was made when other posts were near-duplicates, and is kept" in printed
+    then, now = (line.split() for line in printed.split("\n") if "text_group" in line)
+    assert then[2] == str(crossing(found)["text_group"]) and now[-4:] == ["1", "1", "400", "1.000"]
     other = protocols.stored_split(corpus(frame), Protocol("random"), profile, "corpus1")
     assert split_files.split_hash(other) == split_files.split_hash(found)
     assert (folder / name.replace("random", "corpus1-random")).is_file()
@@ -293,8 +298,8 @@ def test_real_twitter_in_time_has_counts_but_no_model(real):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("twitter", {"image_group": 293, "text_group": 751, "event": 38}),
-        ("weibo-text", {"image_group": 1, "text_group": 345, "event": 0}),
+        ("twitter", {"image_group": 293, "text_group": 753, "event": 38}),
+        ("weibo-text", {"image_group": 1, "text_group": 348, "event": 0}),
         ("pheme-text", {"image_group": 0, "text_group": 238, "event": 9}),
     ],
 )
@@ -323,8 +328,8 @@ def test_real_official_splits(real):
 
 @pytest.mark.real_data
 def test_real_files_hold_no_post_id(real, output):
-    protocols.stored_split(real["weibo-text"], Protocol("official"), "laptop")
-    path = output / "results" / "laptop" / "splits" / "weibo-text-official.csv.gz"
+    protocols.stored_split(real["weibo-text"], Protocol("grouped"), "laptop")  # not among the committed ones
+    path = output / "results" / "laptop" / "splits" / "weibo-text-grouped.csv.gz"
     table = pd.read_csv(path, dtype=str)
     assert table["row_key"].str.fullmatch("[0-9a-f]{12}").all() and len(table) == 9527
     assert path.stat().st_size < 200_000

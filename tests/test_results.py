@@ -65,6 +65,23 @@ def again(mode: str) -> cfg.Settings:
     return dataclasses.replace(DEMO, train=mode)
 
 
+def test_an_event_called_na_and_a_post_called_none_keep_their_names(trainer: Trainer) -> None:
+    names = ["NA", "None", "nan", "null"]
+    made = outcome(CONFIG)
+    predictions = pd.DataFrame({"post_id": names, "label": [1, 0, 1, 0], "prob_rumor": 0.5, "split": "test"})
+    predictions["event"] = ["", "NA", "None", None]
+    made.predictions = predictions
+    made.extras = {"words": pd.DataFrame({"word": names, "value": [0.5, float("nan"), 1, 2]})}
+    report = results.run_or_load(
+        CONFIG, DEMO, train=lambda config, *_: outcome(config) if config.model == "sclip" else made
+    )
+    found = report.predictions()
+    assert found["post_id"].tolist() == names
+    assert found["event"].isna().tolist() == [True, False, False, True] and found["event"][2] == "None"
+    words = report.extra("words")
+    assert words["word"].tolist() == names and words["value"].isna().tolist() == [False, True, False, False]
+
+
 # --- the test ledger ------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ def test_weibo_texts(tmp_path):
     assert table["text_group"]["0000000000000001"] == table["text_group"]["6"] != ""
     assert (table["language"] == "zh").all()
     assert "name" not in table.columns
+    assert table["author"].tolist() == ["9", "9", "", "", "9", ""]  # "null" is no author of all news posts
 
 
 def test_weibo_with_pictures(tmp_path):
@@ -89,7 +90,7 @@ def test_audit_columns_and_events(tmp_path):
     assert table["event"].tolist() == ["", "", "7", "7", "2", ""]
     assert table["eann_split"].tolist() == ["", "", "train", "train", "dev", ""]
     assert table["n_images"].tolist() == [1, 0, 2, 1, 1, 2]
-    assert (table["author"] == "9").all()
+    assert table["author"].tolist() == ["9", "9", "", "", "9", ""]
 
 
 def test_texts_stay_texts_whatever_lies_there(tmp_path):
