@@ -79,7 +79,8 @@ class Report:
         keys = dict.fromkeys(("post_id", "row_key", "event", "image_group", "text_group", "split"), str)
         path = runs.verified(self.folder, name, self.hashes)
         try:
-            return pd.read_csv(path, dtype=keys)
+            # only an empty cell is missing (`keys.cell`): pandas takes NA, None and null for missing too
+            return pd.read_csv(path, dtype=keys, keep_default_na=False, na_values=[""])
         except pd.errors.EmptyDataError:
             return pd.DataFrame()
 

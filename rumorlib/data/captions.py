@@ -12,6 +12,7 @@ import pandas as pd
 from rumorlib.config import OnMissing
 from rumorlib.data import missing, posts
 from rumorlib.data.images import FolderImages, ImageError, Images
+from rumorlib.data.keys import cell
 from rumorlib.data.packed_images import PackedImages
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
 from rumorlib.data.tables import need, read_csv, read_lines
@@ -172,7 +173,7 @@ def _image_ids(path: Path, number: int, line: str) -> list[str]:
     try:
         found = json.loads(line)
         if isinstance(found["text"], str) and isinstance(found["image_ids"], list):
-            return [str(key) for key in found["image_ids"]]
+            return [cell(key) for key in found["image_ids"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise PostsError(f"{path}, row {number}: expected an object with text and image_ids; restore the row")

@@ -13,6 +13,7 @@ from rumorlib.config import OnMissing
 from rumorlib.data import captions
 from rumorlib.data.captions import COLUMNS
 from rumorlib.data.images import FolderImages
+from rumorlib.data.keys import cell
 from rumorlib.data.posts import CaptionCorpus, PostsError
 from rumorlib.data.tables import first_line, need, read_csv, read_lines, read_object
 
@@ -80,7 +81,7 @@ def _hugging_face(path: Path) -> tuple[Rows, dict[str, str]]:
     rows = []
     for number, (raw, picture) in enumerate(zip(frame["raw"], frame["filename"]), 1):
         try:
-            rows += [(picture, k, str(text), number) for k, text in enumerate(json.loads(raw))]
+            rows += [(picture, k, cell(text), number) for k, text in enumerate(json.loads(raw))]
         except (ValueError, TypeError):
             raise PostsError(f"{path}, row {number}: raw is no JSON list of captions; restore the row") from None
     return rows, dict(zip(frame["filename"], frame["split"]))

@@ -7,6 +7,7 @@ picture read once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,8 +17,10 @@ import pandas as pd
 from rumorlib.config import OnMissing
 from rumorlib.data import keys, missing
 from rumorlib.data.duplicates import Pairs, image_pairs, thumbnails
-from rumorlib.data.posts import Corpus
+from rumorlib.data.posts import Corpus, doubtful_names
 from rumorlib.data.text_duplicates import text_groups
+
+_log = logging.getLogger(__name__)
 
 
 def link_duplicates(corpus: Corpus, on_missing_image: OnMissing = "drop") -> Corpus:
@@ -31,11 +34,10 @@ def link_duplicates(corpus: Corpus, on_missing_image: OnMissing = "drop") -> Cor
     Raises: PostsError: a picture cannot be decoded and the rule is "error".
     """
     corpus, names, grey, contents = _decoded(corpus, on_missing_image)
+    for doubt in doubtful_names(corpus.posts):
+        _log.warning("%s: %s", corpus.name, doubt)
     posts = corpus.posts.reset_index(drop=True)
-    texts = posts["text"].map(keys.normalise_text)
-    distinct = list(dict.fromkeys(text for text in texts if text))
-    alike = dict(zip(distinct, map(str, text_groups(distinct)), strict=True))
-    changed = {"text_group": _merged("text", posts["text_group"], texts.map(alike).fillna(""))}
+    changed = {"text_group": linked_texts(posts)}
     if names:
         copies = dict(zip(names, contents, strict=True))
         first = np.sort(np.unique(contents, return_index=True)[1])  # copies are linked by their bytes, not compared
@@ -46,6 +48,14 @@ def link_duplicates(corpus: Corpus, on_missing_image: OnMissing = "drop") -> Cor
     if "weight" in posts:
         posts["weight"] = keys.image_weights(posts)
     return replace(corpus, posts=posts)
+
+
+def linked_texts(posts: pd.DataFrame) -> list[str]:
+    """The reader's text groups of n posts, linked in steps where two normal texts are near-duplicates; "" = alone."""
+    texts = posts["text"].map(keys.normalise_text)
+    distinct = list(dict.fromkeys(text for text in texts if text))
+    alike = dict(zip(distinct, map(str, text_groups(distinct)), strict=True))
+    return _merged("text", posts["text_group"], texts.map(alike).fillna(""))
 
 
 def _decoded(corpus: Corpus, on_missing_image: OnMissing) -> tuple[Corpus, list[str], np.ndarray, list[str]]:

@@ -17,9 +17,11 @@ from tqdm import tqdm
 from rumorlib.config import OnMissing
 from rumorlib.data import layouts, protocols
 from rumorlib.data.dates import offset_hours, parse_dates
+from rumorlib.data.groups import linked_texts
 from rumorlib.data.images import ImageError, Images
-from rumorlib.data.posts import DROPPED_COLUMNS, CaptionCorpus, Corpus, PostsError, check_splits
+from rumorlib.data.posts import DROPPED_COLUMNS, CaptionCorpus, Corpus, PostsError, check_splits, doubtful_names
 from rumorlib.data.scripts import script
+from rumorlib.data.splits import crossings
 
 MAX_GUESSED = 20_000  # texts whose script is looked at; more are counted from an even sample
 VERDICTS = ("usable", "usable, with problems", "not usable")  # by Inspection.code
@@ -31,6 +33,7 @@ class Inspection:
     """The findings of `inspect_folder`, every table a frame that a notebook can show.
 
     splits: one row per split and one for all, columns see `_count`. languages: language, posts, share, basis.
+    crossings: `splits.crossings` of near-duplicate texts and of events; pictures are compared byte by byte alone.
     left_out: post_id, source, row, reason, status, split of every post that training cannot use, or not with a picture.
     problems: what is lost or would leak, in words; notes: what is odd but costs nothing; usable: what can be done with
     the folder; code: 0 usable, 1 usable with problems, 2 not usable.
@@ -42,6 +45,7 @@ class Inspection:
     label_means: str
     splits: pd.DataFrame
     languages: pd.DataFrame
+    crossings: pd.DataFrame
     left_out: pd.DataFrame
     problems: tuple[str, ...]
     notes: tuple[str, ...]
@@ -85,13 +89,14 @@ def inspect_folder(
     splits = _splits(table, len(everything.dropped))
     splits = splits if decode else splits.assign(unreadable=None, duplicate_images=None)
     what = "posts" if isinstance(kept, Corpus) else "captions"
-    problems, notes = _problems(table, splits, what), _notes(table, splits, what)
+    crossing = _crossings(table) if isinstance(kept, Corpus) else pd.DataFrame()
+    problems, notes = _problems(table, splits, crossing, what), _notes(table, splits, what)
     usable, code = _verdict(table, kept, problems)
-    means = kept.label_means if isinstance(kept, Corpus) else ""
-    left_out = _left_out(table, kept.dropped, bad)
     return Inspection(
-        Path(place), found.name, kept.name, means, splits, _languages(table), left_out, problems, notes, usable, code
-    )
+        folder=Path(place), layout=found.name, name=kept.name, label_means=getattr(kept, "label_means", ""),
+        splits=splits, languages=_languages(table), crossings=crossing, left_out=_left_out(table, kept.dropped, bad),
+        problems=problems, notes=notes, usable=usable, code=code,
+    )  # fmt: skip
 
 
 # --- pictures -------------------------------------------------------------------------------
@@ -144,6 +149,13 @@ def _left_out(table: pd.DataFrame, dropped: pd.DataFrame, bad: dict[str, str]) -
     split_of = dict(zip(table["post_id"], table["split"], strict=True))
     result = pd.DataFrame(both, columns=[*DROPPED_COLUMNS, "status"])
     return result.assign(split=[split_of.get(post_id, "") for post_id in result["post_id"]])
+
+
+def _crossings(table: pd.DataFrame) -> pd.DataFrame:
+    """`Inspection.crossings` of the usable posts."""
+    good = table[table["usable"]].reset_index(drop=True)
+    found = crossings(good.assign(text_group=linked_texts(good)))
+    return found[found["kind"] != "image_group"].reset_index(drop=True)
 
 
 # --- counts ---------------------------------------------------------------------------------
@@ -212,7 +224,7 @@ _SAID = {
 _NOTED = {"empty_texts": "without text", "no_time": "with a time that cannot be read"}
 
 
-def _problems(table: pd.DataFrame, splits: pd.DataFrame, what: str) -> tuple[str, ...]:
+def _problems(table: pd.DataFrame, splits: pd.DataFrame, crossing: pd.DataFrame, what: str) -> tuple[str, ...]:
     total = splits.iloc[-1]
     found = [f"{what} {words}: {total[name]:,}" for name, words in _SAID.items() if total[name]]
     good = table[table["usable"]]
@@ -223,6 +235,11 @@ def _problems(table: pd.DataFrame, splits: pd.DataFrame, what: str) -> tuple[str
                 found.append(f"split {name} has one class only: {('non-rumor', 'rumor')[labels.iloc[0]]}")
         if n := _torn(sides[sides["text"].str.strip() != ""], "text"):
             found.append(f"texts that stand in several splits, letter by letter: {n:,}")
+        for row in crossing[(crossing["kind"] == "text_group") & (crossing["crossing"] > 0)].itertuples():
+            found.append(
+                f"near-duplicate texts that stand in several splits: {row.crossing:,} groups of {row.posts:,} posts, "
+                f"with {row.share_of_test:.1%} of the test posts"
+            )
     if n := _torn(sides[sides["content"] != ""], "content"):
         found.append(f"pictures that stand in several splits, byte by byte: {n:,}")
     if what == "captions" and not sides["split"].isin(["train", "dev"]).any():
@@ -236,7 +253,7 @@ def _notes(table: pd.DataFrame, splits: pd.DataFrame, what: str) -> tuple[str, .
     found = [f"{what} {words}: {total[name]:,}" for name, words in _NOTED.items() if total[name]]
     if what == "posts" and (n := int((good.groupby("text")["label"].nunique() > 1).sum())):
         found.append(f"texts that stand under both labels: {n:,}")
-    return tuple(found)
+    return (*found, *(doubtful_names(table) if what == "posts" else ()))
 
 
 def _torn(posts: pd.DataFrame, column: str) -> int:

@@ -5,7 +5,6 @@ Label 1 = rumor, 0 = non-rumor. What "rumor" stands for differs by corpus: `Corp
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ COLUMNS = (
     "post_id", "text", "label", "split", "event", "image", "language", "created_at", "image_group", "text_group",
 )  # fmt: skip
 REQUIRED = ("post_id", "text", "label")
+NAMES = ("event", "image_group", "text_group")  # posts of one name belong together
 # Some corpora bring more, for audits and graph models. Only MFAN's graph row reads them: they may give the label away.
 OPTIONAL = {
     "author": "id of who posted, as the platform has it",
@@ -100,8 +100,9 @@ def check(
     """Return `frame` as a posts table, or say exactly what is wrong with it.
 
     Missing optional columns are filled: split, event, image, language, created_at with ""; image_group with the image
-    key; text_group with the normalised text. An empty group name means "a group of its own". Columns beyond COLUMNS
-    are kept, after them. Split names are SPLITS, PROBES, "test_...", "pairs..." and `extra_splits`.
+    key; text_group with the normal text. A missing name (`keys.cell`, or blanks) of an event or a group means "a group
+    of its own". Columns beyond COLUMNS are kept, after them. Split names are SPLITS, PROBES, "test_...", "pairs..." and
+    `extra_splits`.
 
     Args:
         frame: one row per post; label as `parse_label` takes it; ids as strings or whole numbers.
@@ -127,12 +128,29 @@ def check(
     fallback = {"image_group": table["image"], "text_group": map(keys.normalise_text, table["text"])}
     for name, values in fallback.items():
         table[name] = _texts(frame[name]) if name in frame.columns else list(values)
+    for name in NAMES:
+        table[name] = [value if value.strip() else "" for value in table[name]]
     _check_splits(table["split"], at, extra_splits)
     extra = {str(name): frame[name].to_numpy() for name in frame.columns if name not in COLUMNS}
     checked = pd.DataFrame({name: table[name] for name in COLUMNS} | extra)
     trained = checked["split"].eq("train") if any(table["split"]) else slice(None)
     _need_both(checked["label"][trained], "training", source)
     return checked
+
+
+def doubtful_names(posts: pd.DataFrame) -> list[str]:
+    """What to say of events, pictures and texts that are a word which programs write for "none" (`keys.DOUBTFUL`).
+
+    They are kept as names, so such posts belong together; only the one who holds the file knows better.
+    """
+    told = []
+    for column in ("event", "image_group", "text"):
+        names = posts[column][posts[column].str.strip().str.lower().isin(keys.DOUBTFUL)].value_counts().sort_index()
+        told += [
+            f"{column} {name!r}, in {n:,} posts, is kept as a name; leave the cell empty if it means that there is none"
+            for name, n in names.items()
+        ]
+    return told
 
 
 def of_texts(posts: pd.DataFrame) -> bool:
@@ -219,10 +237,8 @@ def _texts(values: pd.Series) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """A cell as a string that can be encoded; None and NaN are empty."""
-    if value is None or value is pd.NA or (isinstance(value, (float, np.floating)) and math.isnan(value)):
-        return ""
-    text = str(value)
+    """`keys.cell` as a string that can be encoded."""
+    text = keys.cell(value)
     return _SURROGATE.sub("\ufffd", text) if _SURROGATE.search(text) else text
 
 

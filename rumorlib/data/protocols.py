@@ -133,16 +133,20 @@ def stored_split(corpus: Corpus, protocol: Protocol, profile: str, mark: str = "
 
     Files of real corpora name posts by `keys.row_key` only. The counts and crossings are printed.
 
+    A stored split stays as it is: finished runs rest on it. If other posts are near-duplicates today than when it was
+    made, what crosses now is printed beside what crossed then.
+
     Args: mark: part of the file's name that tells forms of one corpus apart (another corpus seed, kept posts).
-    Raises: PostsError: as `split`; or the file's posts are not the posts of `corpus`, or it was made when other posts
-        were near-duplicates.
+    Raises: PostsError: as `split`; or the file's posts are not the posts of `corpus`.
     """
     real = profile != "demo"
     path, grouped = split_path(corpus.name, protocol, profile, mark), keys.groups_hash(corpus.posts)
     if path.is_file():
         posts = split_files.read_split(corpus.posts, path, corpus.name)
         if split_files.fact(path, "groups_hash") != grouped:
-            raise PostsError(f"{path} was made with other groups of near-duplicates; remove it to write it anew")
+            print(f"{path.name} was made when other posts were near-duplicates, and is kept. Then crossed")
+            then = pd.DataFrame(split_files.fact(path, "crossings"), columns=list(splits.CROSSINGS))
+            print(_shown(then), "and now", sep="\n")
     else:
         posts = split(corpus, protocol)
         facts = {"corpus": corpus.name, "protocol": protocol.label, "seed": protocol.seed, "groups_hash": grouped,

@@ -9,7 +9,7 @@ from functools import lru_cache
 from rumorlib.data.keys import normalise_text
 
 # First words of Unicode's letter names that one script writes with; other names stand for themselves.
-_SAME = {"CJK": "Han", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HALFWIDTH": "Japanese", "FULLWIDTH": "Latin"}
+_SAME = {"CJK": "Han", "HIRAGANA": "Japanese", "KATAKANA": "Japanese"}
 
 
 def script(text: str) -> str:

@@ -23,6 +23,7 @@ PHEME_DEV = {
     "ottawashooting": "sydneysiege",
     "sydneysiege": "charliehebdo",
 }
+CROSSINGS = ("kind", "groups", "crossing", "posts", "share_of_test")  # columns of `crossings`
 TWITTER_DEV_FOLD = 0  # the single dev, where one is asked for: fold 0 of twitter_folds with its defaults
 
 
@@ -142,7 +143,7 @@ def crossings(posts: pd.DataFrame) -> pd.DataFrame:
         leaked = used.loc[test, kind].isin(seen).sum()
         n_posts = int(named[kind].isin(crossing).sum())
         rows.append((kind, len(n_splits), len(crossing), n_posts, leaked / max(test.sum(), 1)))
-    return pd.DataFrame(rows, columns=["kind", "groups", "crossing", "posts", "share_of_test"])
+    return pd.DataFrame(rows, columns=list(CROSSINGS))
 
 
 def _with_split(posts: pd.DataFrame, rows: pd.Index, name: str) -> pd.DataFrame:

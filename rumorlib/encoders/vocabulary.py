@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,13 +19,12 @@ import torch
 from torch import Tensor
 
 from rumorlib import config
+from rumorlib.data.keys import normalise_text
 
 Unit = Literal["word", "char", "jieba"]
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # brackets never survive tokenize(), so no text can spell them
 PAD, UNK, CLS, SEP = range(4)
 
-_URL = re.compile(r"(?:https?://|www\.|pic\.twitter\.com/|t\.co/|t\.cn/)[!-~]*", re.IGNORECASE)
-_USER = re.compile(r"(?<![A-Za-z0-9_.])@[\w-]+")  # the look-behind spares e-mail addresses
 # Ideographs with their extensions, kana, hangul.
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af\u3040-\u30ff\uac00-\ud7af"
 _WORD = re.compile(r"<url>|<user>|[^\W_]+(?:'[^\W_]+)*")
@@ -38,7 +36,7 @@ def tokenize(text: str, unit: Unit) -> list[str]:
     """Split a post into lower-cased tokens; punctuation is dropped.
 
     Links become `<url>` and mentions `<user>` (identities must not be learnt), digits stay, a hashtag loses its '#'.
-    Full-width letters and digits are folded (NFKC).
+    What a link is, and that full-width letters and digits are folded, `keys.normalise_text` says.
 
     Args:
         text: the post, any language.
@@ -47,8 +45,7 @@ def tokenize(text: str, unit: Unit) -> list[str]:
     Returns: tokens in reading order, [] for an empty text.
     Raises: ValueError: unknown unit.
     """
-    folded = unicodedata.normalize("NFKC", text).replace("\u2019", "'").lower()
-    marked = _USER.sub(" <user> ", _URL.sub(" <url> ", folded))
+    marked = normalise_text(text, link=" <url> ", mention=" <user> ")
     if unit == "word":
         return _WORD.findall(marked)
     if unit == "char":

@@ -21,12 +21,12 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.preprocessing import StandardScaler
 
 from rumorlib.config import BaselineConfig
+from rumorlib.data.keys import LINK, MENTION
 
 ROWS_PER_BLOCK = 256  # feature maps averaged at once
-LINK = re.compile(r"(?:https?\s*:\s*//|www\.)[!-~]+|(?<![A-Za-z0-9])t\.(?:co|cn)/\w+", re.ASCII)
 SURFACE = {  # counted in the text without its links; full-width # @ ! ? (written as escapes) count too
     "n_hashtags": re.compile("[#\uff03][^#\uff03\\s]+[#\uff03]|[#\uff03]\\w+"),  # Weibo's #...# is one
-    "n_mentions": re.compile("(?<![A-Za-z0-9._])[@\uff20]\\w+"),
+    "n_mentions": MENTION,
     "n_exclamations": re.compile("[!\uff01]"),
     "n_questions": re.compile("[?\uff1f]"),
     "n_retweets": re.compile("(?<![A-Za-z0-9])RT(?![A-Za-z0-9])|//@|转发微博"),
