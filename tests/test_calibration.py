@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 
+from rumorlib import evaluation
 from rumorlib.studies.trust import calibration
 
 POSTS = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1).map(lambda p: round(p, 3))), min_size=1, max_size=60)
@@ -73,6 +74,30 @@ def test_no_threshold_is_better_on_dev(posts: list[tuple[int, float]]) -> None:
     assert accuracy == pytest.approx(max(tried))
     if ((prob >= 0.5) == label).mean() == pytest.approx(max(tried)):
         assert ((prob >= best) == (prob >= 0.5)).all(), "one half wins a tie"
+
+
+@given(POSTS)
+def test_nor_is_one_on_log_odds(posts: list[tuple[int, float]]) -> None:
+    label, prob = (np.array(column) for column in zip(*posts, strict=True))
+    said = 80 + np.round(200 * (prob - 0.3), 2)  # float64 calls most of them 1
+    best = calibration.dev_threshold(label, evaluation.prob_of(said), said)
+    accuracy = ((said >= best) == label).mean()
+    tried = [((said >= cut) == label).mean() for cut in [*said, -1e3, 1e3]]
+    assert accuracy == pytest.approx(max(tried))
+    if ((said >= 0) == label).mean() == pytest.approx(max(tried)):
+        assert ((said >= best) == (said >= 0)).all(), "even odds win a tie"
+
+
+def test_a_sure_models_threshold_and_reliability_are_of_what_it_said() -> None:
+    said = pd.Series([45.0, 46.0, 48.0, 49.0])
+    dev = pd.DataFrame({"label": [0, 0, 1, 1], "log_odds": said, "prob_rumor": evaluation.prob_of(said), "seed": 0})
+    test = dev.assign(log_odds=said + 0.5)
+    assert calibration.dev_threshold(dev["label"], dev["prob_rumor"], said) == pytest.approx(47)
+    assert calibration.accuracy_at_dev_threshold(dev, test) == 1
+    assert calibration.accuracy_at_dev_threshold(dev.drop(columns="log_odds"), test.drop(columns="log_odds")) == 0.5
+    assert "log_odds" not in calibration.at_dev_threshold(dev, test), "0 and 1 are no probabilities with log-odds"
+    found = calibration.summary(dev, None)
+    assert found["resolution"] == pytest.approx(found["uncertainty"]), "recalibrated, it would know everything"
 
 
 def test_the_threshold_comes_from_dev_alone() -> None:

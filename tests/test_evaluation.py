@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from rumorlib import evaluation, statistics
+from rumorlib import evaluation, run, statistics
 from rumorlib.data.keys import image_weights
 
 POSTS = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=60)
@@ -80,6 +80,88 @@ def test_metrics_refuse_nonsense(label, prob, message):
         evaluation.classification_metrics(label, prob)
 
 
+# --- confident models -----------------------------------------------------------------------
+
+
+def sure(posts: pd.DataFrame, by: float = 60.0) -> pd.DataFrame:
+    """The same posts ranked alike by a model that is sure of all of them: log-odds of which float64 keeps no
+    probability but 1."""
+    log_odds = evaluation.to_store(by + posts["prob_rumor"])
+    return posts.assign(log_odds=log_odds, prob_rumor=evaluation.prob_of(log_odds))
+
+
+def margins(n: int = 400, centre: float = 12.0, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    """Posts, and log-odds near `centre` that rank them well: rumors lie 2.1 standard deviations above the others."""
+    random = np.random.default_rng(seed)
+    label = random.integers(0, 2, n)
+    posts = pd.DataFrame({"post_id": [f"p{i:03d}" for i in range(n)], "label": label, "split": "test",
+                          "image_group": [f"g{i // 2}" for i in range(n)], "image": "x"})  # fmt: skip
+    return posts, centre + 2.1 * (label - 0.5) + random.normal(size=n)
+
+
+@pytest.mark.parametrize("centre", [0.0, 12.0, 18.0, 80.0])
+def test_a_model_is_measured_on_what_it_said_however_sure_it_is(centre):
+    posts, said = margins(centre=centre)
+    found = run.score(posts, said, {})
+    label, scores = posts["label"].to_numpy(), found.metrics["test"]
+    assert scores["auc"] == pytest.approx(metrics.roc_auc_score(label, said), abs=1e-4) and scores["auc"] > 0.9
+    assert scores["log_loss"] == pytest.approx(np.logaddexp(0, np.where(label == 1, -said, said)).mean(), abs=1e-4)
+    assert scores["accuracy"] == ((said >= 0) == label).mean()
+    stored = evaluation.with_prob(found.predictions.drop(columns="prob_rumor", errors="ignore"))
+    assert evaluation.frame_metrics(stored) == scores, "recomputes to the last digit from what is stored"
+    for name in ("auc", "brier", "accuracy"):
+        assert statistics.cluster_bootstrap(stored, name, None, n=2).estimate == pytest.approx(scores[name])
+
+
+def test_the_seeds_mean_of_sure_models_still_ranks():
+    posts, said = margins(centre=80.0)
+    seeds = pd.concat([sure(posts.assign(prob_rumor=z), 0).assign(seed=s) for s, z in enumerate((said, said + 1))])
+    mean = statistics.seed_mean(seeds)
+    assert (mean["prob_rumor"] == 1).all()
+    # log-odds of the mean of two probabilities 1 - exp(-z) and 1 - exp(-z - 1)
+    z = evaluation.to_store(said)
+    assert mean["log_odds"].to_numpy() == pytest.approx(z - np.log((1 + np.exp(-1.0)) / 2), abs=2e-4)
+    few, odds = posts.iloc[:3].assign(prob_rumor=[-1.0, 0.0, 2.0]), (0.5, -0.7)
+    pair = pd.concat([sure(few.assign(prob_rumor=few["prob_rumor"] + z), 0).assign(seed=z) for z in odds])
+    mean = statistics.seed_mean(pair)
+    assert evaluation.prob_of(mean["log_odds"]) == pytest.approx(pair.groupby("post_id")["prob_rumor"].mean())
+
+
+def test_models_are_compared_on_what_they_said():
+    posts, said = margins(centre=80.0)
+    good = sure(posts.assign(prob_rumor=said), 0)
+    chance = sure(posts.assign(prob_rumor=80 + np.random.default_rng(1).normal(size=len(posts))), 0)
+    right = [metrics.roc_auc_score(posts["label"], one["log_odds"]) for one in (good, chance)]
+    test = statistics.paired_permutation(good, chance, "image_group", "auc", n=200)
+    assert test.difference == pytest.approx(right[0] - right[1]) and test.p_value < 0.05
+    interval = statistics.paired_interval(good, chance, "image_group", "auc")
+    assert interval.estimate == pytest.approx(test.difference) and interval.low > 0.2
+
+
+def test_a_run_of_probabilities_alone_is_compared_on_its_log_odds():
+    posts, said = margins(centre=0.0)
+    new = sure(posts.assign(prob_rumor=said), 0)
+    old = new.drop(columns="log_odds").assign(prob_rumor=new["prob_rumor"].round(4))
+    same = statistics.paired_permutation(new, old, None, "auc", n=50)
+    assert abs(same.difference) < 1e-4
+    swapped = [statistics.paired_permutation(*pair, "image_group", "auc", n=99).p_value for pair in ((new, old),) * 2]
+    assert swapped[0] == swapped[1]
+    mixed = pd.concat([new.assign(seed=0), old.assign(seed=1)])
+    assert "log_odds" not in statistics.seed_mean(mixed)
+    assert statistics.cluster_bootstrap(mixed, "auc", None, n=2).estimate == pytest.approx(
+        metrics.roc_auc_score(posts["label"], said), abs=1e-4
+    )
+
+
+def test_one_of_the_two_numbers_changed_alone_is_refused():
+    posts = sure(frame(), 0)
+    for change in ({"prob_rumor": 1 - posts["prob_rumor"]}, {"log_odds": -posts["log_odds"]}):
+        with pytest.raises(ValueError, match="not the sigmoid of log_odds"):
+            evaluation.frame_metrics(posts.assign(**change))
+    with pytest.raises(ValueError, match="finite"):
+        evaluation.classification_metrics([0, 1], None, log_odds=[0.0, np.inf])
+
+
 def test_each_image_counts_once():
     # image a: 8 rumors called right; image b: 1 rumor called wrong; images of their own: one right, one wrong non-rumor
     posts = pd.DataFrame(
@@ -111,11 +193,12 @@ def test_weighted_metrics_equal_repeated_rows(metric):
     posts = frame(1, n=120, n_groups=15)
     codes = evaluation.group_codes(posts["image_group"])
     counts = np.random.default_rng(2).integers(0, 4, (7, codes.max() + 1)).astype(float)
-    arrays = posts["label"].to_numpy(), posts["prob_rumor"].to_numpy(), np.ones(len(posts))
-    found = statistics._metric(metric, *arrays, codes, counts)
-    for value, count in zip(found, counts, strict=True):
-        rows = posts.loc[posts.index.repeat(count[codes].astype(int))]
-        assert value == pytest.approx(evaluation.classification_metrics(rows["label"], rows["prob_rumor"])[metric])
+    for known in (posts, sure(posts)):
+        arrays = known["label"], known["prob_rumor"], *evaluation.ranks_of(known), np.ones(len(known))
+        found = statistics._metric(metric, statistics.Arrays(*map(np.asarray, arrays)), codes, counts)
+        for value, count in zip(found, counts, strict=True):
+            rows = known.loc[known.index.repeat(count[codes].astype(int))]
+            assert value == pytest.approx(evaluation.frame_metrics(rows)[metric])
 
 
 def test_bootstrap_with_image_weights_estimates_the_image_macro_metric():
