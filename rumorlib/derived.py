@@ -45,7 +45,7 @@ def _distilled(config: RunConfig, settings: Settings, stage1: Path, parent: Path
     tensors, posts = whole_posts(config.parent, settings)
     rows = inputs.rows_of(posts, "train")
     answers = torch.full((len(posts),), torch.nan)
-    answers[rows] = torch.logit(torch.from_numpy(runner.predict(teacher, tensors, rows)).double(), 1e-6).float()
+    answers[rows] = torch.from_numpy(runner.predict(teacher, tensors, rows)).float()
     model, tensors, posts = runner.micc_on_posts(config, settings, stage1)
     model.teacher_logit = answers
     return runner.fit_detector(config, model, tensors, posts)
@@ -59,8 +59,8 @@ def _compressed(config: RunConfig, settings: Settings, _: Path, parent: Path) ->
     tensors, posts = whole_posts(config, settings)
     rows = torch.from_numpy(np.flatnonzero(posts["split"].isin(ANSWERED)))
     with in_precision(config.detector):
-        prob = runner.predict(model, tensors, rows)
-    outcome = runner.score(posts.iloc[rows.numpy()], prob, model_facts(model, config.detector))
+        log_odds = runner.predict(model, tensors, rows)
+    outcome = runner.score(posts.iloc[rows.numpy()], log_odds, model_facts(model, config.detector))
     return dataclasses.replace(outcome, facts=outcome.facts | {"split_hash": split_files.split_hash(posts)})
 
 

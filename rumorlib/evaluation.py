@@ -1,7 +1,9 @@
 """Metrics of stored predictions over a whole split, retrieval recall, and the pointing score.
 
-A predictions frame has one row per post: post_id, label (1 = rumor), prob_rumor in [0, 1], optional group columns.
-Intervals and tests live in `statistics`.
+A predictions frame has one row per post: post_id, label (1 = rumor), prob_rumor in [0, 1], log_odds of rumor where they
+are known (runs of before stored probabilities alone), optional group columns. What the model said are its log-odds: a
+float64 probability is 1 from 37 on, a float32 one from 17, and one of four decimals from 10. Intervals and tests live
+in `statistics`.
 """
 
 from __future__ import annotations
@@ -11,30 +13,33 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.special import expit, logit
 from sklearn import metrics
 
 from rumorlib.data.keys import image_weights
 
 THRESHOLD = 0.5  # headline accuracy; a dev threshold is a second column
 CLASS_NAMES = {1: "rumor", 0: "non_rumor"}
+DECIMALS = 4  # of stored log-odds; no metric sees more
 
 
 def classification_metrics(
-    label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None = None, threshold: float = THRESHOLD
+    label: ArrayLike, prob: ArrayLike | None, weight: ArrayLike | None = None, log_odds: ArrayLike | None = None
 ) -> dict[str, float]:
-    """Metrics of one split under flat names, all from scikit-learn.
+    """Metrics of one split under flat names, all from scikit-learn; log loss from log-odds is log(1 + exp(∓z)).
 
     Args:
         label: (n,) 1 = rumor, 0 = non-rumor.
-        prob: (n,) probability of rumor in [0, 1].
+        prob: (n,) probability of rumor in [0, 1]; a post is called a rumor at one half. Not read if log_odds are given.
         weight: (n,) weight of each post, or None for 1.
-        threshold: a post is called a rumor at `prob >= threshold`.
+        log_odds: (n,) finite log-odds of rumor, or None where only `prob` is known. AUC ranks by them.
     Returns: accuracy, balanced_accuracy, precision_/recall_/f1_ of rumor and non_rumor (0 where undefined), f1_macro,
         f1_weighted, auc, brier, log_loss (nats), n, n_rumor. balanced_accuracy and auc are nan when a class is absent.
-    Raises: ValueError: shapes differ, no posts, labels other than 0/1, or probabilities outside [0, 1].
+    Raises: ValueError: shapes differ, no posts, labels other than 0/1, probabilities outside [0, 1], or log-odds that
+        are not finite.
     """
-    label, prob = check_predictions(label, prob)
-    predicted = (prob >= threshold).astype(int)
+    label, prob = check_predictions(label, prob if log_odds is None else prob_of(log_odds))
+    predicted = (prob >= THRESHOLD).astype(int)
     both = len(np.unique(label)) == 2
     options = {"sample_weight": None if weight is None else np.asarray(weight, dtype=float)}
     result = {
@@ -49,10 +54,67 @@ def classification_metrics(
         result[f"f1_{average}"] = metrics.f1_score(
             label, predicted, labels=[0, 1], average=average, zero_division=0, **options
         )
-    result["auc"] = metrics.roc_auc_score(label, prob, **options) if both else np.nan
+    result["auc"] = metrics.roc_auc_score(label, prob if log_odds is None else log_odds, **options) if both else np.nan
     result["brier"] = metrics.brier_score_loss(label, prob, labels=[0, 1], pos_label=1, **options)
-    result["log_loss"] = metrics.log_loss(label, prob, labels=[0, 1], **options)
+    if log_odds is None:
+        result["log_loss"] = metrics.log_loss(label, prob, labels=[0, 1], **options)
+    else:
+        result["log_loss"] = np.average(log_losses(label, log_odds), weights=weight)
     return {name: float(value) for name, value in result.items()} | {"n": len(label), "n_rumor": int(label.sum())}
+
+
+def frame_metrics(predictions: pd.DataFrame, weight: ArrayLike | None = None) -> dict[str, float]:
+    """`classification_metrics` of a predictions frame: of its log-odds where every row has them."""
+    return classification_metrics(predictions["label"], predictions["prob_rumor"], weight, log_odds_of(predictions))
+
+
+def prob_of(log_odds: ArrayLike) -> np.ndarray:
+    """float64 sigmoid. Raises ValueError: a value is not finite."""
+    log_odds = np.asarray(log_odds, dtype=float)
+    if not np.isfinite(log_odds).all():
+        raise ValueError("log-odds must be finite")
+    return expit(log_odds)
+
+
+def log_losses(label: ArrayLike, log_odds: ArrayLike) -> np.ndarray:
+    """-log of the probability of the right label (nats) of each log-odds, shape (..., n), for labels (n,)."""
+    return np.logaddexp(0, np.where(np.asarray(label) == 1, -1, 1) * np.asarray(log_odds, dtype=float))
+
+
+def to_store(log_odds: ArrayLike) -> np.ndarray:
+    """Log-odds as they are stored, and as everything is measured: float64 of DECIMALS, no negative zero."""
+    return np.asarray(log_odds, dtype=float).round(DECIMALS) + 0.0
+
+
+def with_prob(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The frame with `prob_rumor`, the sigmoid of its `log_odds`, before them; one without log-odds as it is."""
+    if "log_odds" not in predictions:
+        return predictions
+    made, prob = predictions.drop(columns="prob_rumor", errors="ignore"), prob_of(predictions["log_odds"])
+    made.insert(made.columns.get_loc("log_odds"), "prob_rumor", prob)
+    return made
+
+
+def log_odds_of(predictions: pd.DataFrame) -> np.ndarray | None:
+    """(n,) log-odds of a predictions frame; None where a row has none, as of runs that stored probabilities alone.
+
+    Raises: ValueError: `prob_rumor` is not their sigmoid: one of the two was changed and the other left.
+    """
+    if "log_odds" not in predictions or predictions["log_odds"].isna().any():
+        return None
+    found = predictions["log_odds"].to_numpy(float)
+    if not np.allclose(expit(found), predictions["prob_rumor"], rtol=0, atol=1e-9):
+        raise ValueError("prob_rumor is not the sigmoid of log_odds: change both, or drop log_odds")
+    return found
+
+
+def ranks_of(*predictions: pd.DataFrame) -> list[np.ndarray]:
+    """What orders the posts of each frame, on one scale: log-odds, or probabilities where no frame has log-odds."""
+    found = [log_odds_of(frame) for frame in predictions]
+    prob = [frame["prob_rumor"].to_numpy(float) for frame in predictions]
+    if all(one is None for one in found):
+        return prob
+    return [logit(p) if one is None else one for one, p in zip(found, prob, strict=True)]
 
 
 def check_predictions(label: ArrayLike, prob: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +152,7 @@ def image_macro_metrics(predictions: pd.DataFrame, group: str = "image_group") -
     if "seed" in predictions and predictions["seed"].nunique() > 1:
         raise ValueError("image_macro_metrics takes one seed at a time; average the results instead")
     weight = image_weights(predictions, group)
-    scores = classification_metrics(predictions["label"], predictions["prob_rumor"], weight)
+    scores = frame_metrics(predictions, weight)
     return {
         "image_macro_balanced_accuracy": scores["balanced_accuracy"],
         "image_macro_auc": scores["auc"],

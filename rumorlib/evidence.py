@@ -17,6 +17,7 @@ from rumorlib.data.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.encoders.vocabulary import CLS, SEP
+from rumorlib.models import named
 from rumorlib.models.attention import masked_mean
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
@@ -128,8 +129,8 @@ def truncated(model: DMFL, tensors: PostTensors, posts: pd.DataFrame, keep: Sequ
         cut = replace(tensors, texts=first_words(tensors.texts, n))
         for split in ("dev", "test"):
             chosen = torch.from_numpy(np.flatnonzero(posts["split"].eq(split).to_numpy()))
-            prob = torch.cat([model.prob_rumor(batch).float() for batch in cut.in_order(chosen)]).numpy()
-            metrics = evaluation.classification_metrics(posts["label"].to_numpy()[chosen], prob)
+            log_odds = torch.cat([named.log_odds(model, batch) for batch in cut.in_order(chosen)]).numpy()
+            metrics = evaluation.classification_metrics(posts["label"].to_numpy()[chosen], None, log_odds=log_odds)
             rows.append((n, split, metrics["accuracy"], metrics["auc"]))
     return pd.DataFrame(rows, columns=["n_words", "split", "accuracy", "auc"])
 

@@ -46,8 +46,11 @@ class Report:
         return self._frame("history.csv")
 
     def predictions(self) -> pd.DataFrame:
-        """post_id (row_key on real corpora), label, prob_rumor in [0, 1], split and group columns."""
-        return self._frame(self._predictions_file)
+        """post_id (row_key on real corpora), label, prob_rumor in [0, 1], split and group columns; and log_odds, which
+        runs of before did not keep: their probabilities are those of four decimals that they stored."""
+        from rumorlib import evaluation
+
+        return evaluation.with_prob(self._frame(self._predictions_file))
 
     def extra(self, name: str) -> pd.DataFrame:
         """What a figure needs beyond metrics, as `run.run` named it."""

@@ -194,12 +194,12 @@ def _run_baseline(config: RunConfig, settings: Settings, checkpoint: Path | None
     rows = {split: inputs.rows_of(posts, split).numpy() for split in posts["split"].unique() if split}
     parts = {split: features.of_rows(read, index) for split, index in rows.items()}
     detector, tried = baselines.choose(config.detector, parts["train"], parts["dev"], config.language)
-    probabilities = baselines.fit_predict(detector, parts["train"], parts, config.language)
-    prob = np.full(len(posts), np.nan)
+    answers = baselines.fit_predict(detector, parts["train"], parts, config.language)
+    log_odds = np.full(len(posts), np.nan)
     for split, index in rows.items():
-        prob[index] = probabilities[split]
+        log_odds[index] = answers[split]
     facts = {"inverse_regularisation": detector.inverse_regularisation} if len(tried) else {}
-    return dataclasses.replace(score(posts, prob, facts), history=tried)
+    return dataclasses.replace(score(posts, log_odds, facts), history=tried)
 
 
 # --- shared by the trained detectors --------------------------------------------------------------
@@ -235,10 +235,10 @@ def fit_detector(
 
 @torch.inference_mode()
 def predict(model: nn.Module, tensors: PostTensors, rows: Tensor | None = None) -> np.ndarray:
-    """(n,) probability of rumor of every post, or of those at `rows`, in evaluation mode."""
+    """(n,) float64 log-odds of rumor of every post, or of those at `rows`, in evaluation mode."""
     model.eval()
     rows = torch.arange(len(tensors.label)) if rows is None else rows
-    return torch.cat([named.log_odds(model, batch) for batch in tensors.in_order(rows)]).sigmoid().numpy()
+    return torch.cat([named.log_odds(model, batch) for batch in tensors.in_order(rows)]).numpy()
 
 
 @torch.inference_mode()
@@ -255,20 +255,20 @@ def _mean_losses(model: nn.Module, batches) -> dict[str, float]:
     return {key: value / n for key, value in sums.items()}
 
 
-def score(posts: pd.DataFrame, prob: np.ndarray, facts: dict[str, Any]) -> Outcome:
-    """Metrics of every split, and predictions of every split but train.
+def score(posts: pd.DataFrame, log_odds: np.ndarray, facts: dict[str, Any]) -> Outcome:
+    """Metrics of every split, and predictions of every split but train, with `log_odds` of rumor.
 
-    Probabilities are rounded to the four decimals that are stored, so every metric recomputes exactly from the file.
+    Measured is what is stored, log-odds of four decimals, so every metric recomputes exactly from the file.
     """
     columns = [column for column in KEPT_COLUMNS if column in posts]
     columns += [KEPT_OF_TEXTS] * of_texts(posts)
-    stored = np.asarray(prob, dtype=np.float64).round(4)
-    scored = posts[["post_id", "label", "split", *columns]].assign(prob_rumor=stored)
+    scored = posts[["post_id", "label", "split", *columns]].assign(log_odds=evaluation.to_store(log_odds))
     metrics = {}
     for split, part in scored.groupby("split"):
         if split in ("", "unassigned"):
             continue
-        metrics[split] = evaluation.classification_metrics(part["label"], part["prob_rumor"])
+        part = evaluation.with_prob(part)
+        metrics[split] = evaluation.frame_metrics(part)
         if "weight" in posts:  # many posts share an image: one image, one vote
             metrics[split]["image_macro"] = evaluation.image_macro_metrics(part)
     kept = scored[~scored["split"].isin(["train", "", "unassigned"])].reset_index(drop=True)

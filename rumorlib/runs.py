@@ -66,9 +66,11 @@ def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: flo
     Args:
         folder: place of the run; its parent is made.
         config: what was run.
-        outcome: what came out; `post_id` and other keys of real corpora become opaque, see `public_frame`.
+        outcome: what came out; `post_id` and other keys of real corpora become opaque, see `public_frame`. Predictions
+            have `log_odds` (`evaluation.to_store`), from which readers make probabilities.
         time_s: seconds the run took.
         more: further JSON values for report.json, e.g. `stage1`.
+    Raises: ValueError: predictions without log_odds.
     """
     _remove_leftovers(folder)
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.part")
@@ -87,11 +89,13 @@ def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: flo
 def _write_files(draft: Path, config: cfg.RunConfig, outcome: Outcome) -> Iterator[tuple[str, str]]:
     """Write frames and weights; yield each file's name and sha256."""
     real = config.profile != "demo"
-    predictions = outcome.predictions
-    name = "predictions.csv"
+    predictions, name = outcome.predictions, "predictions.csv"
+    if len(predictions) and "log_odds" not in predictions:
+        raise ValueError(f"predictions have log_odds; got {', '.join(predictions.columns)}")
+    predictions = predictions.drop(columns="prob_rumor", errors="ignore").round({"log_odds": 4})
     if real:
-        public = public_frame(predictions.drop(columns=PRIVATE_COLUMNS & set(predictions.columns)), config.dataset)
-        predictions, name = public.round({"prob_rumor": 4}), "predictions.csv.gz"
+        public = predictions.drop(columns=PRIVATE_COLUMNS & set(predictions.columns))
+        predictions, name = public_frame(public, config.dataset), "predictions.csv.gz"
     yield name, files.write_csv(draft / name, predictions)
     yield "history.csv", files.write_csv(draft / "history.csv", outcome.history)
     for extra, frame in sorted(outcome.extras.items()):

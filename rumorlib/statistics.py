@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from rumorlib.evaluation import THRESHOLD, check_predictions, group_codes
+from rumorlib.evaluation import THRESHOLD, check_predictions, group_codes, log_odds_of, ranks_of
 
 Metric = Literal["accuracy", "balanced_accuracy", "f1_macro", "brier", "auc"]
 METRICS: tuple[str, ...] = ("accuracy", "balanced_accuracy", "f1_macro", "brier", "auc")
@@ -60,7 +60,8 @@ def cluster_bootstrap(
     is the mean of the metric over the drawn seeds. With few clusters (tens) such intervals are somewhat too narrow.
 
     Args:
-        predictions: label, prob_rumor, and a `seed` column if there are several runs (then the rows of all seeds).
+        predictions: label, prob_rumor, log_odds where known, and a `seed` column if there are several runs (then the
+            rows of all seeds).
         metric: one of METRICS, at threshold 0.5.
         clusters: column of the clusters ("" = its own cluster), or None: each post is one (post_id if seeds differ).
         n: resamples.
@@ -74,7 +75,7 @@ def cluster_bootstrap(
     runs, codes = _runs(predictions, clusters, weight)
     n_clusters = int(codes.max()) + 1
     counts = _resamples(n_clusters, n, seed)
-    values = np.stack([_metric(metric, *run, codes, counts) for run in runs])  # (S, 1 + n)
+    values = np.stack([_metric(metric, run, codes, counts) for run in runs])  # (S, 1 + n)
     draws = np.random.default_rng([seed, 1]).multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=n) / len(
         runs
     )  # (n, S)
@@ -125,7 +126,7 @@ def paired_permutation(
     are at most n of them (exact test), else n random ones: p = (1 + as extreme) / (1 + n).
 
     Args:
-        predictions_a, predictions_b: post_id, label, prob_rumor (and seed) of the same posts.
+        predictions_a, predictions_b: post_id, label, prob_rumor, log_odds where known (and seed) of the same posts.
         clusters: column of `predictions_a`; None: each post by itself.
         metric: one of METRICS.
         n, seed: random swaps and their seed.
@@ -140,12 +141,14 @@ def paired_permutation(
     n_clusters = int(codes.max()) + 1
     stacked = pd.concat([a, b])
     base = np.ones(len(a)) if weight is None else a[weight].to_numpy(float)
-    arrays = (*check_predictions(stacked["label"], stacked["prob_rumor"]), np.tile(base, 2))
+    arrays = Arrays(
+        *check_predictions(stacked["label"], stacked["prob_rumor"]), np.concatenate(ranks_of(a, b)), np.tile(base, 2)
+    )
     both = np.concatenate([codes, codes + n_clusters])  # a's copy of each cluster, then b's: swap = which copy counts
     blocks = []
     for swap in _swaps(n_clusters, n, seed):  # (r, G)
-        first = _metric(metric, *arrays, both, np.hstack([1 - swap, swap]))
-        blocks.append(first - _metric(metric, *arrays, both, np.hstack([swap, 1 - swap])))
+        first = _metric(metric, arrays, both, np.hstack([1 - swap, swap]))
+        blocks.append(first - _metric(metric, arrays, both, np.hstack([swap, 1 - swap])))
     difference = np.concatenate(blocks)  # the observed one first: it counts, hence 1 + ... in p
     extreme = np.abs(difference) >= np.abs(difference[0]) - 1e-12  # equal up to rounding counts as extreme
     return PairedTest(float(difference[0]), float(extreme.mean()) if np.isfinite(difference[0]) else np.nan, n_clusters)
@@ -159,7 +162,7 @@ def paired_interval(
     frames = [seed_mean(frame).reset_index().drop(columns="seed", errors="ignore") for frame in (a, b)]
     (one, codes), (other, _) = (_runs(frame, clusters, weight) for frame in frames)
     counts = _resamples(int(codes.max()) + 1, 1000, 0)
-    values = _metric(metric, *one[0], codes, counts) - _metric(metric, *other[0], codes, counts)
+    values = _metric(metric, one[0], codes, counts) - _metric(metric, other[0], codes, counts)
     return Interval(float(values[0]), *map(float, np.nanquantile(values[1:], (0.025, 0.975))))
 
 
@@ -183,7 +186,14 @@ def holm(p_values: Mapping[str, float], alpha: float = 0.05) -> pd.DataFrame:
 
 # --- metrics under cluster counts -----------------------------------------------------------
 
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # label, prob, weight, each (n,)
+
+class Arrays(NamedTuple):
+    """One run's posts, each (n,); `rank` orders them as the run does (`evaluation.ranks_of`)."""
+
+    label: np.ndarray
+    prob: np.ndarray
+    rank: np.ndarray
+    weight: np.ndarray
 
 
 def _runs(predictions: pd.DataFrame, clusters: str | None, weight: str | None) -> tuple[list[Arrays], np.ndarray]:
@@ -197,14 +207,34 @@ def _runs(predictions: pd.DataFrame, clusters: str | None, weight: str | None) -
     runs = []
     for frame in frames:
         base = np.ones(len(frame)) if weight is None else frame[weight].to_numpy(float)
-        runs.append((*check_predictions(frame["label"], frame["prob_rumor"]), base))
+        runs.append(Arrays(*check_predictions(frame["label"], frame["prob_rumor"]), *ranks_of(frame), base))
     return runs, codes
 
 
 def seed_mean(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row per post, ordered by post_id (the index), probabilities averaged over seeds; the rest is the first's."""
+    """One row per post, ordered by post_id (the index), probabilities averaged over seeds; the rest is the first's.
+
+    log_odds are those of the averaged probability, where every row has them; otherwise the column is dropped.
+    """
     frame = predictions.drop_duplicates("post_id").set_index("post_id").sort_index()
-    return frame.assign(prob_rumor=predictions.groupby("post_id")["prob_rumor"].mean())
+    frame = frame.assign(prob_rumor=predictions.groupby("post_id")["prob_rumor"].mean())
+    found = log_odds_of(predictions)
+    if found is None:
+        return frame.drop(columns="log_odds", errors="ignore")
+    names = predictions["post_id"].to_numpy()
+    order = np.argsort(names, kind="stable")
+    starts = np.flatnonzero(np.r_[True, names[order][1:] != names[order][:-1]])
+    return frame.assign(log_odds=mean_log_odds(found[order], starts))
+
+
+def mean_log_odds(log_odds: np.ndarray, starts: ArrayLike = (0,)) -> np.ndarray:
+    """Log-odds of the mean probability of each block of the first axis, exact where float64 would call it 0 or 1.
+
+    Args: log_odds: (S, ...). starts: first row of each block, as `np.add.reduceat` takes them. Returns: (blocks, ...).
+    """
+    z = np.asarray(log_odds, dtype=float)
+    rumor, other = (np.logaddexp.reduceat(-np.logaddexp(0, side), starts, axis=0) for side in (-z, z))
+    return rumor - other
 
 
 def _swaps(n_clusters: int, n: int, seed: int) -> Iterator[np.ndarray]:
@@ -218,14 +248,13 @@ def _swaps(n_clusters: int, n: int, seed: int) -> Iterator[np.ndarray]:
         yield random.integers(0, 2, (min(RESAMPLES_PER_BLOCK, n - start), n_clusters)).astype(float)
 
 
-def _metric(
-    metric: str, label: np.ndarray, prob: np.ndarray, weight: np.ndarray, codes: np.ndarray, counts: np.ndarray
-) -> np.ndarray:
+def _metric(metric: str, run: Arrays, codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(R,) metric when cluster g of `codes` counts `counts[r, g]` times; nan where a class it needs is absent."""
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}")
+    label, prob, rank, weight = run
     if metric == "auc":
-        return _auc(label, prob, weight, codes, counts)
+        return _auc(label, rank, weight, codes, counts)
 
     def totals(values: np.ndarray) -> np.ndarray:
         return counts @ np.bincount(codes, weights=weight * values, minlength=counts.shape[1])
@@ -247,11 +276,11 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray, empty: float = np.nan
     return np.divide(numerator, denominator, out=np.full_like(denominator, empty), where=denominator > 1e-12)
 
 
-def _auc(label: np.ndarray, prob: np.ndarray, weight: np.ndarray, codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _auc(label: np.ndarray, rank: np.ndarray, weight: np.ndarray, codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(R,) share of (rumor, non-rumor) pairs in the right order, ties half, pairs weighted by the product."""
-    order = np.argsort(prob, kind="stable")
-    label, weight, codes, prob = label[order], weight[order], codes[order], prob[order]
-    starts = np.flatnonzero(np.r_[True, prob[1:] != prob[:-1]])  # first row of each distinct probability
+    order = np.argsort(rank, kind="stable")
+    label, weight, codes, rank = label[order], weight[order], codes[order], rank[order]
+    starts = np.flatnonzero(np.r_[True, rank[1:] != rank[:-1]])  # first row of each distinct answer
     result = np.empty(len(counts))
     for start in range(0, len(counts), RESAMPLES_PER_BLOCK):
         block = slice(start, start + RESAMPLES_PER_BLOCK)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import ledger
+from rumorlib import evaluation, ledger
 from rumorlib.data.posts import Corpus
 from rumorlib.models import heads
 from rumorlib.run import Outcome
@@ -63,11 +63,11 @@ def test_a_head_is_two_linear_layers_and_seeds_do_not_touch_each_other() -> None
 def test_heads_learn_what_is_there_and_seeds_differ() -> None:
     toy = bench(signal=1.5)
     train, test = (np.flatnonzero(toy.posts["split"] == name) for name in ("train", "test"))
-    prob = heads.fit_predict(toy.text, toy.label, train, CONFIG, test)
-    assert prob.shape == (20, 3, len(test)) and ((prob >= 0) & (prob <= 1)).all()
-    assert (((prob[-1] >= 0.5) == toy.label[test]).mean(1) > 0.9).all()
-    assert not np.allclose(prob[-1, 0], prob[-1, 1])
-    assert np.array_equal(prob, heads.fit_predict(toy.text, toy.label, train, CONFIG, test)), "same seed, same numbers"
+    said = heads.fit_predict(toy.text, toy.label, train, CONFIG, test)
+    assert said.shape == (20, 3, len(test)) and np.isfinite(said).all()
+    assert (((said[-1] >= 0) == toy.label[test]).mean(1) > 0.9).all()
+    assert not np.allclose(said[-1, 0], said[-1, 1])
+    assert np.array_equal(said, heads.fit_predict(toy.text, toy.label, train, CONFIG, test)), "same seed, same numbers"
     with pytest.raises(ValueError, match="both classes"):
         heads.fit_predict(toy.text, np.ones_like(toy.label), train, CONFIG, test)
 
@@ -79,8 +79,8 @@ BOTH = ("test", anatomy.EPOCH_ON_TEST)
 
 def finished(outcome: Outcome) -> SimpleNamespace:
     """An outcome as the run that `results` would read back."""
-    return SimpleNamespace(predictions=lambda: outcome.predictions, history=lambda: outcome.history,
-                           facts=outcome.facts)  # fmt: skip
+    frame = evaluation.with_prob(outcome.predictions)
+    return SimpleNamespace(predictions=lambda: frame, history=lambda: outcome.history, facts=outcome.facts)
 
 
 def steps_of(toy: benches.Bench) -> pd.DataFrame:
@@ -114,7 +114,7 @@ def test_without_a_leak_the_split_adds_nothing() -> None:
 def test_what_is_stored_gives_the_choice_of_epochs_again() -> None:
     toy = bench(identity=2.0)
     made = anatomy.fitted(toy, anatomy.side_of(toy, "random"), CONFIG, BOTH)
-    right = (made.predictions["prob_rumor"] >= 0.5) == (made.predictions["label"] == 1)
+    right = (made.predictions["log_odds"] >= 0) == (made.predictions["label"] == 1)
     scored = right.groupby([made.predictions["split"], made.predictions["seed"]]).mean()
     for seed, curve in made.history.groupby("seed"):
         by_dev = curve.loc[curve["dev_loss"].idxmin(), "test_accuracy"]
@@ -142,8 +142,9 @@ def test_every_fit_is_planned_and_has_one_line_in_the_ledger(output, monkeypatch
 def test_the_balanced_loss_weighs_classes_alike() -> None:
     label, prob = np.array([1, 0, 0, 0]), np.array([0.8, 0.1, 0.1, 0.4])
     by_hand = -(np.log(0.8) + np.mean([np.log(0.9), np.log(0.9), np.log(0.6)])) / 2
-    assert anatomy.balanced_log_loss(label, prob) == pytest.approx(by_hand)
-    weighted = anatomy.balanced_log_loss(label, prob, np.array([1, 1, 1, 0]))
+    log_odds = np.log(prob / (1 - prob))
+    assert anatomy.balanced_log_loss(label, log_odds) == pytest.approx(by_hand)
+    weighted = anatomy.balanced_log_loss(label, log_odds, np.array([1, 1, 1, 0]))
     assert weighted == pytest.approx(-(np.log(0.8) + np.log(0.9)) / 2)
 
 
@@ -298,7 +299,7 @@ def test_a_regression_on_pictures_loses_what_the_exchange_takes() -> None:
     toy = benches.Bench(toy.name, toy.corpus, toy.text, told, None, toy.group)
     config = cfg.BaselineConfig("text_image_lr")
     made = {name: frame for name, frame, _ in counterfactuals._of_regression(toy, config)}
-    accuracy = {name: ((f["prob_rumor"] >= 0.5) == f["label"]).mean() for name, f in made.items()}
+    accuracy = {name: ((f["log_odds"] >= 0) == f["label"]).mean() for name, f in made.items()}
     assert accuracy[counterfactuals.AS_IT_IS] == 1 and accuracy["pictures within label"] == 1
     assert accuracy[counterfactuals.BLANKED] < 0.8 and accuracy["pictures across events"] < 0.9
     assert accuracy[counterfactuals.TRAINED] < 0.9 and accuracy[counterfactuals.EMPTIED] == 1
@@ -307,8 +308,8 @@ def test_a_regression_on_pictures_loses_what_the_exchange_takes() -> None:
     rows = pd.DataFrame(counterfactuals._rows("toy", "LR", "demo-en", finished(stored))).set_index("intervention")
     assert list(rows.index) == list(counterfactuals.INTERVENTIONS), "a row per intervention"
     assert rows["estimate"].to_dict() == pytest.approx(accuracy), "the stored predictions give every score"
-    moved = (made[counterfactuals.BLANKED]["prob_rumor"] - made[counterfactuals.AS_IT_IS]["prob_rumor"]).abs().mean()
-    assert rows.loc[counterfactuals.BLANKED, "moved"] == pytest.approx(moved, abs=1e-4)
+    probs = [evaluation.prob_of(made[name]["log_odds"]) for name in (counterfactuals.BLANKED, counterfactuals.AS_IT_IS)]
+    assert rows.loc[counterfactuals.BLANKED, "moved"] == pytest.approx(np.abs(probs[0] - probs[1]).mean(), abs=1e-4)
 
 
 def test_a_detector_under_interventions_is_one_planned_run() -> None:

@@ -133,7 +133,8 @@ def test_every_committed_metric_recomputes_from_the_predictions(path: Path) -> N
     splits = {str(split): part for split, part in predictions.groupby("split")}
     assert set(splits) == set(metrics) - {"train"}, "every split but train is stored"
     for split, part in splits.items():
-        again = evaluation.classification_metrics(part["label"], part["prob_rumor"])
+        part = evaluation.with_prob(part)
+        again = evaluation.frame_metrics(part)
         if "image_macro" in metrics[split]:
             again |= {"image_macro": evaluation.image_macro_metrics(part)}
         assert files.flatten(files.plain(again)) == pytest.approx(files.flatten(metrics[split]), abs=1e-12, nan_ok=True)

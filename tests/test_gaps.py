@@ -20,7 +20,7 @@ DEMO = cfg.resolve(train="none")
 
 
 def finished(config: cfg.RunConfig, extras: dict[str, pd.DataFrame]) -> results.Report:
-    predictions = pd.DataFrame({"post_id": ["test-0"], "label": [1], "split": ["test"], "prob_rumor": [0.7]})
+    predictions = pd.DataFrame({"post_id": ["test-0"], "label": [1], "split": ["test"], "log_odds": [0.7]})
     history, facts = pd.DataFrame({"epoch": [1]}), {"split_hash": "ab"}
     outcome = SimpleNamespace(
         metrics={"test": {"accuracy": 0.75}},

@@ -24,7 +24,7 @@ def finished(config: cfg.RunConfig, extras: dict[str, pd.DataFrame], best: int =
     """A run on disk whose dev loss is lowest at epoch `best`."""
     epochs = range(1, (config.train.record_epochs or (3,))[-1] + 1)
     history = pd.DataFrame({"epoch": epochs, "dev_loss": [0.5 + 0.01 * abs(epoch - best) for epoch in epochs]})
-    predictions = pd.DataFrame({"post_id": ["test-0"], "label": [1], "split": ["test"], "prob_rumor": [0.7]})
+    predictions = pd.DataFrame({"post_id": ["test-0"], "label": [1], "split": ["test"], "log_odds": [0.7]})
     outcome = SimpleNamespace(metrics={"test": {"accuracy": 0.75}}, history=history, predictions=predictions,
                               extras=extras, state=None, facts={"split_hash": "ab"})  # fmt: skip
     runs.write_run(results.run_folder(config), config, outcome, 1.0)

@@ -30,7 +30,7 @@ def outcome(config: cfg.RunConfig, accuracy: float = 0.75) -> SimpleNamespace:
     torch = pytest.importorskip("torch")
     shared = torch.arange(4.0)
     predictions = pd.DataFrame(
-        {"post_id": ["007", "8"], "label": [1, 0], "prob_rumor": [0.123456, 0.5], "split": "test", "event": ["NA", "b"]}
+        {"post_id": ["007", "8"], "label": [1, 0], "log_odds": [0.123456, 40.0], "split": "test", "event": ["NA", "b"]}
     )
     return SimpleNamespace(
         metrics={"test": {"accuracy": accuracy, "f1_rumor": np.float64(0.5), "auc": float("nan")}},
@@ -256,9 +256,35 @@ def test_a_corrupt_report_is_an_error(trainer: Trainer, content: str) -> None:
 def test_changed_predictions_are_refused(trainer: Trainer) -> None:
     report = results.run_or_load(CONFIG, DEMO, train=trainer)
     path = report.folder / "predictions.csv"
-    path.write_text(path.read_text().replace("0.5", "0.9"))
+    path.write_text(path.read_text().replace("40.0", "41.0"))
     with pytest.raises(runs.CorruptRun, match=r"predictions\.csv"):
         report.predictions()
+
+
+def as_before(report: results.Report, prob: list[float]) -> results.Report:
+    """The run as it was stored before log-odds were: probabilities of four decimals."""
+    path, about = report.folder / report._predictions_file, report.folder / "report.json"
+    stored = pd.read_csv(path, keep_default_na=False).drop(columns="log_odds").assign(prob_rumor=prob)
+    told = json.loads(about.read_text())
+    told["files"][path.name] = files.write_csv(path, stored)
+    files.write_json(about, told)
+    (report.folder / "DONE").write_text(f"{cfg.config_hash(report.config)}\n")
+    return results.run_or_load(report.config, dataclasses.replace(DEMO, train="none"))
+
+
+def test_runs_that_stored_probabilities_alone_are_read_as_they_are(trainer: Trainer) -> None:
+    report = as_before(results.run_or_load(CONFIG, DEMO, train=trainer), [0.1235, 1.0])
+    frame = report.predictions()
+    assert frame["prob_rumor"].tolist() == [0.1235, 1.0] and "log_odds" not in frame
+    assert frame["event"].tolist() == ["NA", "b"]
+
+
+def test_predictions_without_log_odds_are_not_stored(trainer: Trainer) -> None:
+    made = outcome(CONFIG)
+    made.predictions = made.predictions.rename(columns={"log_odds": "prob_rumor"})
+    with pytest.raises(ValueError, match="predictions have log_odds; got post_id, label, prob_rumor"):
+        runs.write_run(results.run_folder(CONFIG), CONFIG, made, 1.0)
+    assert not results.run_folder(CONFIG).exists()
 
 
 def test_a_folder_without_DONE_is_run_again(trainer: Trainer) -> None:
@@ -327,8 +353,10 @@ def test_real_posts_are_opaque_and_rounded_and_words_stay_private(trainer: Train
     report = results.run_or_load(config, settings, train=train)
     assert {path.name for path in report.folder.iterdir()} >= {"predictions.csv.gz", "private", "extras"}
     frame = report.predictions()
-    assert list(frame.columns) == ["row_key", "label", "prob_rumor", "split", "event", "image_group"]
-    assert frame["prob_rumor"].tolist() == [0.1235, 0.5]
+    assert list(frame.columns) == ["row_key", "label", "prob_rumor", "log_odds", "split", "event", "image_group"]
+    assert frame["log_odds"].tolist() == [0.1235, 40.0]
+    assert frame["prob_rumor"].tolist() == [1 / (1 + np.exp(-0.1235)), 1.0]
+    assert "prob_rumor" not in pd.read_csv(report.folder / "predictions.csv.gz"), "one number, one place"
     assert frame["row_key"].str.fullmatch("[0-9a-f]{12}").all()
     assert "row_key" in report.extra("relevance") and report.extra("tokens")["token"].item() == "word"
     committed = [p for p in report.folder.rglob("*.csv") if p.parent.name != "private"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import drops, experiments, results, runs, statistics
+from rumorlib import drops, evaluation, experiments, results, runs, statistics
 from rumorlib.studies.cost import costs
 from rumorlib.studies.scores import shapes, sweeps
 from rumorlib.studies.sight import maps
@@ -25,11 +25,11 @@ def posts(n_right: int, split: str = "test", label_of=lambda i: i % 2) -> pd.Dat
     """N posts, two per image, of which the first n_right are called right."""
     label = np.array([label_of(i) for i in range(N)])
     right = np.arange(N) < n_right
-    return pd.DataFrame({
+    return evaluation.with_prob(pd.DataFrame({
         "post_id": [f"{split}-{i:04d}" for i in range(N)], "label": label, "split": split,
         "image_group": [f"{split}-{i // 2}" for i in range(N)],
-        "prob_rumor": np.where(right == (label == 1), 0.8, 0.3),
-    })  # fmt: skip
+        "log_odds": np.where(right == (label == 1), 1.4, -0.8),
+    }))  # fmt: skip
 
 
 def finished(config: cfg.RunConfig, n_right: int = 90, extras: dict | None = None, n_dev: int = 80) -> results.Report:

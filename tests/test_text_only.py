@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import evidence, run, runs, statistics
+from rumorlib import evaluation, evidence, run, runs, statistics
 from rumorlib.config import RunConfig
 from rumorlib.data.batches import Texts
 from rumorlib.data.splits import PHEME_DEV
@@ -90,8 +90,10 @@ def test_lengths_tell_where_a_model_is_right(report: SimpleNamespace) -> None:
 def test_near_duplicate_texts_count_as_one_where_there_are_no_pictures() -> None:
     table = pd.DataFrame({"post_id": list("abcd"), "label": [0, 1, 0, 1], "split": "test", "image_group": list("wxyz"),
                           "text_group": ["same", "same", "", ""], "image": list("wxyz")})  # fmt: skip
-    prob = np.array([0.1, 0.9, 0.2, 0.8])
-    pictures, texts = (run.score(posts, prob, {}).predictions for posts in (table, table.assign(image="")))
+    said = np.array([-2.0, 2.0, -1.0, 1.0])
+    pictures, texts = (
+        evaluation.with_prob(run.score(posts, said, {}).predictions) for posts in (table, table.assign(image=""))
+    )
     assert comparison.clusters_of(pictures) == "image_group" and "text_group" not in pictures
     assert comparison.clusters_of(texts) == "text_group"
     assert statistics.paired_permutation(texts, texts, "text_group", "accuracy").n_clusters == 3

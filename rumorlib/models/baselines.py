@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.special import logit
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 from rumorlib.config import BaselineConfig
@@ -65,10 +66,10 @@ def choose(
     rows = []
     for strength in config.strengths:
         one = replace(config, inverse_regularisation=strength)
-        prob = fit_predict(one, train, {"dev": dev}, language)["dev"]
-        loss = log_loss(dev.label, prob, sample_weight=dev.weight, labels=[0, 1])
+        log_odds, label = fit_predict(one, train, {"dev": dev}, language)["dev"], np.asarray(dev.label)
+        loss = np.average(np.logaddexp(0, np.where(label == 1, -log_odds, log_odds)), weights=dev.weight)
         loss = round(float(loss), 6)  # where texts say nothing, only the solver's last digits differ
-        rows.append((strength, loss, accuracy_score(dev.label, prob >= 0.5, sample_weight=dev.weight)))
+        rows.append((strength, loss, accuracy_score(label, log_odds >= 0, sample_weight=dev.weight)))
     tried = pd.DataFrame(rows, columns=["inverse_regularisation", "dev_loss", "dev_accuracy"])
     best = float(tried.loc[tried["dev_loss"].idxmin(), "inverse_regularisation"])
     return replace(config, inverse_regularisation=best), tried
@@ -77,20 +78,22 @@ def choose(
 def fit_predict(
     config: BaselineConfig, train: Features, test_sets: Mapping[str, Features], language: str = "en"
 ) -> dict[str, np.ndarray]:
-    """Fit one baseline on train and give the probability of rumor on other splits.
+    """Fit one baseline on train and give the log-odds of rumor on other splits.
 
     majority: share of rumors in train · tfidf_lr: TF-IDF of words 1-2 (English) or characters 1-3 (Chinese) ·
     surface_lr: `surface_counts` · text_lr, image_lr, text_image_lr: frozen features · relevance_lr: maximum and mean
     relevance per scale. All of these but majority are logistic regressions; dense inputs are standardised on train.
     text_forest, image_forest: extremely randomised trees on the inputs of tfidf_lr and image_lr, which know train by
-    heart, to show that one modality of the drawn scenes cannot do better than its Bayes bound on new posts.
+    heart, to show that one modality of the drawn scenes cannot do better than its Bayes bound on new posts. Where all
+    trees agree, their share of exactly 0 or 1 is taken for one eps = 2.2e-16 away, as scikit-learn's log loss takes it:
+    log-odds of -36 or 36.
 
     Args:
         config: kind and one C (`choose`).
         train: features with labels, and weights if posts count differently.
         test_sets: name -> features of a split, e.g. {"dev": ..., "test": ...}.
         language: "en" or "zh", for tfidf_lr.
-    Returns: name -> (n,) probabilities in [0, 1].
+    Returns: name -> (n,) finite log-odds.
     Raises: ValueError: unknown kind, one class in train, several values of C, or a field the kind needs is missing or
         of another length.
     """
@@ -101,7 +104,7 @@ def fit_predict(
     weight = weight / weight.mean()  # C means the same whatever the weights' unit
     if config.kind == "majority":
         share = float((weight * label).sum() / weight.sum())
-        return {name: np.full(len(np.asarray(split.label)), share) for name, split in test_sets.items()}
+        return {name: np.full(len(np.asarray(split.label)), _log_odds(share)) for name, split in test_sets.items()}
     if len(np.unique(label)) < 2:
         raise ValueError(f"{config.kind} needs both classes in train")
     raw = _inputs(config.kind, train)
@@ -118,10 +121,15 @@ def fit_predict(
     else:
         model = LogisticRegression(C=config.strengths[0], max_iter=2000)
     model.fit(inputs, label, sample_weight=weight)
-    return {
-        name: model.predict_proba(transform.transform(_inputs(config.kind, split)))[:, 1]
-        for name, split in test_sets.items()
-    }
+    asked = {name: transform.transform(_inputs(config.kind, split)) for name, split in test_sets.items()}
+    if config.kind.endswith("_forest"):
+        return {name: _log_odds(model.predict_proba(rows)[:, 1]) for name, rows in asked.items()}
+    return {name: model.decision_function(rows) for name, rows in asked.items()}
+
+
+def _log_odds(prob: ArrayLike) -> np.ndarray:
+    eps = np.finfo(float).eps
+    return logit(np.clip(prob, eps, 1 - eps))
 
 
 def surface_counts(texts: Sequence[str]) -> pd.DataFrame:

@@ -49,7 +49,7 @@ def fit_predict(
         features: (n, d); standardised on `rows`. label: (n,) 1 = rumor. rows, asked: row numbers.
         weight: (n,) of each post in the loss; None: 1.
         seed: of the first head; the others follow.
-    Returns: (E, S, len(asked)) probabilities of rumor.
+    Returns: (E, S, len(asked)) log-odds of rumor.
     Raises: ValueError: one class in `rows`.
     """
     if len(np.unique(label[rows])) < 2:
@@ -77,7 +77,7 @@ def fit_predict(
 
 @torch.inference_mode()
 def _predict(model: Heads, x: Tensor, n_seeds: int) -> np.ndarray:
-    """(S, n) probabilities, in evaluation mode."""
+    """(S, n) log-odds, in evaluation mode."""
     model.eval()
-    parts = [torch.sigmoid(model(part.expand(n_seeds, -1, -1))) for part in x.split(ROWS_PER_BLOCK)]
+    parts = [model(part.expand(n_seeds, -1, -1)) for part in x.split(ROWS_PER_BLOCK)]
     return torch.cat(parts, dim=1).numpy()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
 from rumorlib.config import BaselineConfig
 from rumorlib.data.duplicates import Pairs
@@ -93,5 +94,5 @@ def of_words(fold: Fold, kind: str, texts: Sequence[str], language: str) -> Answ
     features = baselines.Features(fold.label[fold.train], texts=train, weight=fold.weight)
     config = BaselineConfig(kind, INVERSE_REGULARISATION[kind])
     asked = {"test": baselines.Features(np.zeros(len(test)), texts=test)}
-    prob = baselines.fit_predict(config, features, asked, language)["test"]
-    return Answer(prob, np.ones(len(test), bool))
+    log_odds = baselines.fit_predict(config, features, asked, language)["test"]
+    return Answer(expit(log_odds), np.ones(len(test), bool))

@@ -116,7 +116,7 @@ def main_table(reports: Iterable[Report], splits: Sequence[str] = ("dev", "test"
 
 
 def _main_row(config: RunConfig, part: pd.DataFrame, split: str) -> dict[str, Any]:
-    runs = [evaluation.classification_metrics(p["label"], p["prob_rumor"]) for _, p in part.groupby("seed")]
+    runs = [evaluation.frame_metrics(p) for _, p in part.groupby("seed")]
     accuracy = statistics.cluster_bootstrap(part, "accuracy", clusters_of(part))
     auc = statistics.cluster_bootstrap(part, "auc", clusters_of(part))
     macro = config.dataset in IMAGE_MACRO
@@ -235,7 +235,7 @@ def _score(dataset: str, predictions: pd.DataFrame, split: str) -> float:
     metric, weight = _primary(dataset)
     mean = statistics.seed_mean(weighted(predictions[predictions["split"] == split]))
     weights = mean[weight] if weight else None
-    return evaluation.classification_metrics(mean["label"], mean["prob_rumor"], weights)[metric]
+    return evaluation.frame_metrics(mean, weights)[metric]
 
 
 def reported(artifact_id: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import statistics
+from rumorlib import evaluation, statistics
 from rumorlib.data.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
@@ -62,9 +62,7 @@ def claims(reports: Sequence[Report], split: str = "test", n: int = 1000, seed: 
     mean = {}
     for config, predictions in comparison.pooled(_ours(reports)):
         part = _kinds(predictions, split)
-        average = part.groupby("post_id")["prob_rumor"].mean()
-        frame = part.drop_duplicates("post_id").set_index("post_id").sort_index()
-        mean[comparison.corpus_name(config), config.variant] = frame.assign(prob_rumor=average)
+        mean[comparison.corpus_name(config), config.variant] = statistics.seed_mean(part)
     rows = []
     for corpus in dict.fromkeys(key[0] for key in mean):
         for claim, kind, more, less in CLAIMS:
@@ -81,13 +79,11 @@ def _verdict(
     clusters = a["image_group"].astype("category").cat.codes.to_numpy()
     groups = [np.flatnonzero(clusters == code) for code in range(clusters.max() + 1)]
     random, label = np.random.default_rng(seed), a["label"].to_numpy()
-    drawn = []
+    ranks, drawn = evaluation.ranks_of(a, b), []
     for _ in range(n):
         rows = np.concatenate([groups[g] for g in random.integers(0, len(groups), len(groups))])
-        drawn.append(
-            _auc(label[rows], a["prob_rumor"].to_numpy()[rows]) - _auc(label[rows], b["prob_rumor"].to_numpy()[rows])
-        )
-    ours = _auc(label, a["prob_rumor"].to_numpy()), _auc(label, b["prob_rumor"].to_numpy())
+        drawn.append(_auc(label[rows], ranks[0][rows]) - _auc(label[rows], ranks[1][rows]))
+    ours = [_auc(label, rank) for rank in ranks]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return {
         "claim": claim, "source": "§1, §4.1: what each chain is for", "corpus": corpus, "reported": np.nan,
@@ -97,13 +93,13 @@ def _verdict(
     }  # fmt: skip
 
 
-def _auc(label: np.ndarray, prob: np.ndarray) -> float:
+def _auc(label: np.ndarray, rank: np.ndarray) -> float:
     """Share of (rumor, other) pairs in the right order, ties half; nan without both classes."""
     from scipy.stats import rankdata
 
     positive = label == 1
     n, m = positive.sum(), (~positive).sum()
-    return float((rankdata(prob)[positive].sum() - n * (n + 1) / 2) / (n * m)) if n and m else np.nan
+    return float((rankdata(rank)[positive].sum() - n * (n + 1) / 2) / (n * m)) if n and m else np.nan
 
 
 def _ours(reports: Sequence[Report]) -> list[Report]:

@@ -91,8 +91,7 @@ def _interval(frame: pd.DataFrame, metric: str) -> tuple[float, float, float]:
     if metric in statistics.METRICS:
         clusters = CLUSTERS if CLUSTERS in frame else None
         return tuple(statistics.cluster_bootstrap(frame, metric, clusters))
-    parts = [part for _, part in frame.groupby("seed")]
-    values = [evaluation.classification_metrics(part["label"], part["prob_rumor"])[metric] for part in parts]
+    values = [evaluation.frame_metrics(part)[metric] for _, part in frame.groupby("seed")]
     return float(np.mean(values)), np.nan, np.nan
 
 

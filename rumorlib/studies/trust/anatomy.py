@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import results, statistics
+from rumorlib import evaluation, results, statistics
 from rumorlib.config import HeadsConfig, RunConfig, Settings
 from rumorlib.data import protocols, splits
 from rumorlib.models import heads
@@ -113,14 +113,14 @@ def fitted(bench: Bench, side: pd.Series, config: HeadsConfig, wanted: Collectio
     what published code keeps. History: every epoch's loss on dev and, if that is asked, accuracy on test."""
     train, dev, test = (np.flatnonzero((side == name).to_numpy()) for name in ("train", "dev", "test"))
     asked = np.concatenate([dev, test])
-    prob = heads.fit_predict(bench.features(config.inputs), bench.label, train, config, asked)  # (E, S, n)
-    on_test, seeds = prob[..., len(dev) :].astype(float).round(4), np.arange(config.n_seeds)
-    loss = balanced_log_loss(bench.label[dev], prob[..., : len(dev)])  # (E, S)
+    log_odds = heads.fit_predict(bench.features(config.inputs), bench.label, train, config, asked)  # (E, S, n)
+    on_test, seeds = evaluation.to_store(log_odds[..., len(dev) :]), np.arange(config.n_seeds)
+    loss = balanced_log_loss(bench.label[dev], log_odds[..., : len(dev)])  # (E, S)
     history = {"epoch": np.repeat(np.arange(1, config.epochs + 1), config.n_seeds),
                "seed": np.tile(seeds, config.epochs), "dev_loss": loss.ravel()}  # fmt: skip
     epochs = {"test": loss.argmin(0)}
     if EPOCH_ON_TEST in wanted:
-        accuracy = ((on_test >= statistics.THRESHOLD) == bench.label[test]).mean(-1)  # (E, S)
+        accuracy = ((on_test >= 0) == bench.label[test]).mean(-1)  # (E, S)
         history["test_accuracy"], epochs[EPOCH_ON_TEST] = accuracy.ravel(), accuracy.argmax(0)
     read = [benches.predictions(bench, test, on_test[epoch, seeds], name)
             for name, epoch in epochs.items() if name in wanted]  # fmt: skip
@@ -163,15 +163,14 @@ def _read(report: Report, reading: str, best: bool) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def balanced_log_loss(label: np.ndarray, prob: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """(...,) log-loss (nats) of probabilities (..., n), both classes counting half (selection).
+def balanced_log_loss(label: np.ndarray, log_odds: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """(...,) log-loss (nats) of log-odds (..., n), both classes counting half (selection).
 
     Args: label: (n,) 1 = rumor. weight: (n,) of each post within its class; None: 1.
     """
     weight = np.ones(len(label)) if weight is None else weight
     share = np.where(label == 1, weight / weight[label == 1].sum(), weight / weight[label == 0].sum()) / 2
-    prob = np.clip(prob.astype(float), 1e-6, 1 - 1e-6)
-    return -(share * np.where(label == 1, np.log(prob), np.log(1 - prob))).sum(-1)
+    return (share * evaluation.log_losses(label, log_odds)).sum(-1)
 
 
 # --- dose and response ------------------------------------------------------------------------------
@@ -204,10 +203,9 @@ def _fit_dose(point: Point, config: RunConfig, settings: Settings, _: None = Non
 
 def fitted_dose(bench: Bench, side: pd.Series, train: np.ndarray, asked: np.ndarray, config: HeadsConfig) -> Outcome:
     """All seeds of a head on the posts `train`, read once, after the last epoch, on the posts `asked`."""
-    prob = heads.fit_predict(bench.features(config.inputs), bench.label, train, config, asked)[-1]
-    return benches.outcome(
-        bench.posts.assign(split=side.to_numpy()), [benches.predictions(bench, asked, prob, "test")], n_train=len(train)
-    )
+    log_odds = heads.fit_predict(bench.features(config.inputs), bench.label, train, config, asked)[-1]
+    read = benches.predictions(bench, asked, log_odds, "test")
+    return benches.outcome(bench.posts.assign(split=side.to_numpy()), [read], n_train=len(train))
 
 
 def doses(name: str, made: Mapping[Point, Report]) -> pd.DataFrame:

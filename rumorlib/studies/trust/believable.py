@@ -26,9 +26,7 @@ def calibration_table(reports: Iterable[Report]) -> pd.DataFrame:
         clusters = comparison.clusters_of(test)
         found = [calibration.summary(part, clusters) for _, part in test.groupby("seed")]
         mean = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
-        scores = [
-            evaluation.classification_metrics(p["label"], p["prob_rumor"])["accuracy"] for _, p in test.groupby("seed")
-        ]
+        scores = [evaluation.frame_metrics(part)["accuracy"] for _, part in test.groupby("seed")]
         row = {"dataset": comparison.corpus_name(made), "model": comparison.names(made)}
         row |= {"accuracy": float(np.mean(scores))}
         row |= {"accuracy_dev_threshold": calibration.accuracy_at_dev_threshold(dev, test)} | mean

@@ -154,17 +154,18 @@ def plan(settings: Settings, dataset: str, variant: str, detector: HeadsConfig |
     )  # fmt: skip
 
 
-def predictions(bench: Bench, rows: np.ndarray, prob: np.ndarray, split: str, group: str = "group") -> pd.DataFrame:
+def predictions(bench: Bench, rows: np.ndarray, log_odds: np.ndarray, split: str,
+                group: str = "group") -> pd.DataFrame:  # fmt: skip
     """Predictions of every seed as they are stored: to four decimals, so that whatever is computed recomputes.
 
-    Args: rows: (n,) posts asked. prob: (S, n). split: name of this reading. group: "group", near-duplicates by text or
-        picture, or a column of the posts.
+    Args: rows: (n,) posts asked. log_odds: (S, n). split: name of this reading. group: "group", near-duplicates by text
+        or picture, or a column of the posts.
     """
     posts = bench.posts.iloc[rows]
     about = {"post_id": posts["post_id"].to_numpy(), "label": bench.label[rows], "split": split, "row": rows}
     about[group] = bench.group[rows] if group == "group" else posts[group].to_numpy()
-    frames = [pd.DataFrame(about | {"prob_rumor": np.asarray(one, float).round(4), "seed": seed})
-              for seed, one in enumerate(prob)]  # fmt: skip
+    frames = [pd.DataFrame(about | {"log_odds": evaluation.to_store(one), "seed": seed})
+              for seed, one in enumerate(log_odds)]  # fmt: skip
     return pd.concat(frames, ignore_index=True)
 
 
@@ -176,8 +177,7 @@ def outcome(posts: pd.DataFrame, read: Sequence[pd.DataFrame], history: pd.DataF
     """
     frame = pd.concat(read).sort_values("row", kind="stable")  # what one post has in common compresses
     frame = frame.drop(columns="row").reset_index(drop=True)
-    metrics = {split: evaluation.classification_metrics(part["label"], part["prob_rumor"])
-               for split, part in frame.groupby("split")}  # fmt: skip
+    metrics = {split: evaluation.frame_metrics(evaluation.with_prob(part)) for split, part in frame.groupby("split")}
     facts |= {"split_hash": split_files.split_hash(posts), "posts_hash": keys.posts_hash(posts)}
     return Outcome(metrics, pd.DataFrame() if history is None else history, frame, facts=facts)
 

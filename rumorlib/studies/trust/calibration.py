@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from rumorlib.evaluation import THRESHOLD, check_predictions, group_codes
+from rumorlib.evaluation import THRESHOLD, check_predictions, group_codes, log_odds_of, ranks_of
 
 N_BINS = 10  # equal steps of probability, the usual number of the field
 N_SIMULATED = 500
 
 
-def brier_parts(label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None = None) -> dict[str, float]:
+def brier_parts(
+    label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None = None, rank: ArrayLike | None = None
+) -> dict[str, float]:
     """Brier's score = reliability - resolution + uncertainty (Murphy 1973), without bins.
 
     The recalibrated probabilities are the isotonic regression of the labels on `prob` (Dimitriadis et al., PNAS 2021),
@@ -26,6 +28,7 @@ def brier_parts(label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None = No
 
     Args:
         label: (n,) 1 = rumor. prob: (n,) in [0, 1]. weight: (n,) of each post; None: 1.
+        rank: (n,) what orders the posts (`evaluation.ranks_of`); None: prob.
     Returns: brier, reliability (0 is best), resolution (larger is better), uncertainty; each in [0, 1].
     Raises: ValueError: as `evaluation.classification_metrics`.
     """
@@ -33,7 +36,8 @@ def brier_parts(label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None = No
 
     label, prob = check_predictions(label, prob)
     weight = np.ones(len(label)) if weight is None else np.asarray(weight, dtype=float)
-    recalibrated = IsotonicRegression(y_min=0, y_max=1).fit_transform(prob, label, sample_weight=weight)
+    rank = prob if rank is None else np.asarray(rank, dtype=float)
+    recalibrated = IsotonicRegression(y_min=0, y_max=1).fit_transform(rank, label, sample_weight=weight)
     share = np.average(label, weights=weight)
     brier, best = (float(np.average((p - label) ** 2, weights=weight)) for p in (prob, recalibrated))
     uncertainty = float(share * (1 - share))
@@ -61,19 +65,19 @@ def summary(predictions: pd.DataFrame, clusters: str | None) -> dict[str, float]
     """Calibration of one run on one split, each number beside its floor.
 
     Args:
-        predictions: label, prob_rumor and the column `clusters`; None: each post by itself.
+        predictions: label, prob_rumor, log_odds where known, and the column `clusters`; None: each post by itself.
     Returns: brier and its parts; ece; reliability_floor and ece_floor: the 95 % quantile of each for a perfectly
         calibrated model of these probabilities and clusters.
     """
     label, prob = check_predictions(predictions["label"], predictions["prob_rumor"])
     codes = group_codes(predictions[clusters]) if clusters else np.arange(len(label))
-    perfect = perfect_labels(prob, codes)
-    parts = [brier_parts(row.astype(int), prob)["reliability"] for row in perfect[:200]]
+    (rank,), perfect = ranks_of(predictions), perfect_labels(prob, codes)
+    parts = [brier_parts(row.astype(int), prob, rank=rank)["reliability"] for row in perfect[:200]]
     floors = {
         "reliability_floor": np.quantile(parts, 0.95),
         "ece_floor": np.quantile(_gaps(perfect, prob, N_BINS), 0.95),
     }
-    found = brier_parts(label, prob) | {"ece": expected_calibration_error(label, prob)}
+    found = brier_parts(label, prob, rank=rank) | {"ece": expected_calibration_error(label, prob)}
     return found | {name: float(value) for name, value in floors.items()}
 
 
@@ -96,17 +100,21 @@ def reliability_curve(predictions: pd.DataFrame, clusters: str | None, n_bins: i
     return pd.DataFrame(rows)
 
 
-def dev_threshold(label: ArrayLike, prob: ArrayLike) -> float:
-    """The threshold with the highest accuracy on these (dev) posts; of several the one nearest to one half."""
+def dev_threshold(label: ArrayLike, prob: ArrayLike, log_odds: ArrayLike | None = None) -> float:
+    """The threshold with the highest accuracy on these (dev) posts; of several the one nearest to one half.
+
+    Returns: a probability; where `log_odds` are given, log-odds."""
     label, prob = check_predictions(label, prob)
-    values, place = np.unique(prob, return_inverse=True)
+    rank, half = (prob, THRESHOLD) if log_odds is None else (np.asarray(log_odds, dtype=float), 0.0)
+    values, place = np.unique(rank, return_inverse=True)
     rumors, posts = np.bincount(place, weights=label), np.bincount(place)
     missed = np.r_[0, np.cumsum(rumors)]  # rumors below each candidate, called non-rumor
     wrong = missed + np.r_[np.cumsum((posts - rumors)[::-1])[::-1], 0]  # and non-rumors at or above it
-    candidates = np.r_[values[0] / 2, (values[1:] + values[:-1]) / 2, values[-1] + 1e-9]
-    candidates[np.searchsorted(values, THRESHOLD)] = THRESHOLD  # the candidate that splits the posts as one half does
+    below = values[0] / 2 if log_odds is None else values[0] - 1
+    candidates = np.r_[below, (values[1:] + values[:-1]) / 2, values[-1] + 1e-9]
+    candidates[np.searchsorted(values, half)] = half  # the candidate that splits the posts as one half does
     best = candidates[wrong == wrong.min()]
-    return float(best[np.abs(best - THRESHOLD).argmin()])
+    return float(best[np.abs(best - half).argmin()])
 
 
 def accuracy_at_dev_threshold(dev: pd.DataFrame, test: pd.DataFrame) -> float:
@@ -117,12 +125,16 @@ def accuracy_at_dev_threshold(dev: pd.DataFrame, test: pd.DataFrame) -> float:
 
 def at_dev_threshold(dev: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     """Test predictions as 0 and 1, by the threshold that is best on the `dev` posts, of each seed where there are."""
-    if "seed" not in test:
-        limit = dev_threshold(dev["label"], dev["prob_rumor"])
-    else:
-        limits = {s: dev_threshold(part["label"], part["prob_rumor"]) for s, part in dev.groupby("seed")}
-        limit = test["seed"].map(limits)
-    return test.assign(prob_rumor=(test["prob_rumor"] >= limit).astype(float))
+    called = pd.Series(0.0, index=test.index)
+    for _, part in test.groupby("seed") if "seed" in test else [(None, test)]:
+        own = dev[dev["seed"].isin(part["seed"])] if "seed" in test else dev
+        known = [log_odds_of(own), log_odds_of(part)]
+        if any(one is None for one in known):
+            above = part["prob_rumor"] >= dev_threshold(own["label"], own["prob_rumor"])
+        else:
+            above = known[1] >= dev_threshold(own["label"], own["prob_rumor"], known[0])
+        called.loc[part.index] = np.asarray(above, dtype=float)
+    return test.assign(prob_rumor=called).drop(columns="log_odds", errors="ignore")
 
 
 def _bins(prob: np.ndarray, n_bins: int) -> np.ndarray:

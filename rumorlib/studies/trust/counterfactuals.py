@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rumorlib import experiments, inputs, results, run, statistics, trained
+from rumorlib import evaluation, experiments, inputs, results, run, statistics, trained
 from rumorlib.config import BaselineConfig, RunConfig, Settings
 from rumorlib.data import splits
 from rumorlib.data.batches import Aligned, PostTensors, Texts
@@ -35,7 +35,7 @@ INTERVENTIONS = (AS_IT_IS, *EXCHANGES, BLANKED, EMPTIED, TRAINED)
 
 
 DATASETS = {"demo": ("demo-en",), "laptop": ("photo-en", "twitter"), "paper": ("weibo", "pheme")}
-Asked = Iterator[tuple[str, pd.DataFrame, float]]  # intervention, test posts with prob_rumor, share exchanged
+Asked = Iterator[tuple[str, pd.DataFrame, float]]  # intervention, test posts with log_odds, share exchanged
 
 
 def runs(settings: Settings, dataset: str) -> tuple[RunConfig, RunConfig]:
@@ -92,8 +92,8 @@ def outcome(posts: pd.DataFrame, made: Asked) -> run.Outcome:
     read, shares = [], {}
     for intervention, frame, share in made:
         kept = frame[["post_id", "label", "image_group"]]
-        prob = frame["prob_rumor"].to_numpy(float).round(4)
-        read.append(kept.assign(prob_rumor=prob, seed=0, split=reading(intervention), row=range(len(kept))))
+        log_odds = evaluation.to_store(frame["log_odds"])
+        read.append(kept.assign(log_odds=log_odds, seed=0, split=reading(intervention), row=range(len(kept))))
         shares[intervention] = share
     return benches.outcome(posts, read, exchanged=shares)
 
@@ -129,8 +129,8 @@ def _of_regression(bench: Bench, config: BaselineConfig) -> Asked:
     fits = [(sets, train, ""), ({AS_IT_IS: sets[AS_IT_IS]}, order, TRAINED)]
     for wanted, pictures, name in fits:
         known = baselines.Features(label, None, bench.text[train], bench.image[pictures], weight=weight)
-        for intervention, prob in baselines.fit_predict(config, known, wanted).items():
-            yield name or intervention, posts.assign(prob_rumor=prob), shares[intervention]
+        for intervention, log_odds in baselines.fit_predict(config, known, wanted).items():
+            yield name or intervention, posts.assign(log_odds=log_odds), shares[intervention]
 
 
 def _of_micc(config: RunConfig, settings: Settings) -> tuple[pd.DataFrame, Asked]:
@@ -150,7 +150,7 @@ def _of_micc(config: RunConfig, settings: Settings) -> tuple[pd.DataFrame, Asked
     asked[BLANKED] = replace(own, images=blank, image_row=torch.full_like(own.image_row, len(own.images))), 0.0
     asked[EMPTIED] = replace(own, texts=_emptied(own.texts)), 0.0
     return table, (
-        (name, posts.assign(prob_rumor=run.predict(model, changed)), share) for name, (changed, share) in asked.items()
+        (name, posts.assign(log_odds=run.predict(model, changed)), share) for name, (changed, share) in asked.items()
     )
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 from scipy.stats import spearmanr
 
-from rumorlib import experiments, results, statistics
+from rumorlib import evaluation, experiments, results, statistics
 from rumorlib.config import BaselineConfig, HeadsConfig, RunConfig, Settings
 from rumorlib.data import keys, protocols
 from rumorlib.models import baselines, heads
@@ -141,8 +142,8 @@ def fitted(bench: Bench, sides: Sequence[pd.Series], config: BaselineConfig | He
     history = []
     for fold, side in enumerate(side.to_numpy() for side in sides):
         train, dev = np.flatnonzero(side == "train"), np.flatnonzero(side == "dev")
-        prob = _prob(bench, train, dev, weight, config)  # (E, n_dev)
-        loss = balanced_log_loss(bench.label[dev], prob, weight[dev])
+        log_odds = _log_odds(bench, train, dev, weight, config)  # (E, n_dev)
+        loss = balanced_log_loss(bench.label[dev], log_odds, weight[dev])
         history.append(pd.DataFrame({"fold": fold, "epoch": np.arange(1, len(loss) + 1), "dev_loss": loss}))
     history = pd.concat(history, ignore_index=True)
     epochs, again = 0, config
@@ -151,17 +152,19 @@ def fitted(bench: Bench, sides: Sequence[pd.Series], config: BaselineConfig | He
         again = replace(config, epochs=max(1, epochs))
     train = np.flatnonzero(sides[0].isin(("train", "dev", "unassigned")))
     test = np.flatnonzero(sides[0] == "test")
-    prob = _prob(bench, train, test, weight, again)[-1:]
-    read = benches.predictions(bench, test, prob, "test", "image_group")
+    log_odds = _log_odds(bench, train, test, weight, again)[-1:]
+    read = benches.predictions(bench, test, log_odds, "test", "image_group")
     side = sides[0].replace(dict.fromkeys(("dev", "unassigned"), "train"))
     return benches.outcome(bench.posts.assign(split=side.to_numpy()), [read], history, epochs=epochs)
 
 
-def _prob(bench: Bench, train: np.ndarray, asked: np.ndarray, weight: np.ndarray,
-          config: BaselineConfig | HeadsConfig) -> np.ndarray:  # fmt: skip
-    """(E, n_asked) probabilities: of a regression E = 1, of a head after every epoch, mean of its seeds."""
+def _log_odds(bench: Bench, train: np.ndarray, asked: np.ndarray, weight: np.ndarray,
+              config: BaselineConfig | HeadsConfig) -> np.ndarray:  # fmt: skip
+    """(E, n_asked) log-odds: of a regression E = 1, of a head after every epoch, of the mean probability of its
+    seeds."""
     if isinstance(config, HeadsConfig):
-        return heads.fit_predict(bench.features(config.inputs), bench.label, train, config, asked, weight).mean(1)
+        found = heads.fit_predict(bench.features(config.inputs), bench.label, train, config, asked, weight)
+        return statistics.mean_log_odds(found.swapaxes(0, 1))[0]
     features = bench.features(next(name for name, kind in KINDS.items() if kind == config.kind))
     one = replace(config, kind="text_lr")  # the same regression, whatever the features stand for
     known = baselines.Features(bench.label[train], text_features=features[train], weight=weight[train])
@@ -229,8 +232,10 @@ def _of_trained(reports: Sequence[Report], folds: Sequence[Report] = ()) -> dict
 
 def _dev_loss(predictions: pd.DataFrame) -> float:
     dev = predictions[predictions["split"] == "dev"].reset_index(drop=True)
-    label, prob = dev["label"].to_numpy(), dev["prob_rumor"].to_numpy()
-    return float(balanced_log_loss(label, prob, keys.image_weights(dev).to_numpy()))
+    log_odds = evaluation.log_odds_of(dev)
+    if log_odds is None:
+        log_odds = logit(dev["prob_rumor"].clip(1e-6, 1 - 1e-6))
+    return float(balanced_log_loss(dev["label"].to_numpy(), log_odds, keys.image_weights(dev).to_numpy()))
 
 
 def _se(one: Tried) -> float:
