@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from rumorlib import evaluation, statistics
 from rumorlib.commands import score
@@ -138,15 +140,17 @@ def test_a_run_of_ours_is_labels_and_rival_at_once() -> None:
     path = cfg.PROJECT_ROOT / "results/laptop/runs/baseline/twitter/text_image_lr/seed0/predictions.csv.gz"
     frame = score.join(score.read_predictions(path), score.read_labels(path), path.name)
     found = score.score(frame, "twitter").set_index(["split", "metric"])["value"]
-    stored = pd.read_csv(path, dtype={"row_key": str}, keep_default_na=False)
+    stored = evaluation.with_prob(pd.read_csv(path, dtype={"row_key": str}, keep_default_na=False))
     primary = comparison.primary_interval("twitter", stored[stored["split"] == "test"].assign(seed=0))
     assert found["test", "image_macro_balanced_accuracy"] == pytest.approx(primary.estimate)
 
 
 BROKEN = {
-    "nan": ({"prob_rumor": [0.5, "", 0.1]}, "line 3: prob_rumor is ''.*number in \\[0, 1\\].*sigmoid"),
+    "nan": ({"prob_rumor": [0.5, "", 0.1]}, "line 3: prob_rumor is ''.*number in \\[0, 1\\].*log_odds"),
     "logit": ({"prob_rumor": [0.5, 0.5, 2.5]}, "line 4: prob_rumor is '2.5'"),
     "word": ({"prob_rumor": ["high", 0.5, 0.5]}, "line 2: prob_rumor is 'high'"),
+    "infinite": ({"log_odds": [0.5, "inf", 0.1]}, "line 3: log_odds is 'inf' .*finite number"),
+    "two answers": ({"log_odds": [0, 0, 1.0]}, "line 4: prob_rumor is '0.5' .*log_odds say otherwise: keep one"),
     "twice": ({"post_id": ["a", "b", "a"]}, "line 4: post_id a stands on line 2 already.*column seed"),
     "unknown": ({"post_id": ["a", "b", "z"]}, "line 4: post_id z is no post of the labels"),
     "missing": ({"post_id": ["a", "b", "t"]}, "1 of 3 posts of test lack a prediction at seed 0: post_id c"),
@@ -161,18 +165,92 @@ def test_an_error_names_file_row_and_remedy(name: str, tmp_path: Path, capsys) -
     assert run(tmp_path, frame, labels) == 2
     error = capsys.readouterr().err
     assert error.startswith("predictions.csv")
-    import re
-
     assert re.search(message, error), error
+
+
+def test_log_odds_are_scored_as_they_are(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+    said = table.assign(log_odds=(60 + 10 * table["prob_rumor"]).round(4)).drop(columns="prob_rumor")
+    assert run(tmp_path, said[["post_id", "log_odds"]], table, "--output", str(tmp_path / "s.csv")) == 0
+    found = pd.read_csv(tmp_path / "s.csv").set_index(["split", "metric"])["value"]
+    test = said[said["split"] == "test"]
+    assert found["test", "auc"] == pytest.approx(roc_auc_score(test["label"], test["log_odds"]), abs=1e-5)
+    assert found["test", "log_loss"] == pytest.approx(test["log_odds"].where(test["label"] == 0, 0).mean(), abs=1e-4)
+    assert found["test", "accuracy_dev_threshold"] > found["test", "accuracy"] == test["label"].mean()
+    labels = score.read_labels(tmp_path / "l.csv")
+    both = [written(tmp_path, "log_odds.csv", said), written(tmp_path, "prob.csv", table)]
+    compared = score.compare(*(score.join(score.read_predictions(path), labels, path.name) for path in both))
+    assert compared.set_index("metric")["difference"]["auc"] == 0, "the same ranking"
+
+
+def with_names(table: pd.DataFrame, **names: str) -> pd.DataFrame:
+    return table.assign(split=table["split"].map(lambda name: names.get(name, name)))
+
+
+def test_splits_are_called_as_manifests_may_call_them(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+    rival = written(tmp_path, "hard.csv", table.assign(prob_rumor=table["label"])[["post_id", "prob_rumor"]])
+    answers = table[["post_id", "prob_rumor"]]
+    assert run(tmp_path, answers, table, "--against", str(rival)) == 0
+    shown = capsys.readouterr().out
+    for names in ({"dev": "val", "test": "Test", "train": "Train"}, {"dev": " Validation", "train": "TRAINING"}):
+        assert run(tmp_path, answers, with_names(table, **names), "--against", str(rival)) == 0
+        assert capsys.readouterr().out == shown and "accuracy_dev_threshold" in shown
+    assert run(tmp_path, answers, with_names(table, test="tset")) == 2
+    assert re.search(r"l.csv, line \d+: split is 'tset' .*did you mean 'test'", capsys.readouterr().err)
+
+
+def test_a_comparison_needs_test_posts_and_says_so(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+    answers = table[["post_id", "prob_rumor"]]
+    rival = written(tmp_path, "rival.csv", answers)
+    assert run(tmp_path, answers, with_names(table, test="dev"), "--against", str(rival)) == 2
+    assert "no post of test to compare on; the labels have dev" in capsys.readouterr().err
+    assert run(tmp_path, answers, with_names(table, test="train", dev="train")) == 2
+    assert "none of its posts is of a split that is scored" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("column", ["prob_rumor", " Prob_Rumor", "post_id", "label", "split "])
+def test_two_columns_of_one_name_are_refused(column: str, table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+    name = column.strip().lower()
+    files = {"p.csv": table[["post_id", "prob_rumor"]], "l.csv": table[["post_id", "label", "split"]]}
+    for file, frame in files.items():
+        if name in frame:
+            frame = pd.concat([frame, frame[[name]].set_axis([column], axis=1)], axis=1)
+        written(tmp_path, file, frame)
+    assert score.main([str(tmp_path / "p.csv"), "--labels", str(tmp_path / "l.csv")]) == 2
+    assert f"more than one column could be {name}; keep one" in capsys.readouterr().err
+
+
+def test_dev_of_one_class_gives_no_threshold_and_says_why(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+    kept = table[(table["split"] != "dev") | (table["label"] == 0)]
+    answers = kept[["post_id", "prob_rumor"]]
+    assert run(tmp_path, answers, kept, "--output", str(tmp_path / "s.csv")) == 0
+    assert re.search(r"accuracy_dev_threshold is left out: all \d+ dev posts have label 0", capsys.readouterr().out)
+    assert "accuracy_dev_threshold" not in set(pd.read_csv(tmp_path / "s.csv")["metric"])
+    kept = table[table["split"] != "dev"]
+    assert run(tmp_path, kept[["post_id", "prob_rumor"]], kept) == 0
+    assert "accuracy_dev_threshold is left out: there are no dev posts" in capsys.readouterr().out
+    assert run(tmp_path, table[["post_id", "prob_rumor"]], table) == 0
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_answers_for_the_other_label_are_hinted_at(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+    for answers, hinted in (
+        (table["prob_rumor"], False),
+        (1 - table["prob_rumor"], True),
+        (table["label"] * 0.0, False),
+    ):
+        assert run(tmp_path, table.assign(prob_rumor=answers)[["post_id", "prob_rumor"]], table) == 0
+        assert ("are these answers for label 0? Label 1 is rumor here" in capsys.readouterr().out) == hinted
 
 
 def test_files_that_are_no_such_files(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
     assert run(tmp_path, table[["prob_rumor"]], table) == 2
-    assert "no column post_id or row_key" in capsys.readouterr().err
+    assert "no column post_id or row_key among prob_rumor; add it" in capsys.readouterr().err
     assert run(tmp_path, table[["post_id", "prob_rumor"]], table.assign(label=2)) == 2
     assert "l.csv, line 2: label is '2'" in capsys.readouterr().err
     assert score.main([str(tmp_path / "absent.csv"), "--labels", str(tmp_path / "l.csv")]) == 2
     assert "absent.csv" in capsys.readouterr().err
+    assert score.main([str(tmp_path), "--labels", str(tmp_path / "l.csv")]) == 2, "a folder is no file"
+    capsys.readouterr()
     assert score.main([str(tmp_path / "predictions.csv")]) == 2
     assert "give --labels FILE, or --corpus NAME" in capsys.readouterr().err
     assert run(tmp_path, table[["post_id", "prob_rumor"]].assign(corpus=["a"] * 60 + ["b"] * 60), table) == 2
