@@ -1,8 +1,8 @@
 """Score predictions from outside by our protocol: `python -m rumorlib score predictions.csv --labels labels.csv`.
 
-Predictions, csv or csv.gz: `post_id` or `row_key` (`keys.row_key`), `prob_rumor` in [0, 1], and if there are several
-runs `seed`. A column `corpus` may name the corpus; other columns are not read. Every post of a split that is scored
-must be there once per seed; posts of train are passed over.
+Predictions, csv or csv.gz: `post_id` or `row_key` (`keys.row_key`), `log_odds` of rumor or `prob_rumor` in [0, 1], and
+if there are several runs `seed`. A column `corpus` may name the corpus; other columns are not read. Every post of a
+split that is scored must be there once per seed; posts of train are passed over.
 
 Labels come from the corpus itself (--corpus, --data), or from a file (--labels): `post_id` or `row_key`, `label` (1 =
 rumor), `split`, and if known `image_group` and `event`, the groups that intervals and tests take whole. The
@@ -23,15 +23,18 @@ import pandas as pd
 from rumorlib import config as cfg
 from rumorlib import drops, evaluation, files, inputs, statistics, tables
 from rumorlib.commands import parameters
-from rumorlib.data import keys, split_files
-from rumorlib.data.posts import PostsError, of_texts
+from rumorlib.data import keys, posts, split_files
+from rumorlib.data.posts import PostsError
+from rumorlib.data.tables import once, plain_names, read_csv, refuse
 from rumorlib.studies.scores import comparison
 from rumorlib.studies.trust import calibration
 
-KEYS = ("post_id", "row_key")
+KEYS, ANSWERS = ("post_id", "row_key"), ("log_odds", "prob_rumor")
 WITH_INTERVAL = ("accuracy", "balanced_accuracy", "f1_macro", "auc", "brier")
 UNSCORED = ("train", "", "unassigned")
 GROUPS = ("image_group", "event")
+SPLIT_WORDS = ("train", "dev", "test")
+SAME_PROB = 1e-3  # between a probability that was rounded and the sigmoid of its log-odds
 OF_TEXTS = "text_group"  # in place of image_group where there are no pictures, as in our own tables
 
 
@@ -43,37 +46,39 @@ class ScoreError(cfg.SettingError):
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """A predictions file, checked by itself: key column, prob_rumor (float), seed (text), line.
+    """A predictions file, checked by itself: key column, prob_rumor (float), log_odds if given, seed (text), line.
 
-    Raises: ScoreError: no file, a column is missing, a probability is no number in [0, 1], a post is there twice
-        for one seed.
+    Raises: ScoreError: no file, a column is missing or there twice, an answer is no such number, log_odds and
+        prob_rumor say two things, a post is there twice for one seed.
     """
-    frame = _read(path, ("prob_rumor",))
-    prob = pd.to_numeric(frame["prob_rumor"], errors="coerce")
-    wrong = frame[~((prob >= 0) & (prob <= 1))]
-    if len(wrong):
-        first = wrong.iloc[0]
-        raise ScoreError(
-            f"{path.name}, line {first['line']}: prob_rumor is {first['prob_rumor']!r}, which is no number in [0, 1] "
-            f"({len(wrong)} such rows); write the probability of label 1, e.g. the sigmoid of a logit"
-        )
-    frame = frame.assign(prob_rumor=prob, seed=frame.get("seed", "0"))
-    return _once(frame, path, [_key(frame), "seed"])
+    frame = _read(path, ())
+    said = {name: pd.to_numeric(frame[name], errors="coerce") for name in ANSWERS if name in frame}
+    if not said:
+        raise ScoreError(f"{path.name}, line 1: no column log_odds or prob_rumor; add one")
+    if "prob_rumor" in said:
+        remedy = "write the probability of label 1, a number in [0, 1], or its log-odds, the logit, as column log_odds"
+        refuse(path, frame, ~said["prob_rumor"].between(0, 1), "prob_rumor", remedy)
+    if "log_odds" in said:
+        refuse(path, frame, ~np.isfinite(said["log_odds"]), "log_odds", "write a finite number: the logit of label 1")
+    made = evaluation.with_prob(frame.assign(**said, seed=frame.get("seed", "0")))
+    if len(said) == 2:
+        apart = (made["prob_rumor"] - said["prob_rumor"]).abs() > SAME_PROB
+        refuse(path, frame, apart, "prob_rumor", "log_odds say otherwise: keep one of the two columns")
+    return once(path, made, [_key(frame), "seed"])
 
 
 def read_labels(path: Path) -> pd.DataFrame:
     """A labels file, checked: key column, label (0 or 1), split, and the GROUPS it has (OF_TEXTS without image_group).
 
-    Raises: ScoreError: as `read_predictions`; or a label is neither 0 nor 1.
+    Raises: ScoreError: as `read_predictions`; or a label is neither 0 nor 1, or a split has a name we do not know.
     """
     frame = _read(path, ("label", "split"))
-    frame = _once(frame, path, [_key(frame)])
-    wrong = frame[~frame["label"].isin(["0", "1"])]
-    if len(wrong):
-        first = wrong.iloc[0]
-        raise ScoreError(
-            f"{path.name}, line {first['line']}: label is {first['label']!r}; write 1 for rumor and 0 for non-rumor"
-        )
+    frame = once(path, frame, [_key(frame)])
+    refuse(path, frame, ~frame["label"].isin(["0", "1"]), "label", "write 1 for rumor and 0 for non-rumor")
+    unknown = ~frame["split"].map(lambda name: posts.is_split(posts.split_name(name)))
+    guess = cfg.nearest(frame["split"][unknown].min(), (*SPLIT_WORDS, *posts.SPLIT_SYNONYMS))
+    refuse(path, frame, unknown, "split", f"write {', '.join(SPLIT_WORDS)}{guess}")
+    frame["split"] = frame["split"].map(posts.split_name)
     groups = [group for group in GROUPS if group in frame]
     groups += [OF_TEXTS] * (OF_TEXTS in frame and "image_group" not in frame)
     kept = [_key(frame), "label", "split", *groups]
@@ -82,45 +87,28 @@ def read_labels(path: Path) -> pd.DataFrame:
 
 def corpus_labels(name: str, settings: cfg.Settings, protocol: str = "") -> pd.DataFrame:
     """Labels, splits and groups of a corpus of ours, with post_id and row_key."""
-    posts = inputs.corpus(name, settings, protocol=protocol).posts
-    print(f"{name}: {len(posts)} posts, split {split_files.split_hash(posts)[:12]}")
-    groups = ["event", OF_TEXTS] if of_texts(posts) else list(GROUPS)
-    groups = [group for group in groups if (posts[group] != "").any()]
-    named = [keys.row_key(name, post_id) for post_id in posts["post_id"]]
-    return posts[["post_id", "label", "split", *groups]].assign(row_key=named)
+    table = inputs.corpus(name, settings, protocol=protocol).posts
+    print(f"{name}: {len(table)} posts, split {split_files.split_hash(table)[:12]}")
+    groups = ["event", OF_TEXTS] if posts.of_texts(table) else list(GROUPS)
+    groups = [group for group in groups if (table[group] != "").any()]
+    named = [keys.row_key(name, post_id) for post_id in table["post_id"]]
+    return table[["post_id", "label", "split", *groups]].assign(row_key=named)
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Cells as text, with the line each stands on. Raises ScoreError: not a csv with a key and `columns`."""
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise ScoreError(f"{path}: {error}; give a csv file with a header line") from error
+    """Cells as text, with the line each stands on. Raises ScoreError: no key, or a column is missing."""
+    frame = plain_names(read_csv(path), {}, path)
     missing = [column for column in columns if column not in frame]
     missing += ["post_id or row_key"] * (not any(key in frame for key in KEYS))
     if missing:
-        have = ", ".join(frame.columns)
-        raise ScoreError(f"{path.name}, line 1: no column {', '.join(missing)}; it has {have}; add what is missing")
+        raise ScoreError(f"{path.name}, line 1: no column {', '.join(missing)} among {', '.join(frame)}; add it")
     if frame.empty:
         raise ScoreError(f"{path.name}: no row below the header; write one row per post")
-    return frame.assign(line=np.arange(2, len(frame) + 2))
+    return frame.assign(line=range(2, len(frame) + 2))
 
 
 def _key(frame: pd.DataFrame) -> str:
     return next(key for key in KEYS if key in frame)
-
-
-def _once(frame: pd.DataFrame, path: Path, unique: list[str]) -> pd.DataFrame:
-    twice = frame[frame.duplicated(unique, keep="first")]
-    if len(twice):
-        again = twice.iloc[0]
-        same = (frame[unique] == again[unique]).all(axis=1)
-        raise ScoreError(
-            f"{path.name}, line {again['line']}: {unique[0]} {again[unique[0]]} stands on line "
-            f"{frame.loc[same, 'line'].iloc[0]} already ({len(twice)} such rows); keep one row per post, or add a "
-            "column seed if these are several runs"
-        )
-    return frame
 
 
 # --- joining ------------------------------------------------------------------------------------
@@ -152,7 +140,10 @@ def join(predictions: pd.DataFrame, labels: pd.DataFrame, name: str, corpus: str
             "take the row out, or score it against the corpus and version it was made for"
         )
     scored = labels[~labels["split"].isin(UNSCORED)]
-    made = scored.merge(predictions[[key, "prob_rumor", "seed"]], on=key)  # in the labels' order, so are resamples
+    answers = [name for name in ANSWERS if name in predictions]
+    made = scored.merge(predictions[[key, *answers, "seed"]], on=key)  # in the labels' order, so are resamples
+    if made.empty:
+        raise ScoreError(f"{name}: none of its posts is of a split that is scored, e.g. dev or test; predict those")
     _need_whole_splits(made, scored, sorted(set(predictions["seed"])), key, name)
     return made.assign(post_id=made[key]).drop(columns=[k for k in KEYS if k != "post_id" and k in made])
 
@@ -201,9 +192,9 @@ def _metrics(part: pd.DataFrame, dev: pd.DataFrame, dataset: str) -> list[tuple[
     if "event" in part and part["event"].nunique() > 1:
         rows.append(("accuracy, events drawn", *statistics.cluster_bootstrap(part, "accuracy", "event")))
     runs = [run for _, run in part.groupby("seed")]
-    points = [evaluation.classification_metrics(run["label"], run["prob_rumor"]) for run in runs]
+    points = [evaluation.frame_metrics(run) for run in runs]
     trust = [calibration.summary(run, clusters) for run in runs]
-    if len(dev):
+    if dev["label"].nunique() == 2:
         rows.append(("accuracy_dev_threshold", calibration.accuracy_at_dev_threshold(dev, part), np.nan, np.nan))
     for found in (points, trust):
         for metric in found[0]:
@@ -212,13 +203,31 @@ def _metrics(part: pd.DataFrame, dev: pd.DataFrame, dataset: str) -> list[tuple[
     return rows
 
 
+def remarks(frame: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
+    """What a reader of the scores should know: why there is no dev threshold, and what an AUC below one half hints at.
+
+    Args: frame: of `join`. scores: of `score`.
+    """
+    said, dev = [], frame.loc[frame["split"] == "dev", "label"]
+    if dev.nunique() < 2:
+        why = f"all {len(dev)} dev posts have label {dev.iloc[0]}" if len(dev) else "there are no dev posts"
+        said.append(f"accuracy_dev_threshold is left out: {why}")
+    for row in scores[(scores["metric"] == "auc") & (scores["high"] < 0.5)].itertuples():
+        said.append(f"AUC of {row.split} is {row.value:.3f} [{row.low:.3f}, {row.high:.3f}], all of it below one half:"
+                    " are these answers for label 0? Label 1 is rumor here")  # fmt: skip
+    return said
+
+
 def compare(ours: pd.DataFrame, theirs: pd.DataFrame, dataset: str = "", split: str = "test") -> pd.DataFrame:
     """Two systems on the same posts: paired over clusters, two-sided. Every number is of probabilities averaged over
     the seeds, so first - second = difference.
 
     Returns: split, metric, first, second, difference, low, high (of accuracy, 95 %, clusters drawn), p_value,
         n_clusters.
+    Raises: ScoreError: no posts of the split.
     """
+    if not (ours["split"] == split).any():
+        raise ScoreError(f"no post of {split} to compare on; the labels have {', '.join(sorted(set(ours['split'])))}")
     both = (comparison.weighted(f[f["split"] == split].reset_index(drop=True)) for f in (ours, theirs))
     a, b = (statistics.seed_mean(frame).assign(seed=0).reset_index() for frame in both)
     clusters, rows = comparison.clusters_of(a), []
@@ -241,7 +250,7 @@ def compare(ours: pd.DataFrame, theirs: pd.DataFrame, dataset: str = "", split: 
 def main(arguments: Sequence[str]) -> int:
     """The verb `score`. Returns 0, or 2 after an error that the user can mend."""
     parser = parameters.Parser(prog="python -m rumorlib score", description=__doc__.split("\n")[0])
-    parser.add_argument("predictions", type=Path, help="csv: post_id or row_key, prob_rumor, [seed], [corpus]")
+    parser.add_argument("predictions", type=Path, help="csv: post_id or row_key, log_odds or prob_rumor, [seed]")
     parser.add_argument("--labels", type=Path, help="csv: post_id or row_key, label, split, [image_group], [event]")
     parser.add_argument("--corpus", default="", help="a corpus of ours instead of --labels, e.g. twitter")
     parser.add_argument("--protocol", default="", help="how the corpus is split; its usual way unless given")
@@ -252,7 +261,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         _run(given)
-    except (cfg.SettingError, PostsError, FileNotFoundError) as error:
+    except (cfg.SettingError, PostsError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -270,7 +279,7 @@ def _run(given: argparse.Namespace) -> None:
         raise ScoreError("nothing says what is right: give --labels FILE, or --corpus NAME with --data FOLDER")
     ours = join(predictions, labels, given.predictions.name, corpus)
     scores = score(ours, corpus)
-    print(f"{given.predictions.name}\n{_shown(scores)}")
+    print("\n".join([given.predictions.name, _shown(scores), *remarks(ours, scores)]))
     if given.against:
         theirs = join(read_predictions(given.against), labels, given.against.name, corpus)
         print(f"\n{given.predictions} against {given.against}\n{_shown(compare(ours, theirs, corpus))}")

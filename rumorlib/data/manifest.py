@@ -11,7 +11,7 @@ from rumorlib.config import OnMissing
 from rumorlib.data import missing, posts
 from rumorlib.data.images import FolderImages
 from rumorlib.data.posts import Corpus, PostsError
-from rumorlib.data.tables import first_line, read_csv, read_json
+from rumorlib.data.tables import first_line, plain_names, read_csv, read_json
 
 SUFFIXES = (".csv", ".json", ".jsonl")
 NAMES = tuple(f"manifest{suffix}" for suffix in SUFFIXES)
@@ -91,10 +91,7 @@ def _table(path: Path, prefix: str = "") -> pd.DataFrame:
     """The rows of one file under our column names; prefix: of the names of posts without an id."""
     frame = (read_csv if path.suffix == ".csv" else read_json)(path)
     given = [str(name) for name in frame.columns]
-    frame.columns = [name.strip().lower() for name in given]
-    frame = frame.rename(columns={old: new for old, new in _COLUMNS.items() if new not in frame.columns})
-    if twice := sorted({str(name) for name in frame.columns[frame.columns.duplicated()]}):
-        raise PostsError(f"{path}: more than one column could be {', '.join(twice)}; keep one")
+    frame = plain_names(frame, _COLUMNS, path)
     if missing_columns := [name for name in ("text", "label") if name not in frame.columns]:
         raise PostsError(
             f"{path}: column {', '.join(missing_columns)} is missing (found: {', '.join(given)}); name the columns "
@@ -110,8 +107,7 @@ def _table(path: Path, prefix: str = "") -> pd.DataFrame:
 
 
 def _split(value: Any) -> Any:
-    lower = value.strip().lower() if isinstance(value, str) else value
-    return posts.SPLIT_SYNONYMS.get(lower, lower)
+    return posts.split_name(value) if isinstance(value, str) else value
 
 
 def _first(value: Any) -> Any:

@@ -242,12 +242,22 @@ def _text(value: Any) -> str:
     return _SURROGATE.sub("\ufffd", text) if _SURROGATE.search(text) else text
 
 
+def split_name(name: str) -> str:
+    """The split as we write it: `Test`, `val` and such are read as manifests may write them; others stay."""
+    lower = name.strip().lower()
+    return SPLIT_SYNONYMS.get(lower, lower)
+
+
+def is_split(name: str, extra: Sequence[str] = ()) -> bool:
+    """Whether a split may have this name: SPLITS, PROBES, test_... and pairs..., or one of `extra`."""
+    return name in (*SPLITS, *PROBES, *extra) or name.startswith(("test_", "pairs"))
+
+
 def _check_splits(splits: list[str], at: Callable[[int], str], extra: Sequence[str]) -> None:
     for name in dict.fromkeys(splits):
-        if name in (*SPLITS, *PROBES, *extra) or name.startswith(("test_", "pairs")):
-            continue
-        remedy = f"write {SPLIT_SYNONYMS.get(name.lower(), 'train, dev or test')!r}"
-        raise PostsError(f"{at(splits.index(name) + 1)}: unknown split {name!r}; {remedy}")
+        if not is_split(name, extra):
+            remedy = f"write {SPLIT_SYNONYMS.get(name.lower(), 'train, dev or test')!r}"
+            raise PostsError(f"{at(splits.index(name) + 1)}: unknown split {name!r}; {remedy}")
 
 
 def _need_both(labels: pd.Series, name: str, source: str) -> None:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -97,6 +98,38 @@ def first_line(path: Path) -> str:
     """Header of a text file without BOM and line end, for recognising it; bytes that are no UTF-8 are replaced."""
     with path.open("rb") as file:
         return file.readline(100_000).decode("utf-8-sig", errors="replace").rstrip("\r\n")
+
+
+def plain_names(frame: pd.DataFrame, synonyms: Mapping[str, str], source: Path) -> pd.DataFrame:
+    """The frame with its columns in lower case, those of `synonyms` (old -> new) renamed where `new` is not there.
+
+    Raises: PostsError: two columns would have one name; columns without a name are not read.
+    """
+    frame = frame.set_axis([str(name).strip().lower() for name in frame.columns], axis=1)
+    frame = frame.rename(columns={old: new for old, new in synonyms.items() if new not in frame.columns})
+    if twice := sorted(set(frame.columns[frame.columns.duplicated()]) - {""}):
+        raise PostsError(f"{source}: more than one column could be {', '.join(twice)}; keep one")
+    return frame
+
+
+def refuse(source: Path, frame: pd.DataFrame, wrong: pd.Series, column: str, remedy: str) -> None:
+    """Raises PostsError: naming line and cell of the first of the `wrong` rows, if there is one; column `line`."""
+    if wrong.any():
+        first = frame[wrong].iloc[0]
+        where = f"{source.name}, line {first['line']}: {column} is {first[column]!r}"
+        raise PostsError(f"{where} ({wrong.sum()} such rows); {remedy}")
+
+
+def once(source: Path, frame: pd.DataFrame, unique: list[str]) -> pd.DataFrame:
+    """The frame, if no two rows have the same cells in `unique`. Raises PostsError: naming the lines, column `line`."""
+    if (twice := frame.duplicated(unique)).any():
+        again = frame[twice].iloc[0]
+        first = frame[(frame[unique] == again[unique]).all(axis=1)].iloc[0]
+        raise PostsError(
+            f"{source.name}, line {again['line']}: {unique[0]} {again[unique[0]]} stands on line {first['line']} "
+            f"already ({twice.sum()} such rows); keep one row per post, or add a column seed if these are several runs"
+        )
+    return frame
 
 
 def need(frame: pd.DataFrame, columns: tuple[str, ...], source: Path) -> None:
