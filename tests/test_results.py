@@ -287,6 +287,57 @@ def test_predictions_without_log_odds_are_not_stored(trainer: Trainer) -> None:
     assert not results.run_folder(CONFIG).exists()
 
 
+def test_every_flipped_bit_of_a_report_is_refused(trainer: Trainer) -> None:
+    path = results.run_or_load(CONFIG, DEMO, train=trainer).folder / "report.json"
+    content = path.read_bytes()
+    for place in range(8 * len(content)):
+        changed = bytearray(content)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(runs.CorruptRun, match="restore it from a copy"):
+            results.run_or_load(CONFIG, again("none"))
+    path.write_bytes(content)
+    assert results.run_or_load(CONFIG, again("none")).metrics["test"]["accuracy"] == 0.75
+
+
+def test_an_edited_accuracy_is_refused(trainer: Trainer) -> None:
+    path = results.run_or_load(CONFIG, DEMO, train=trainer).folder / "report.json"
+    path.write_text(path.read_text().replace('"accuracy": 0.75', '"accuracy": 0.85'))
+    with pytest.raises(runs.CorruptRun, match=r"report\.json is not the file that was written"):
+        results.run_or_load(CONFIG, again("none"))
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("victim", [1, 2, 3, 4])  # extras, DONE, report.json, DONE
+def test_an_extra_that_is_cut_short_leaves_a_run_that_reads(
+    victim: int, before: bool, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = results.run_or_load(CONFIG, DEMO, train=trainer)
+    if before:
+        report = as_before(report, [0.1235, 1.0])
+    really, written = files.write_bytes, []
+
+    def write_bytes(path: Path, content: bytes) -> str:
+        written.append(path.name)
+        if len(written) == victim:
+            raise KeyboardInterrupt
+        return really(path, content)
+
+    more = pd.DataFrame({"n": [1]})
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_bytes", write_bytes)
+        with pytest.raises(KeyboardInterrupt):
+            results.add_extra(report, "more", more)
+    assert written == ["more.csv", "DONE", "report.json", "DONE"][:victim]
+    found = results.run_or_load(CONFIG, again("none"))
+    assert found.metrics == report.metrics and ("extras/more.csv" in found.hashes) == (victim == 4)
+    made = found if victim == 4 else results.add_extra(found, "more", more)
+    assert made.extra("more")["n"].tolist() == [1]
+    if victim != 4:
+        config_hash, sealed = (report.folder / "DONE").read_text().split()
+        assert sealed == files.file_hash(report.folder / "report.json") and config_hash == cfg.config_hash(CONFIG)
+
+
 def test_a_folder_without_DONE_is_run_again(trainer: Trainer) -> None:
     report = results.run_or_load(CONFIG, DEMO, train=trainer)
     (report.folder / "DONE").unlink()
