@@ -33,9 +33,14 @@ def write_bytes(path: Path, content: bytes) -> str:
 
 
 def write_json(path: Path, content: Any) -> str:
-    """Write sorted, indented JSON without NaN; return its sha256."""
+    """Write `json_bytes`; return their sha256."""
+    return write_bytes(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """Sorted, indented JSON without NaN."""
     text = json.dumps(plain(content), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    return write_bytes(path, f"{text}\n".encode())
+    return f"{text}\n".encode()
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> str:
@@ -87,3 +92,14 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this number runs, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's process
+        return True
+    return True

@@ -144,8 +144,8 @@ def add_extra(report: Report, name: str, frame: pd.DataFrame) -> Report:
     if path in report.hashes or runs.PRIVATE_COLUMNS & set(frame.columns):
         raise ValueError(f"{report.name}: {path} is there already, or may not be kept")
     hashes = dict(sorted({**report.hashes, path: files.write_csv(report.folder / path, frame)}.items()))
-    about = report.folder / "report.json"
-    files.write_json(about, json.loads(about.read_text(encoding="utf-8")) | {"files": hashes})
+    about = json.loads((report.folder / "report.json").read_text(encoding="utf-8"))
+    runs.replace_report(report.folder, about | {"files": hashes})
     return replace(report, hashes=hashes)
 
 

@@ -5,12 +5,14 @@
     checkpoint.safetensors private/*.csv                                            ignored by git
 
 A run is written into a folder beside its place and moved there in one rename, so a killed run leaves nothing that
-could be taken for a result. `report.json` holds the sha256 of every other file; a file that changed is refused.
+could be taken for a result. `report.json` holds the sha256 of every other file but DONE, and DONE that of `report.json`
+(runs of before: the config's hash alone); a file that changed is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -26,17 +28,12 @@ from rumorlib import config as cfg
 from rumorlib import files
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from rumorlib.run import Outcome
 
 CHECKPOINT = "checkpoint.safetensors"
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "transformers", "gensim", "pillow")
 # Columns with words or pictures of real people: such a frame stays on the machine that made it.
 PRIVATE_COLUMNS = frozenset({"text", "caption", "token", "tokens", "word", "words", "image", "created_at"})
-# Columns of real corpora whose values name one post or picture: replaced by an opaque key.
-OPAQUE_COLUMNS = ("post_id", "image_group", "text_group", "image_id", "scene_id")
-
 
 _AGAIN = "restore it from a copy, or make the run again with train='all'"
 
@@ -66,8 +63,8 @@ def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: flo
     Args:
         folder: place of the run; its parent is made.
         config: what was run.
-        outcome: what came out; `post_id` and other keys of real corpora become opaque, see `public_frame`. Predictions
-            have `log_odds` (`evaluation.to_store`), from which readers make probabilities.
+        outcome: what came out; `post_id` and other keys of real corpora become opaque, see `keys.public_frame`.
+            Predictions have `log_odds` (`evaluation.to_store`), from which readers make probabilities.
         time_s: seconds the run took.
         more: further JSON values for report.json, e.g. `stage1`.
     Raises: ValueError: predictions without log_odds.
@@ -80,14 +77,32 @@ def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: flo
         hashes = dict(_write_files(draft, config, outcome))
         files.write_json(draft / "config.json", cfg.as_dict(config))
         files.write_json(draft / "report.json", _report(config, outcome, time_s, hashes) | more)
-        files.write_bytes(draft / "DONE", f"{cfg.config_hash(config)}\n".encode())
+        seal(draft, cfg.config_hash(config))
         move_into_place(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def seal(folder: Path, config_hash: str, *coming: str) -> None:
+    """Write DONE: the config's hash, the sha256 of report.json as it lies there, and of what may take its place."""
+    lines = [config_hash, files.file_hash(folder / "report.json"), *coming]
+    files.write_bytes(folder / "DONE", "".join(f"{line}\n" for line in lines).encode())
+
+
+def replace_report(folder: Path, report: Mapping[str, Any]) -> None:
+    """Put another report.json into a finished run. While one takes the place of the other, DONE names both: a crash at
+    any moment leaves a run that reads, and a report.json that is neither is refused."""
+    config_hash = (folder / "DONE").read_text(encoding="utf-8").split()[0]
+    content = files.json_bytes(report)
+    seal(folder, config_hash, hashlib.sha256(content).hexdigest())
+    files.write_bytes(folder / "report.json", content)
+    seal(folder, config_hash)
+
+
 def _write_files(draft: Path, config: cfg.RunConfig, outcome: Outcome) -> Iterator[tuple[str, str]]:
     """Write frames and weights; yield each file's name and sha256."""
+    from rumorlib.data import keys
+
     real = config.profile != "demo"
     predictions, name = outcome.predictions, "predictions.csv"
     if len(predictions) and "log_odds" not in predictions:
@@ -95,13 +110,13 @@ def _write_files(draft: Path, config: cfg.RunConfig, outcome: Outcome) -> Iterat
     predictions = predictions.drop(columns="prob_rumor", errors="ignore").round({"log_odds": 4})
     if real:
         public = predictions.drop(columns=PRIVATE_COLUMNS & set(predictions.columns))
-        predictions, name = public_frame(public, config.dataset), "predictions.csv.gz"
+        predictions, name = keys.public_frame(public, config.dataset), "predictions.csv.gz"
     yield name, files.write_csv(draft / name, predictions)
     yield "history.csv", files.write_csv(draft / "history.csv", outcome.history)
     for extra, frame in sorted(outcome.extras.items()):
         private = real and PRIVATE_COLUMNS & set(frame.columns)
         path = f"private/{extra}.csv" if private else f"extras/{extra}.csv"
-        shown = public_frame(frame, config.dataset) if real and not private else frame
+        shown = keys.public_frame(frame, config.dataset) if real and not private else frame
         yield path, files.write_csv(draft / path, shown)
     if outcome.state is not None:
         from safetensors.torch import save_file
@@ -110,18 +125,6 @@ def _write_files(draft: Path, config: cfg.RunConfig, outcome: Outcome) -> Iterat
         save_file(tensors, draft / CHECKPOINT)
         files.sync(draft / CHECKPOINT)
         yield CHECKPOINT, files.file_hash(draft / CHECKPOINT)
-
-
-def public_frame(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The frame with `post_id` and other names of single posts replaced by opaque keys."""
-    from rumorlib.data import keys
-
-    opaque = [column for column in OPAQUE_COLUMNS if column in frame.columns]
-    hidden = {
-        column: [keys.row_key(dataset, str(value)) if value != "" else "" for value in frame[column]]
-        for column in opaque
-    }
-    return frame.assign(**hidden).rename(columns={"post_id": "row_key"})
 
 
 def _report(config: cfg.RunConfig, outcome: Outcome, time_s: float, hashes: Mapping[str, str]) -> dict[str, Any]:
@@ -165,18 +168,8 @@ def _remove_leftovers(folder: Path) -> None:
     """Delete drafts of this run whose process is gone (killed half way)."""
     for leftover in folder.parent.glob(f".{folder.name}.*.*"):
         pid = leftover.name.split(".")[-2]
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdigit() and not files.alive(int(pid)):
             shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's process
-        return True
-    return True
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -186,13 +179,17 @@ def read_report(folder: Path, config: cfg.RunConfig) -> dict[str, Any] | None:
     """report.json of a finished run of exactly `config`; None when there is no finished run.
 
     Raises: StaleRun: finished, but with another config; names the fields that differ.
-            CorruptRun: finished, but config.json or report.json cannot be read or do not belong together.
+            CorruptRun: finished, but config.json or report.json cannot be read, do not belong together, or are not
+            what DONE says.
     """
     if not (folder / "DONE").is_file():
         return None
     try:
         stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        done, content = (folder / "DONE").read_text(encoding="utf-8").split(), (folder / "report.json").read_bytes()
+        if done[1:] and hashlib.sha256(content).hexdigest() not in done[1:]:
+            raise CorruptRun(f"{folder / 'report.json'} is not the file that was written; {_AGAIN}")
+        report = json.loads(content)
         whole = {"config_hash", "metrics", "facts", "files"} <= set(report)
     except (OSError, ValueError, TypeError) as error:
         raise CorruptRun(f"{folder}: {error}; {_AGAIN}") from error
@@ -203,8 +200,8 @@ def read_report(folder: Path, config: cfg.RunConfig) -> dict[str, Any] | None:
             f"{folder} holds a run of another config; it differs in {'; '.join(differing)}. "
             "Another variant name or output folder keeps both; train='all' replaces the stored one"
         )
-    if report["config_hash"] != cfg.config_hash(config):
-        raise CorruptRun(f"{folder}: report.json is not of config.json; {_AGAIN}")
+    if not report["config_hash"] == cfg.config_hash(config) == (done or [""])[0]:
+        raise CorruptRun(f"{folder}: config.json, report.json and DONE are not of one run; {_AGAIN}")
     return report
 
 

@@ -114,7 +114,9 @@ def stored_fingerprint(folder: Path) -> str:
 def test_committed_runs_are_whole() -> None:
     for done in (cfg.PROJECT_ROOT / "results").glob("*/runs/**/DONE"):
         report = json.loads((done.parent / "report.json").read_text(encoding="utf-8"))
-        assert done.read_text().strip() == report["config_hash"], done
+        config_hash, *sealed = done.read_text().split()
+        assert config_hash == report["config_hash"], done
+        assert sealed in ([], [files.file_hash(done.parent / "report.json")]), done
         for name, digest in report["files"].items():
             path = done.parent / name
             assert not path.exists() or files.file_hash(path) == digest, path

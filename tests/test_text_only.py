@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import evaluation, evidence, run, runs, statistics
+from rumorlib import evaluation, evidence, run, statistics
 from rumorlib.config import RunConfig
+from rumorlib.data import keys
 from rumorlib.data.batches import Texts
 from rumorlib.data.splits import PHEME_DEV
 from rumorlib.encoders.vocabulary import CLS, SEP
@@ -97,5 +98,5 @@ def test_near_duplicate_texts_count_as_one_where_there_are_no_pictures() -> None
     assert comparison.clusters_of(pictures) == "image_group" and "text_group" not in pictures
     assert comparison.clusters_of(texts) == "text_group"
     assert statistics.paired_permutation(texts, texts, "text_group", "accuracy").n_clusters == 3
-    shown = runs.public_frame(texts, "weibo-text")["text_group"]
+    shown = keys.public_frame(texts, "weibo-text")["text_group"]
     assert shown[0] == shown[1] != "same" and shown[2] == shown[3] == ""

@@ -25,6 +25,8 @@ MENTION = re.compile("(?<![A-Za-z0-9_.])[@\uff20][\\w-]{1,30}")
 # What programs write for "none" into a file of texts. As the name of an event or a post it is a name all the same, for
 # no file says otherwise; `posts.doubtful_names` says that it stands there.
 DOUBTFUL = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "nat", "none", "null", "nil", "undefined"})
+# Columns of real corpora whose values name one post or picture: replaced by an opaque key in what is stored.
+OPAQUE_COLUMNS = ("post_id", "image_group", "text_group", "image_id", "scene_id")
 
 
 def normalise_text(text: str, link: str = " ", mention: str = " ") -> str:
@@ -140,3 +142,12 @@ def row_key(corpus: str, post_id: str) -> str:
 def guard_cell(value: Any) -> Any:
     """`value`, with an apostrophe before it where a spreadsheet would run it as a formula (CWE-1236)."""
     return "'" + value if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def public_frame(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The frame with `post_id` and other names of single posts replaced by opaque keys."""
+    opaque = [column for column in OPAQUE_COLUMNS if column in frame.columns]
+    hidden = {
+        column: [row_key(dataset, str(value)) if value != "" else "" for value in frame[column]] for column in opaque
+    }
+    return frame.assign(**hidden).rename(columns={"post_id": "row_key"})
