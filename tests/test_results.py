@@ -68,7 +68,7 @@ def again(mode: str) -> cfg.Settings:
 def test_an_event_called_na_and_a_post_called_none_keep_their_names(trainer: Trainer) -> None:
     names = ["NA", "None", "nan", "null"]
     made = outcome(CONFIG)
-    predictions = pd.DataFrame({"post_id": names, "label": [1, 0, 1, 0], "prob_rumor": 0.5, "split": "test"})
+    predictions = pd.DataFrame({"post_id": names, "label": [1, 0, 1, 0], "log_odds": 0.5, "split": "test"})
     predictions["event"] = ["", "NA", "None", None]
     made.predictions = predictions
     made.extras = {"words": pd.DataFrame({"word": names, "value": [0.5, float("nan"), 1, 2]})}
