@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -214,6 +215,25 @@ def test_nothing_to_recognise(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert command.main(["check-data", str(tmp_path / "empty")]) == 2
     assert capsys.readouterr().out.count("not usable: ") == 2
+
+
+@pytest.mark.timeout(60)
+def test_one_picture_stops_no_corpus(tmp_path, capsys):
+    """A link to itself, a pipe, one that is too long on a side: dropped with a reason, by check-data and the loader."""
+    place = folder(tmp_path, good_rows(16), 16)
+    for i in (1, 2, 3):
+        (place / "images" / f"{i}.jpg").unlink()
+    (place / "images" / "1.jpg").symlink_to("1.jpg")
+    os.mkfifo(place / "images" / "2.jpg")
+    Image.new("L", (1, 70_000)).save(place / "images" / "3.jpg", format="PNG")
+    code, found, left_out = check(place, tmp_path, capsys)
+    reasons = left_out.set_index("post_id")["reason"]
+    assert code == 1 and sorted(reasons.index) == ["p1", "p2", "p3"] and found["splits"][-1]["usable"] == 13
+    assert "is a link that leads to itself" in reasons["p1"] and "is no file that can be read" in reasons["p2"]
+    assert "3.jpg has 1x70000 pixels, more than" in reasons["p3"]
+    assert not any("jpg" in reason for reason in found["left_out"])
+    corpus = corpora.load("manifest", Settings("laptop", (), (0,), data_root=place))
+    assert len(corpus.posts) == 13 and sorted(corpus.dropped["post_id"]) == ["p1", "p2", "p3"]
 
 
 def test_only_broken_pictures_leave_nothing(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import struct
 import zlib
 
@@ -55,7 +56,7 @@ def test_missing_empty_and_huge_files(tmp_path):
     save(tmp_path / "big.png")
     with pytest.raises(ImageError, match=r"big\.png has 40x30 pixels, more than 1,000"):
         images.pixels("big.png", 8)
-    with pytest.raises(ImageError, match="cannot be read"):
+    with pytest.raises(ImageError, match=r"b\.jpg does not exist"):
         images.content_hash("b.jpg")
 
 
@@ -107,7 +108,7 @@ def test_of_a_moving_picture_the_first_frame_counts(tmp_path, kind):
 def test_a_wrong_extension_does_not_matter(tmp_path, kind):
     save(tmp_path / "a.jpg", kind=kind)
     images = FolderImages(tmp_path)
-    assert images.opens("a.jpg") and images.pixels("a.jpg", 8).shape == (8, 8, 3)
+    assert images.header("a.jpg") == (40, 30, kind) and images.pixels("a.jpg", 8).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_a_wrong_extension_does_not_matter(tmp_path, kind):
 def test_what_is_no_picture(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
     images = FolderImages(tmp_path)
-    assert images.has("a.jpg") and not images.opens("a.jpg")
+    assert images.has("a.jpg") and images.header("a.jpg") is None
     with pytest.raises(ImageError, match=r"a\.jpg cannot be decoded .* remove its posts"):
         images.pixels("a.jpg", 8)
 
@@ -124,13 +125,129 @@ def test_what_is_no_picture(tmp_path, content):
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
     """60,000 x 60,000 pixels in a few bytes: 10 GB if they were decoded."""
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
-    body = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    content = png((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b""))
+    (tmp_path / "a.png").write_bytes(content)
     images = FolderImages(tmp_path)
-    assert not images.opens("a.png")
+    assert images.header("a.png") is None
     with pytest.raises(ImageError, match=r"a\.png (has 60000x60000 pixels|cannot be decoded)"):
         images.pixels("a.png", 8)
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    made = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(made)
+
+
+def grey_png(width: int, height: int, *more: tuple[bytes, bytes]) -> bytes:
+    """A whole black picture, in rows of one filter byte and width pixels."""
+    packer = zlib.compressobj(9)
+    rows = 1_000_000
+    blocks = [packer.compress(bytes((width + 1) * min(rows, height - row))) for row in range(0, height, rows)]
+    data = b"".join([*blocks, packer.flush()])
+    return png((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), *more, (b"IDAT", data), (b"IEND", b""))
+
+
+def test_a_side_has_a_limit_read_before_the_pixels(tmp_path, monkeypatch):
+    """1 x 49,000,000 in 95 kB: resizing it took 3 GB, though its area is below the limit."""
+    images = FolderImages(tmp_path)
+    (tmp_path / "long.png").write_bytes(grey_png(1, 49_000_000))
+    assert (tmp_path / "long.png").stat().st_size < 100_000
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("its pixels were read"))
+    assert images.header("long.png") is None
+    with pytest.raises(ImageError, match=r"long\.png has 1x49000000 pixels, more than .* 65,535 on a side; shrink it"):
+        images.pixels("long.png", 8)
+    monkeypatch.undo()
+    (tmp_path / "scroll.png").write_bytes(grey_png(3, 65_535))
+    assert images.pixels("scroll.png", 8).max() == 0
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP", b"iTXt"])
+def test_what_unpacks_beside_the_pixels_is_bounded(tmp_path, kind):
+    """A text or colour profile of 100 MB in 100 kB: Pillow stops at 1 MB, and the picture is a bad one."""
+    packed = zlib.compress(bytes(100_000_000), 9)
+    head = {b"zTXt": b"a\0\0", b"iCCP": b"a\0\0", b"iTXt": b"a\0\1\0\0\0"}[kind]
+    (tmp_path / "a.png").write_bytes(grey_png(8, 8, (kind, head + packed)))
+    with pytest.raises(ImageError, match=r"a\.png cannot be decoded \(.*too large"):
+        FolderImages(tmp_path).pixels("a.png", 8)
+
+
+def test_a_file_has_a_length(tmp_path):
+    save(tmp_path / "a.png")
+    with (tmp_path / "a.png").open("r+b") as file:
+        file.truncate(2**33)  # sparse: it takes no room on the disk
+    for look in (
+        lambda: FolderImages(tmp_path).pixels("a.png", 8),
+        lambda: FolderImages(tmp_path).content_hash("a.png"),
+    ):
+        with pytest.raises(ImageError, match=r"a\.png has 8,589,934,592 bytes, more than 268,435,456; shrink it"):
+            look()
+
+
+def tiff(orientation: int, tag: int, kind: int, value: bytes) -> bytes:
+    """EXIF with an orientation and one more tag of any type."""
+    entries = [(0x0112, 3, 1, struct.pack("<HH", orientation, 0)), (tag, kind, 1, struct.pack("<I", 38))]
+    body = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in sorted(entries))
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + body + struct.pack("<I", 0) + value
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"),
+    [
+        (0x011A, 2, b"72\0\0\0\0\0\0"),  # a resolution that is text
+        (0x010F, 5, struct.pack("<II", 1, 3)),  # a camera whose name is a fraction
+        (0x0110, 12, struct.pack("<d", 0.5)),
+    ],
+)
+def test_odd_tags_beside_an_orientation_do_not_matter(tmp_path, tag, kind, value):
+    """Pillow would write them back to the picture it turned, and cannot (TypeError, AttributeError)."""
+    picture = Image.fromarray(np.repeat(np.array([[[255, 0, 0]], [[0, 0, 255]]], np.uint8), 16, axis=1).repeat(8, 0))
+    picture.save(tmp_path / "a.jpg", quality=95, exif=tiff(3, tag, kind, value))
+    assert abs(FolderImages(tmp_path).pixels("a.jpg", 8)[0, 0].astype(int) - [0, 0, 255]).max() < 20  # upright
+
+
+@pytest.mark.parametrize("step", ["open", "load", "getexif", "convert"])
+@pytest.mark.parametrize("error", [TypeError("x"), AttributeError(), RuntimeError("x"), RecursionError(), KeyError(1)])
+def test_whatever_a_picture_does_it_is_a_bad_picture(tmp_path, monkeypatch, step, error):
+    save(tmp_path / "a.png")
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Image if step == "open" else Image.Image, step, fails)
+    with pytest.raises(ImageError, match=r"a\.png cannot be decoded \(.+\); replace it by a whole .* remove its posts"):
+        FolderImages(tmp_path).pixels("a.png", 8)
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_what_is_not_the_pictures_fault_passes(tmp_path, monkeypatch, error):
+    save(tmp_path / "a.png")
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(Image.Image, "load", fails)
+    with pytest.raises(error):
+        FolderImages(tmp_path).pixels("a.png", 8)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["loop", "pipe", "folder", "broken"])
+def test_only_regular_files_are_opened(tmp_path, kind):
+    place = tmp_path / "a.jpg"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to("a.jpg" if kind == "loop" else "gone.jpg")
+    images = FolderImages(tmp_path)
+    assert not images.has("a.jpg") and images.header("a.jpg") is None
+    for look in (lambda: images.pixels("a.jpg", 8), lambda: images.content_hash("a.jpg")):
+        with pytest.raises(ImageError, match=r"a\.jpg (is a link that leads to itself|cannot be read|does not exist)"):
+            look()
+    save(tmp_path / "b.jpg")
+    os.link(tmp_path / "b.jpg", tmp_path / "a.png")
+    assert files_by_stem(tmp_path) == {"a": "a.png", "b": "b.jpg"}
 
 
 def test_names_that_the_disk_refuses(tmp_path):
