@@ -9,9 +9,10 @@ import io
 import json
 import math
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,23 @@ def write_csv(path: Path, frame: pd.DataFrame) -> str:
             file.write(content)
         content = buffer.getvalue()
     return write_bytes(path, content)
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a file lies there, itself or behind links: no folder, pipe or device."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file opened for reading. Raises: OSError: there is none, or it is no regular file (a pipe would never open)."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError("not a regular file")
+    return os.fdopen(handle, "rb")
 
 
 def file_hash(path: Path) -> str:

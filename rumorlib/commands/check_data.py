@@ -114,9 +114,9 @@ def _readers(name: str) -> list[str]:
 _NAMES = (
     (r"^image key .* (?=is no file name)", "image key "),
     (r"^image key .* is not a path below .*?;", "image key leads out of the folder;"),
-    (r"^image .* (?=does not exist|is no picture)", "image "),
-    (r"^.*?(?= cannot be decoded| is a link| has \d+x\d+ pixels)", "image"),
-    (r"(?<=has )\d+x\d+(?= pixels)", "too many"),
+    (r"^image .* (?=does not exist|is no picture|is no file that)", "image "),
+    (r"^.*?(?= cannot be (?:decoded|read)| is a link| has \d+x\d+ pixels| has [\d,]+ bytes)", "image"),
+    (r"(?<=has )[\dx,]+(?= pixels| bytes)", "too many"),
     (r"(?<=repeats that of )post \d+", "an earlier post"),
     (r" \(.*\)", ""),
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from rumorlib import files
 from rumorlib.config import ON_MISSING, OnMissing
 from rumorlib.data import posts
 from rumorlib.data.images import FolderImages, ImageError, Images
@@ -118,10 +119,13 @@ def _problem(images: Images, key: str, headers: bool) -> str:
         return "no image"
     if isinstance(images, FolderImages):
         try:
-            exists = images.path(key).is_file()
+            path = images.path(key)
         except ImageError as error:  # a key out of the folder
             return str(error)
-        if exists and headers and not images.opens(key):
+        exists = files.is_regular(path)
+        if not exists and path.exists():
+            return f"image {key} is no file that can be read"
+        if exists and headers and not images.header(key):
             return f"image {key} is no picture that can be opened"
     else:
         exists = images.has(key)

@@ -72,7 +72,7 @@ def _table(folder: Path, images: FolderImages | None) -> tuple[pd.DataFrame, lis
         image_keys = record.pop("image_keys")
         places.append(record.pop("place"))
         listed = [files[key] for key in image_keys if key in files]
-        image = next((key for key in listed if images.opens(key)), listed[0] if listed else "") if images else ""
+        image = next((key for key in listed if images.header(key)), listed[0] if listed else "") if images else ""
         if images and not image and image_keys:
             image = image_keys[0]
         rows.append(

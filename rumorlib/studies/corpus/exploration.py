@@ -10,13 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from rumorlib import config, inputs
 from rumorlib.config import Settings
 from rumorlib.data import corpora, splits
 from rumorlib.data.dates import offset_hours, parse_dates
-from rumorlib.data.images import FORMATS, ArrayImages, FolderImages, ImageError
+from rumorlib.data.images import ArrayImages, FolderImages
 from rumorlib.data.inspection import inspect_folder
 from rumorlib.data.keys import effective_number
 from rumorlib.data.posts import Corpus
@@ -125,11 +124,7 @@ def _size(images: FolderImages | ArrayImages, key: str) -> tuple[int, int, str] 
     if isinstance(images, ArrayImages):
         height, width = images.array.shape[1:3]
         return width, height, "drawn"
-    try:
-        with Image.open(images.path(key), formats=FORMATS) as image:
-            return *image.size, image.format
-    except (ImageError, OSError, ValueError, SyntaxError):
-        return None
+    return images.header(key)
 
 
 def audited(loaded: Sequence[Corpus], settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
