@@ -332,8 +332,9 @@ def test_the_folders_of_a_profile_are_checked(tmp_path):
     table = exploration.checked(config.Settings("laptop", names, (0,), data_root=tmp_path)).set_index("folder")
     assert list(table.index) == ["flickr8k", "weibo_jin2017"]
     assert table["layout"].tolist() == ["captions", "weibo17"] and table["posts"].tolist() == [4, 6]
-    assert table.loc["weibo_jin2017", ["verdict", "notes"]].tolist() == ["usable, with problems", "posts without text: 1"]
-    assert table.loc["weibo_jin2017", "problems"].startswith("near-duplicate texts that stand in several splits: 1 groups")
+    weibo = table.loc["weibo_jin2017"]
+    assert weibo["verdict"] == "usable, with problems" and weibo["notes"] == "posts without text: 1"
+    assert weibo["problems"].startswith("near-duplicate texts that stand in several splits: 1 groups of 2 posts")
     assert str(tmp_path) not in table.to_string()
     assert exploration.checked(config.Settings("demo", ("demo-en",), (0,))).empty
 
