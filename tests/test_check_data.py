@@ -15,7 +15,7 @@ from rumorlib import __main__ as command
 from rumorlib import config
 from rumorlib.commands import check_data
 from rumorlib.config import Settings
-from rumorlib.data import corpora, inspection
+from rumorlib.data import corpora, inspection, photo
 from rumorlib.data.posts import PostsError
 from rumorlib.data.scripts import script
 from rumorlib.data.splits import PHEME_DEV
@@ -145,6 +145,29 @@ def test_captions_without_a_split_are_a_problem(tmp_path, capsys):
     place = published.flickr30k(tmp_path / "flickr", "token")
     code, found, _ = check(place, tmp_path, capsys)
     assert code == 1 and "captions without a split" in found["problems"][0]
+
+
+def test_captions_of_the_same_words_are_noted_and_what_the_photo_tier_makes_of_them(tmp_path, capsys, monkeypatch):
+    place, said = tmp_path / "flickr", ["a dog", "two cats", "a bird", "A dog .", "three men", "a house"]
+    for language, texts in (("en", said), ("zh", ["狗", "猫", "鸟", "人", "马", "鱼"])):
+        rows = [(f"images/{i // 3}.jpg", i % 3, text, "train") for i, text in enumerate(texts)]
+        for side in ("dev", "test"):
+            rows += [(f"images/{side}{i // 3}.jpg", i % 3, f"{side} {i}", side) for i in range(6)]
+        table = pd.DataFrame(rows, columns=["image", "caption_id", "caption", "split"])
+        for seed, name in enumerate(table["image"].unique()):
+            picture(place / name, seed)
+        table.to_csv(place / f"captions_{language}.csv", index=False)
+    assert "same words" not in str(check(place, tmp_path, capsys)[1]["notes"])  # the committed pairs are of others
+    monkeypatch.setenv("RUMORLIB_OUTPUT", str(tmp_path))
+    pairs = [(side, "nearest", 0, f"images/{name}0.jpg", f"images/{name}1.jpg", 1, 1, 0.5)
+             for side, name in (("train", ""), ("dev", "dev"), ("test", "test"))]  # fmt: skip
+    pairs.append(("train", "random", 0, "images/0.jpg", "images/1.jpg", 0, 1, 0.5))  # the dog is at both of them
+    photo.write_pairs(pd.DataFrame(pairs, columns=photo.COLUMNS), photo.pairs_path("laptop", 1))
+    code, found, _ = check(place, tmp_path, capsys)
+    assert code == 0 and found["notes"] == [
+        "en captions that stand word for word at several pictures: 33.3 % of train, 0.0 % of dev, 0.0 % of test",
+        "photo-en: 2 of 8 posts called rumors carry one of their picture's own captions (train 2)",
+    ]
 
 
 def test_the_protocol_a_corpus_without_split_gets(tmp_path, capsys):

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
-from rumorlib import config
+from rumorlib import config, experiments
 from rumorlib.data import corpora, photo
 from rumorlib.data.images import ArrayImages
 from rumorlib.data.posts import CaptionCorpus, PostsError
@@ -109,7 +110,7 @@ def test_nearest_pairs_are_the_greedy_matching(monkeypatch):
         if not {a, b} & used:
             used |= {a, b}
             greedy.add((b, a))
-    assert set(photo._nearest_pairs(unit, np.arange(41)[:, None])) == greedy
+    assert set(photo._nearest_pairs(unit, sparse.eye_array(41, dtype=bool, format="csr"))) == greedy
 
 
 def test_equal_captions_are_never_paired_in_any_language():
@@ -121,6 +122,45 @@ def test_equal_captions_are_never_paired_in_any_language():
         text = photo._positions(corpus)
         for pair in pairs.itertuples():
             assert text[pair.image, pair.caption] != text[pair.partner, pair.caption]
+
+
+def test_no_caption_is_swapped_to_a_picture_that_has_one_of_the_same_words():
+    """Whichever of the picture's captions it is, in whichever language: such a "rumor" would be true of its picture."""
+    english = caption_table(60).assign(text=lambda t: t["text"].str.split().str[:2].str.join(" "))  # 35 sentences
+    chinese = caption_table(60, seed=3, language="zh", first_id=1).assign(
+        text=lambda t: t["text"].str.split().str[-1] + t["caption_id"].map(lambda i: "。" if i % 2 else " ！")
+    )
+    pairs = photo.pair_recipe(english, word_vectors(english), [chinese])
+    assert pairs.groupby("distance").size().reindex(photo.DISTANCES).gt(0).all()
+    for table in (english, chinese):
+        words = table["text"].str.replace(r"[。！ ]+$", "", regex=True)
+        own = words.groupby(table["image"]).agg(set)
+        said = photo._positions(table.assign(text=words))
+        for pair in pairs.itertuples():
+            assert said[pair.image, pair.caption] not in own[pair.partner]
+            assert said[pair.partner, pair.caption] not in own[pair.image]
+
+
+def test_version_2_refuses_what_version_1_calls_a_rumor_although_it_is_an_own_caption():
+    """The pairs of version 1 stay the posts that runs answered; a column says which of them are labelled wrongly."""
+    corpus = caption_corpus()
+    table = corpus.captions
+    pairs = photo.pair_recipe(table, word_vectors(table))
+    pair = pairs[(pairs["split"] == "test") & (pairs["distance"] == "random")].iloc[0]  # caption 0 is swapped
+    swapped = table.loc[(table["image"] == pair["partner"]) & (table["caption_id"] == 0), "text"].item()
+    at = table[(table["image"] == pair["image"]) & (table["caption_id"] == 3)].index
+    doubled = dataclasses.replace(corpus, captions=table.assign(text=table["text"].mask(table.index == at[0],
+                                                                                        f" {swapped.upper()} !")))  # fmt: skip
+    first, second = (photo.build(doubled, pairs, "en", version) for version in (1, 2))
+    assert first.name == "photo-en" and second.name == "photo2-en"
+    assert len(first.posts) == 4 * len(pairs) and first.dropped.empty
+    wrong = first.posts[(first.posts["label"] == 1) & first.posts["own_caption"]]
+    assert wrong["image"].tolist() == [pair["image"]] and wrong["text"].tolist() == [swapped]
+    assert first.posts.loc[first.posts["label"] == 0, "own_caption"].all()
+    assert len(second.posts) == 4 * len(pairs) - 4 and second.dropped["reason"].str.contains("same words").tolist() == [
+        True
+    ]
+    assert not (second.posts["own_caption"] & (second.posts["label"] == 1)).any()
 
 
 def test_only_equal_captions_end_without_pairs():
@@ -188,8 +228,22 @@ def test_load_reads_the_pair_file_and_makes_no_other(tmp_path, monkeypatch):
     with pytest.raises(PostsError, match=r"photo_pairs\.csv\.gz does not exist.*restore it"):
         corpora.load("photo-en", chosen)
     pairs = photo.pair_recipe(corpus.captions, word_vectors(corpus.captions))
-    photo.write_pairs(pairs, photo.pairs_path("laptop"))
+    photo.write_pairs(pairs, photo.pairs_path("laptop", 1))
     assert len(corpora.load("photo-en", chosen).posts) == 4 * len(pairs)
+    with pytest.raises(PostsError, match=r"photo_pairs_2\.csv\.gz does not exist.*restore it"):
+        corpora.load("photo2-en", chosen)
+    photo.write_pairs(pairs.iloc[3:], photo.pairs_path("laptop", 2))
+    assert len(corpora.load("photo2-en", chosen).posts) == 4 * len(pairs) - 12
+    assert corpora.label_means("photo2-en") == corpora.label_means("photo-en")
+    assert corpora.folder_of("photo2-zh") == "flickr8k"
+
+
+def test_version_2_is_trained_on_where_it_is_asked_for_and_nowhere_else():
+    assert not [name for name in config.resolve("laptop", train="none").datasets if name.startswith("photo2")]
+    asked = config.resolve("laptop", ["photo2-zh"], train="none")
+    plan = experiments.micc(asked, "photo2-zh")
+    assert asked.datasets == ("photo2-zh",) and plan.dataset == "photo2-zh"
+    assert plan.stage1 == experiments.micc(asked, "photo-zh").stage1
 
 
 @pytest.mark.real_data
@@ -199,14 +253,20 @@ def test_real_photo_tier():
         pytest.skip("RUMORLIB_DATA is not set")
     chosen = config.Settings("laptop", (), (0,))
     captions = [corpora.load_captions(f"flickr8k-{language}", chosen) for language in ("en", "zh")]
-    pairs = photo.read_pairs(photo.pairs_path("laptop"))
-    assert len(pairs) == 12000
-    tiers = [photo.build(corpus, pairs, language) for corpus, language in zip(captions, ("en", "zh"), strict=True)]
-    for tier in tiers:
-        assert tier.dropped.empty
-        counts = tier.posts.groupby(["split", "distance", "label"]).size()
-        assert counts["train"].eq(6000).all() and counts["dev"].eq(1000).all() and counts["test"].eq(1000).all()
-    assert (tiers[0].posts["image"] == tiers[1].posts["image"]).all()
+    wrong = {}
+    for version in photo.PAIRS:
+        pairs = photo.read_pairs(photo.pairs_path("laptop", version))
+        assert len(pairs) == 12000
+        tiers = [photo.build(one, pairs, language, version) for one, language in zip(captions, ("en", "zh"))]
+        for tier in tiers:
+            assert tier.dropped.empty
+            counts = tier.posts.groupby(["split", "distance", "label"]).size()
+            assert counts["train"].eq(6000).all() and counts["dev"].eq(1000).all() and counts["test"].eq(1000).all()
+            labelled = tier.posts[tier.posts["own_caption"] & (tier.posts["label"] == 1)]
+            wrong[tier.name] = labelled.groupby("split").size().to_dict()
+        assert (tiers[0].posts["image"] == tiers[1].posts["image"]).all()
+    assert wrong == {"photo-en": {"train": 13, "test": 1}, "photo-zh": {"train": 78, "dev": 9, "test": 5},
+                     "photo2-en": {}, "photo2-zh": {}}  # fmt: skip
 
 
 def test_a_detector_trains_on_whole_pairs_of_known_or_of_new_pictures_and_answers_all_others() -> None:
