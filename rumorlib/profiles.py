@@ -178,8 +178,8 @@ HEADS = {
     "laptop": HeadsConfig(),
     "paper": HeadsConfig(),
 }
-LANGUAGE = {"demo-en": "en", "demo-zh": "zh", "photo-en": "en", "photo-zh": "zh", "twitter": "en", "weibo": "zh",
-            "pheme": "en", "weibo-text": "zh", "pheme-text": "en"}  # fmt: skip
+LANGUAGE = {"demo-en": "en", "demo-zh": "zh", "photo-en": "en", "photo-zh": "zh", "photo2-en": "en", "photo2-zh": "zh",
+            "twitter": "en", "weibo": "zh", "pheme": "en", "weibo-text": "zh", "pheme-text": "en"}  # fmt: skip
 # Stage-1 corpus of each language: demo trains one visual tower on both languages of the drawn captions.
 STAGE1 = {
     "demo": {"en": ("demo-captions", ("en", "zh")), "zh": ("demo-captions", ("en", "zh"))},

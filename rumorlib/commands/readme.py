@@ -20,7 +20,7 @@ from pathlib import Path
 from rumorlib import config as cfg
 from rumorlib import experiments, files
 from rumorlib.commands import parameters
-from rumorlib.data import claims, corpora, drawn
+from rumorlib.data import claims, corpora, drawn, photo
 from rumorlib.studies.scores import controls
 
 DOCUMENTS = ("README.md", "results/README.md", "rumorlib/data/DATASHEET.md")
@@ -201,6 +201,7 @@ def corpora_block(root: Path) -> str:
         folder = corpora.folder_of(name)
         place = "drawn, no file" if folder is None else f"`<data>/{folder}`".replace("/`", "`")
         by = [p for p in cfg.PROFILES if name in used[p]]
+        by += [f"{p} (on request)" for p, names in cfg.ON_REQUEST.items() if name in names]
         by = ", ".join(by + [f"{p} (texts)" for p, names in controls.TEXT_ONLY.items() if name in names])
         meaning = corpora.label_means(name) or "no label: captions for stage 1"
         lines.append([f"`{name}`", by or "-", place, meaning])
@@ -245,12 +246,16 @@ def drawn_block(root: Path) -> str:
 
 
 def photo_block(root: Path) -> str:
-    """Size and hash of the committed photo pairs."""
-    path = root / "results" / "laptop" / "splits" / "photo_pairs.csv.gz"
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        pairs = Counter((row["split"], row["distance"]) for row in csv.DictReader(file))
-    lines = [[split, distance, str(n), str(4 * n)] for (split, distance), n in pairs.items()]
-    return table(("split", "distance", "pairs", "posts"), lines) + f"\n\nsha256: `{files.file_hash(path)}`"
+    """Size and hash of the committed photo pairs of each version."""
+    paths = [root / "results" / "laptop" / "splits" / name for name in photo.PAIRS.values()]
+    counts = []
+    for path in paths:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+            counts.append(Counter((row["split"], row["distance"]) for row in csv.DictReader(file)))
+    lines = [[*side, *(str(pairs[side]) for pairs in counts)] for side in counts[0]]
+    hashes = [[f"`{path.relative_to(root).as_posix()}`", f"`{files.file_hash(path)}`"] for path in paths]
+    named = table(("split", "distance", *(f"pairs, version {version}" for version in photo.PAIRS)), lines)
+    return named + "\n\n" + table(("file", "sha256"), hashes)
 
 
 BLOCKS: dict[str, Callable[[Path], str]] = {

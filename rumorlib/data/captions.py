@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from rumorlib.config import OnMissing
-from rumorlib.data import missing, posts
+from rumorlib.data import keys, missing, photo, posts
 from rumorlib.data.images import FolderImages, ImageError, Images
 from rumorlib.data.keys import cell
 from rumorlib.data.packed_images import PackedImages
@@ -90,6 +91,34 @@ def train_pictures(captions: pd.DataFrame, n: int | None = None) -> set[str]:
     if n > len(pictures):
         raise ValueError(f"n_train is {n}, but there are {len(pictures)} train pictures")
     return set(np.random.default_rng(0).permutation(pictures)[:n].tolist())
+
+
+def twin_notes(corpus: CaptionCorpus) -> tuple[str, ...]:
+    """Captions of the same words, which no model can tell apart; and what the photo tier made of them, where its pairs
+    are of these pictures."""
+    found = []
+    sides = corpus.captions[corpus.captions["split"].isin(photo.SPLITS)]
+    for language, part in sides.groupby("language"):
+        code = keys.word_codes(part["text"].tolist())
+        share = (part.groupby(["split", code])["image"].transform("nunique") > 1).groupby(part["split"]).mean()
+        if share.any():
+            said = ", ".join(f"{100 * share[side]:.1f} % of {side}" for side in photo.SPLITS if side in share)
+            found.append(f"{language} captions that stand word for word at several pictures: {said}")
+    for version in photo.PAIRS:
+        path = photo.pairs_path("laptop", version)
+        pairs = photo.read_pairs(path) if path.is_file() else None
+        if pairs is None or not set(pairs["image"]) <= set(sides["image"]):
+            continue
+        for language, part in sides.groupby("language"):
+            tier = photo.build(replace(corpus, captions=part), pairs, str(language), version)
+            rumors = tier.posts[tier.posts["label"] == 1]
+            if (wrong := rumors[rumors["own_caption"]]["split"].value_counts()).any():
+                told = ", ".join(f"{side} {wrong[side]}" for side in photo.SPLITS if side in wrong)
+                found.append(
+                    f"{tier.name}: {wrong.sum()} of {len(rumors)} posts called rumors carry one of their picture's own "
+                    f"captions ({told})"
+                )
+    return tuple(found)
 
 
 # --- our own table --------------------------------------------------------------------------

@@ -65,7 +65,8 @@ def load_captions(
 
 def label_means(name: str) -> str:
     """What label 1 means on corpus `name`; "" for captions. The constructs differ: no table averages over corpora."""
-    made = {"demo": drawn.LABEL_MEANS, "photo": photo.LABEL_MEANS}.get(name.split("-")[0])
+    made = {"demo": drawn.LABEL_MEANS} | dict.fromkeys(("photo", "photo2"), photo.LABEL_MEANS)
+    made = made.get(name.split("-")[0])
     return (made if name in LOADERS and made else PLACES[name].label_means) if name not in CAPTION_LOADERS else ""
 
 
@@ -73,7 +74,7 @@ def folder_of(name: str) -> str | None:
     """Folder of corpus `name` below the data root, "" = the root itself; None: drawn, no file."""
     if name.startswith("demo-"):
         return None
-    return PLACES[f"{PHOTO}-en" if name.startswith("photo-") else name].folder
+    return PLACES[f"{PHOTO}-en" if name.startswith("photo") else name].folder
 
 
 def _pick(loaders: dict[str, Callable], name: str) -> Callable:
@@ -129,16 +130,18 @@ def _drawn(
     return draw(language, corpus_seed)
 
 
-def _photo(language: str, settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing) -> Corpus:
+def _photo(
+    language: str, version: int, settings: config.Settings, corpus_seed: int, on_missing_image: OnMissing
+) -> Corpus:
     def read(name: str) -> CaptionCorpus:
         return load_captions(f"{PHOTO}-{name}", settings)
 
-    return photo.load(language, settings.profile, read)
+    return photo.load(language, settings.profile, read, version)
 
 
 LOADERS: dict[str, Callable[[config.Settings, int, OnMissing], Corpus]] = {
     **{f"demo-{language}": partial(_drawn, drawn.load, language) for language in ("en", "zh")},
-    **{f"photo-{language}": partial(_photo, language) for language in ("en", "zh")},
+    **{photo.name(lang, version): partial(_photo, lang, version) for version in photo.PAIRS for lang in ("en", "zh")},
     **{name: partial(_posts, name) for name, place in PLACES.items() if place.label_means},
     "manifest": _manifest,
 }

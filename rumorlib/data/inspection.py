@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from rumorlib.config import OnMissing
-from rumorlib.data import layouts, protocols
+from rumorlib.data import captions, layouts, protocols
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.groups import linked_texts
 from rumorlib.data.images import ImageError, Images
@@ -91,6 +91,7 @@ def inspect_folder(
     what = "posts" if isinstance(kept, Corpus) else "captions"
     crossing = _crossings(table) if isinstance(kept, Corpus) else pd.DataFrame()
     problems, notes = _problems(table, splits, crossing, what), _notes(table, splits, what)
+    notes += captions.twin_notes(kept) if isinstance(kept, CaptionCorpus) else ()
     usable, code = _verdict(table, kept, problems)
     return Inspection(
         folder=Path(place), layout=found.name, name=kept.name, label_means=getattr(kept, "label_means", ""),

@@ -50,16 +50,16 @@ def cell(value: Any) -> str:
     return "" if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)) else str(value)
 
 
-def words_of(text: str) -> str:
-    """`normalise_text` without punctuation: texts that are equal so are word for word the same."""
-    kept = "".join(c for c in normalise_text(text) if not unicodedata.category(c).startswith("P"))
-    return " ".join(kept.split())
+def letters_of(text: str) -> str:
+    """`normalise_text` without punctuation and spaces: texts that are equal so say the same word for word, "rock
+    climbing" or "rock-climbing"; Chinese has no spaces between words."""
+    return "".join(c for c in normalise_text(text) if unicodedata.category(c)[0] not in "PZ")
 
 
 def word_codes(texts: Sequence[str]) -> np.ndarray:
-    """(n,) int64, equal for texts of the same words (`words_of`); a text without words equals none."""
-    words = [words_of(text) or f"\0{row}" for row, text in enumerate(texts)]
-    return pd.factorize(pd.Series(words, dtype=object))[0]
+    """(n,) int64, equal for texts of the same words (`letters_of`); a text without words equals none."""
+    said = [letters_of(text) or f"\0{row}" for row, text in enumerate(texts)]
+    return pd.factorize(pd.Series(said, dtype=object))[0]
 
 
 def components(columns: Sequence[Sequence[str]], n: int) -> np.ndarray:

@@ -4,6 +4,10 @@ Images of a split are paired, and the two captions of a pair are swapped: each i
 exactly one matched and one mismatched post of its distance. Whatever function of the text alone, or of the image
 alone, is used as a score, its distributions over both labels are equal: accuracy and AUC are .500 by construction.
 Only image names and caption positions are kept in the repository, never a text.
+
+Pairs are drawn once and stored; a corpus is a language and a version of them. Version 1 (`photo-en`, `photo-zh`) kept
+two swapped captions from reading the same, but not a swapped caption from reading like another one of its new picture:
+such a post is called a rumor and is none (column `own_caption`). Version 2 (`photo2-en`, `photo2-zh`) has no such pair.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from rumorlib import config
 from rumorlib.data import keys, posts
@@ -26,53 +31,66 @@ SPLITS = ("train", "dev", "test")
 RANK = 50  # of distance "50th": 1 is the nearest text
 BLOCK = 1000  # rows of similarities held at once
 COLUMNS = ["split", "distance", "pair", "image", "partner", "caption", "rank", "similarity"]
+PAIRS = {1: "photo_pairs.csv.gz", 2: "photo_pairs_2.csv.gz"}  # by version, below results/<profile>/splits
 LABEL_MEANS = "out of context: the text is the caption of another photograph (0 = its own caption)"
 
 _log = logging.getLogger(__name__)
 
 
-def load(language: str, profile: str, read: Callable[[str], CaptionCorpus]) -> Corpus:
-    """The posts of `photo-<language>`; the same pairs of images in every language.
+def name(language: str, version: int) -> str:
+    """The corpus's name: photo-en, photo2-en."""
+    return f"photo{version if version > 1 else ''}-{language}"
 
-    Pairs are read from results/<profile>/splits/photo_pairs.csv.gz. `pair_recipe` makes pairs of other captions, for
-    `write_pairs`.
+
+def load(language: str, profile: str, read: Callable[[str], CaptionCorpus], version: int) -> Corpus:
+    """The posts of a language and version; the same pairs of images in every language.
+
+    Pairs are read from results/<profile>/splits. `pair_recipe` makes pairs of other captions, for `write_pairs`.
 
     Args: read: the captions of a language.
     Raises: PostsError: no captions, no pair file, or pairs of another corpus.
     """
-    captions = read(language)
-    path = pairs_path(profile)
-    if not path.is_file():  # pairs made by another recipe would be another corpus under the same name
+    # pairs made by another recipe would be another corpus under the same name
+    if not (path := pairs_path(profile, version)).is_file():
         raise PostsError(f"{path} does not exist; it decides which posts there are: restore it (git checkout)")
-    return build(captions, read_pairs(path), language)
+    return build(read(language), read_pairs(path), language, version)
 
 
-def build(corpus: CaptionCorpus, pairs: pd.DataFrame, language: str) -> Corpus:
+def build(corpus: CaptionCorpus, pairs: pd.DataFrame, language: str, version: int = 2) -> Corpus:
     """Four posts per pair: two matched (label 0), two with swapped captions (label 1).
 
-    Columns besides COLUMNS of the posts table: distance, pair, caption_image (whose caption the text is). image_group =
-    the image. text_group is empty: captions tie every image to three others, so groups by text would be whole splits;
-    what matters, that no image and no caption crosses splits, holds because images do not.
-    A pair is dropped whole, and reported, when a picture or a caption is missing or both captions read the same.
+    Columns besides COLUMNS of the posts table: distance, pair, caption_image (whose caption the text is), own_caption
+    (whether it reads like any of the picture's own captions). image_group = the image. text_group is empty: captions
+    tie every image to three others, so groups by text would be whole splits; what matters, that no image and no caption
+    crosses splits, holds because images do not.
+    A pair is dropped whole, and reported, when a picture or a caption is missing, both captions read the same or, from
+    version 2 on, one of them reads like a caption of the other picture.
 
     Raises: PostsError: no pair of `pairs` fits the captions.
     """
-    text_of = _positions(corpus.captions)
+    text_of, code_of = _positions(corpus.captions), _codes(corpus.captions)
+    own = {(image, code) for (image, _), code in code_of.items()}
     splits = corpus.captions.drop_duplicates("image").set_index("image")["split"].to_dict()
     rows, dropped = [], []
     for row, pair in enumerate(pairs.itertuples(index=False), 1):
         captions = [text_of.get((image, pair.caption)) for image in (pair.image, pair.partner)]
-        if reason := _unfit(pair, captions, splits):
+        reason = _unfit(pair, captions, splits)
+        made = [] if reason else _posts_of(pair, captions)
+        for post in made:
+            post["own_caption"] = (post["image"], code_of[post["caption_image"], pair.caption]) in own
+            if version > 1 and post["own_caption"] and post["label"] == 1:
+                reason = f"{post['image']} has a caption of the same words as {post['caption_image']}'s {pair.caption}"
+        if reason:
             dropped.append((f"{pair.split}-{pair.distance}-{pair.pair:05d}", "photo_pairs", row, reason))
         else:
-            rows += _posts_of(pair, captions)
+            rows += made
     if not rows:
-        raise PostsError(f"none of {len(pairs)} photo pairs fits {corpus.name}; delete the pair file or write it anew")
+        raise PostsError(f"none of {len(pairs)} photo pairs fits {corpus.name}; restore the pair file (git checkout)")
     table = pd.DataFrame(rows).assign(language=language, event="", created_at="")
     if dropped:
-        _log.warning("photo-%s: %d of %d pairs dropped, see Corpus.dropped", language, len(dropped), len(pairs))
+        _log.warning("%s, version %d: %d of %d pairs dropped", corpus.name, version, len(dropped), len(pairs))
     return Corpus(
-        f"photo-{language}",
+        name(language, version),
         posts.check(table, f"photo pairs of {corpus.name}"),
         corpus.images,
         LABEL_MEANS,
@@ -93,10 +111,10 @@ def _unfit(pair, captions: list[str | None], splits: dict[str, str]) -> str:
 
 def _posts_of(pair, captions: list[str]) -> list[dict[str, object]]:
     images = (pair.image, pair.partner)
-    name = f"{pair.split}-{pair.distance}-{pair.pair:05d}"
+    pair_name = f"{pair.split}-{pair.distance}-{pair.pair:05d}"
     return [
         {
-            "post_id": f"{name}-{i}{j}",
+            "post_id": f"{pair_name}-{i}{j}",
             "text": captions[j],
             "label": int(i != j),
             "split": pair.split,
@@ -104,7 +122,7 @@ def _posts_of(pair, captions: list[str]) -> list[dict[str, object]]:
             "image_group": images[i],
             "text_group": "",
             "distance": pair.distance,
-            "pair": name,
+            "pair": pair_name,
             "caption_image": images[j],
         }
         for i, j in ((0, 0), (1, 1), (0, 1), (1, 0))
@@ -116,6 +134,11 @@ def _positions(captions: pd.DataFrame) -> dict[tuple[str, int], str]:
     ordered = captions.sort_values(["image", "caption_id"], kind="stable")
     position = ordered.groupby("image").cumcount()
     return dict(zip(zip(ordered["image"], position, strict=True), ordered["text"], strict=True))
+
+
+def _codes(captions: pd.DataFrame) -> dict[tuple[str, int], int]:
+    """(image, position) -> number, equal for captions of the same words."""
+    return _positions(captions.assign(text=keys.word_codes(captions["text"].tolist())))
 
 
 def trained_on(table: pd.DataFrame, pictures: set[str], known: bool) -> pd.DataFrame:
@@ -134,11 +157,11 @@ def trained_on(table: pd.DataFrame, pictures: set[str], known: bool) -> pd.DataF
 def pair_recipe(
     captions: pd.DataFrame, vectors: np.ndarray, also: Sequence[pd.DataFrame] = (), seed: int = 0
 ) -> pd.DataFrame:
-    """Pair the images of every split at every distance.
+    """Pair the images of every split at every distance, as version 2 has it.
 
-    Images with fewer than three captions are left out, so is one image of a split with an odd number. Images whose
-    captions read the same (here, or in a table of `also`: the other language) are never paired: their posts would
-    contradict each other.
+    Images with fewer than three captions are left out, so is one image of a split with an odd number. A caption is
+    never swapped to an image that has one of the same words (`keys.word_codes`; here, or in a table of `also`, the
+    other language), whichever of its captions it is: the post would be called a rumor and be none.
 
     Args:
         captions: table of a CaptionCorpus (image, caption_id, text, split).
@@ -152,7 +175,7 @@ def pair_recipe(
     if vectors.ndim != 2 or len(vectors) != len(captions):
         raise ValueError(f"expected ({len(captions)}, d) vectors, one per caption, got {vectors.shape}")
     row_of = _positions(captions.assign(text=np.arange(len(captions))))
-    texts = [_positions(table) for table in (captions, *also)]
+    codes = [_codes(table) for table in (captions, *also)]
     split_of = captions.drop_duplicates("image").set_index("image")["split"]
     unit = vectors.astype(np.float32)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
@@ -162,9 +185,11 @@ def pair_recipe(
         images.sort(key=lambda image: hashlib.sha256(f"{seed} {image}".encode()).hexdigest())
         for position, distance in enumerate(DISTANCES):
             own = unit[[row_of[image, position] for image in images]]
-            codes = [keys.word_codes([text.get((image, position), "") for image in images]) for text in texts]
-            same = np.stack(codes, axis=1) if codes else np.zeros((len(images), 0), int)
-            matched = _matching(own, same, distance)
+            alike = _alike(images, codes, position)
+            if distance == "nearest":
+                matched = _nearest_pairs(own, alike)
+            else:
+                matched = _ordered_pairs(own, alike, RANK if distance == "50th" else None)
             pairs = sorted(sorted((images[a], images[b])) for a, b in matched)
             index = {image: row for row, image in enumerate(images)}
             for number, (image, partner) in enumerate(pairs):
@@ -173,13 +198,27 @@ def pair_recipe(
     return pd.DataFrame(found, columns=COLUMNS)
 
 
-def _matching(unit: np.ndarray, same: np.ndarray, distance: str) -> list[tuple[int, int]]:
-    if distance == "nearest":
-        return _nearest_pairs(unit, same)
-    return _ordered_pairs(unit, same, RANK if distance == "50th" else None)
+def _alike(images: list[str], codes: Sequence[dict[tuple[str, int], int]], position: int) -> sparse.csr_array:
+    """(n, n) bool: whether the caption at `position` of one image reads like any caption of the other, in any language.
+
+    Args: codes: `_codes` per language. An image is alike itself.
+    """
+    row_of = {image: row for row, image in enumerate(images)}
+    found = sparse.eye_array(len(images), dtype=np.int32, format="csr")
+    for code_of in codes:
+        held = [(row_of[image], at, code) for (image, at), code in code_of.items() if image in row_of]
+        held = np.array(held, int).reshape(-1, 3)
+        shape = (len(images), held[:, 2].max(initial=0) + 1)
+        every, swapped = (
+            sparse.csr_array((np.ones(len(part), np.int32), (part[:, 0], part[:, 2])), shape=shape)
+            for part in (held, held[held[:, 1] == position])
+        )
+        reads = swapped @ every.T
+        found = found + reads + reads.T
+    return found.astype(bool)
 
 
-def _nearest_pairs(unit: np.ndarray, same: np.ndarray) -> list[tuple[int, int]]:
+def _nearest_pairs(unit: np.ndarray, alike: sparse.csr_array) -> list[tuple[int, int]]:
     """Greedy matching, most similar pair first: rounds that pair all mutually nearest images of those still free."""
     free = np.arange(len(unit))
     pairs: list[tuple[int, int]] = []
@@ -188,12 +227,12 @@ def _nearest_pairs(unit: np.ndarray, same: np.ndarray) -> list[tuple[int, int]]:
         for start in range(0, len(free), BLOCK):
             rows = free[start : start + BLOCK]
             similarity = unit[rows] @ unit[free].T
-            similarity[(same[rows][:, None, :] == same[free][None, :, :]).any(2)] = -np.inf  # itself too
+            similarity[alike[rows][:, free].toarray()] = -np.inf  # itself too
             best[start : start + BLOCK] = similarity.argmax(1)
             value[start : start + BLOCK] = similarity.max(1)
         own = np.arange(len(free))
         mutual = own[(best[best] == own) & (own < best) & np.isfinite(value)]
-        if not len(mutual):  # rounding made the similarities of equals disagree, or only equal texts are left
+        if not len(mutual):  # rounding made the similarities of equals disagree, or only texts that are alike are left
             if not np.isfinite(value).any():
                 break
             mutual = np.array([value.argmax()])
@@ -202,7 +241,7 @@ def _nearest_pairs(unit: np.ndarray, same: np.ndarray) -> list[tuple[int, int]]:
     return pairs
 
 
-def _ordered_pairs(unit: np.ndarray, same: np.ndarray, rank: int | None) -> list[tuple[int, int]]:
+def _ordered_pairs(unit: np.ndarray, alike: sparse.csr_array, rank: int | None) -> list[tuple[int, int]]:
     """In the order given, each free image takes the free image nearest to `rank` (None: the next one)."""
     free = np.ones(len(unit), bool)
     pairs = []
@@ -210,7 +249,7 @@ def _ordered_pairs(unit: np.ndarray, same: np.ndarray, rank: int | None) -> list
         if not free[row]:
             continue
         free[row] = False
-        allowed = free & (same != same[row]).all(1)
+        allowed = free & ~alike[[row]].toarray()[0]
         if not allowed.any():
             continue
         if rank is None:
@@ -238,9 +277,9 @@ def _rank(unit: np.ndarray, row: int, partner: int) -> tuple[int, float]:
     return int((similarity > similarity[partner]).sum()) + 1, float(similarity[partner])
 
 
-def pairs_path(profile: str) -> Path:
-    """The committed pairs, or those of the output folder."""
-    return config.stored(Path("results", profile, "splits", "photo_pairs.csv.gz"))
+def pairs_path(profile: str, version: int) -> Path:
+    """The committed pairs of a version, or those of the output folder."""
+    return config.stored(Path("results", profile, "splits", PAIRS[version]))
 
 
 def write_pairs(pairs: pd.DataFrame, path: Path) -> None:

@@ -140,7 +140,7 @@ def pictures_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
 def micc_known(settings: Settings) -> list[RunConfig]:
     """MICC with relevance as input, on a stage 1 that saw half of the train pictures, trained on the posts of those
     pictures and on as many of the others (m_stage1_known). Photo tier, first corpus."""
-    photo = tuple(dataset for dataset in settings.datasets if dataset.startswith("photo-"))[:1]
+    photo = tuple(dataset for dataset in settings.datasets if dataset.startswith("photo"))[:1]
     parts = [run for run in sclip_pictures(replace(settings, datasets=photo)) if run.n_train] if photo else []
     if not parts:
         return []

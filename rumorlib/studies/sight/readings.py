@@ -22,7 +22,7 @@ from rumorlib.studies.sight import maps
 
 SOME = 0.05  # share of a map, or of the attention, from which on there is something
 SAME = 0.5  # overlap from which on two dark areas have one shape
-SAME_PICTURES = (("demo-en", "demo-zh"), ("photo-en", "photo-zh"))
+SAME_PICTURES = (("demo-en", "demo-zh"), ("photo-en", "photo-zh"), ("photo2-en", "photo2-zh"))
 FIGURE = {"en": "Fig 10", "zh": "Fig 11"}
 EPOCHS = {"en": (1, 5, 7, 10), "zh": (1, 5, 9, 20)}  # paper: Fig 10, Pheme, and Fig 11, Weibo
 # (what is said, statistic, epoch, epoch it is compared with: None = none, value, which side of the value)
