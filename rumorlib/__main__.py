@@ -11,7 +11,7 @@ VERBS = {
     "publish": ("publish", "put what the output folder holds of a profile in the place of the committed results"),
     "rebuild": ("rebuild", "make every committed table again from the committed runs; any difference fails"),
     "score": ("score", "score a file of predictions, also of outside systems, by the same protocol"),
-    "readme": ("readme", "write the generated blocks of README.md and its sisters; --check compares"),
+    "readme": ("readme", "write the generated blocks of the README files; --check compares"),
 }
 
 

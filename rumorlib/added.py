@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rumorlib import experiments, files
-from rumorlib.config import DetectorConfig, RunConfig, Settings
+from rumorlib.config import DetectorConfig, RunConfig, Settings, TrainConfig, check
 from rumorlib.profiles import LANGUAGE, SIZES
 
 
-def detector(settings: Settings, dataset: str, path: str, seed: int = 0, **options: Any) -> RunConfig:
-    """One run of the detector class `path` = "<module>:<Class>" (models/named.py), trained as long as DMFL is.
+def detector(
+    settings: Settings, dataset: str, path: str, seed: int = 0, train: Mapping[str, Any] | None = None, **options: Any
+) -> RunConfig:
+    """One run of the detector class `path` = "<module>:<Class>" (models/named.py), trained as DMFL is.
 
     Args:
         dataset: a corpus of the profile; stage 1 is that of MICC and DMFL.
         path: the class; its module must be importable (in rumorlib/models, or a file on PYTHONPATH).
+        train: fields of TrainConfig that differ from DMFL's, e.g. {"epochs": 5}; part of the run and of its name too.
         options: further words for the class; they are part of the run and of its folder's name.
+    Raises: SettingError: no such field of TrainConfig, or a wrong value.
     """
     sizes, language = SIZES[settings.profile], LANGUAGE[dataset]
     words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
+    train = dict(train or {})
+    named = [
+        path.partition(":")[2],
+        *(f"{name}={value}" for name, value in sorted(options.items()) + sorted(train.items())),
+    ]
     return RunConfig(
         model="detector", dataset=dataset, seed=seed, profile=settings.profile, language=language,
-        variant="-".join([path.partition(":")[2], *(f"{name}={value}" for name, value in sorted(options.items()))]),
-        stage1=experiments.sclip(settings, language), train=sizes.dmfl_train,
+        variant="-".join(named), stage1=experiments.sclip(settings, language),
+        train=check("train", asdict(sizes.dmfl_train) | train, TrainConfig),
         detector=DetectorConfig(
             path, tuple(sorted(options.items())), words, sizes.dmfl.image, sizes.dmfl.image_components,
             source=_source(path.partition(":")[0]),

@@ -4,7 +4,7 @@ A run *is* a `RunConfig`: same config, same folder, same result. Variants of a m
 its default by `dataclasses.replace`; nothing else in the package holds a hyper-parameter.
 
 Marks: "paper" = stated in MICC (arXiv 2508.11141) or DMFL (Mathematics 13(11) 1731);
-"Cn" = our choice where the paper is silent, listed in the README.
+"Cn" = our choice where the paper is silent, listed in notebooks/README.md.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def data_root(explicit: str | Path | None = None) -> Path:
     root = Path(given).expanduser()
     root = root if root.is_absolute() else Path.cwd() / root
     if not root.is_dir():
-        raise FileNotFoundError(f"data folder {root} does not exist; see the data guide in README.md")
+        raise FileNotFoundError(f"data folder {root} does not exist; see rumorlib/data/README.md")
     return root.resolve()
 
 

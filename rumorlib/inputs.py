@@ -132,7 +132,7 @@ def weights_folder(name: str | None, settings: Settings) -> Path:
     """<data>/weights/<name>. Raises FileNotFoundError naming the folder and what to put there."""
     folder = (settings.data_root or cfg.data_root()) / "weights" / str(name)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} does not exist: put the Hugging Face folder of {name} there (README, data)")
+        raise FileNotFoundError(f"{folder} does not exist: put {name}'s folder there (rumorlib/data/README.md)")
     return folder
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -201,14 +202,20 @@ def _how_to_run(folder: Path, config: cfg.RunConfig) -> str:
 # --- tables and figures -------------------------------------------------------------------------
 
 
-def index_row(artifact_id: str) -> dict[str, str]:
-    """Line of an artifact in results/index.csv. Raises: KeyError: no such id."""
+def index_row(artifact_id: str, caption: str = "") -> dict[str, str]:
+    """Line of an artifact in results/index.csv; with a caption, also that of an id which is not there.
+
+    Raises: KeyError: no such id, and no caption. ValueError: a new id that is no plain name.
+    """
     with INDEX.open(encoding="utf-8", newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
+    if caption and artifact_id not in rows:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", artifact_id):
+            raise ValueError(f"a table's id is of small letters, digits and _; got {artifact_id!r}")
+        return {"id": artifact_id, "paper": "ours", "printed": "-", "caption": caption, "notebook": ""}
     if artifact_id not in rows:
-        raise KeyError(
-            f"{artifact_id!r} is not in {INDEX.name}; it has {', '.join(rows)}{cfg.nearest(artifact_id, rows)}"
-        )
+        hint = f"{cfg.nearest(artifact_id, rows)}; a table of your own needs a caption"
+        raise KeyError(f"{artifact_id!r} is not in {INDEX.name}; it has {', '.join(rows)}{hint}")
     return rows[artifact_id]
 
 
@@ -223,26 +230,20 @@ def _place(top: str, artifact_id: str, reports: Sequence[Report], profile: str) 
     return cfg.output_root() / top.format(profile) / f"{artifact_id}.csv"
 
 
-def save_table(
-    frame: pd.DataFrame,
-    artifact_id: str,
-    reports: Sequence[Report],
-    profile: str,
-    notebook: str | None = None,
-    note: str = "",
-) -> Path:
+def save_table(frame: pd.DataFrame, artifact_id: str, reports: Sequence[Report], profile: str,
+               notebook: str | None = None, note: str = "", caption: str = "") -> Path:  # fmt: skip
     """Write a table as csv, md and provenance json; return the csv's path.
 
     Args:
         frame: the table; scores are fractions in [0, 1].
-        artifact_id: id in results/index.csv.
+        artifact_id: id in results/index.csv, or a new one, with a `caption`.
         reports: the runs it was computed from; all of `profile`. Empty for tables about corpora.
         profile: demo, laptop or paper; decides the folder.
         notebook: the notebook that makes it; the index's unless given.
         note: one sentence below the table.
-    Raises: KeyError: unknown id. ValueError: a report of another profile.
+    Raises: KeyError: unknown id. ValueError: a report of another profile, or an id that cannot name a file.
     """
-    row = index_row(artifact_id)
+    row = index_row(artifact_id, caption)
     path = _place("results/{}/tables", artifact_id, reports, profile)
     written = {f"{artifact_id}.csv": files.write_csv(path, tables.spreadsheet_safe(frame))}
     text = tables.markdown(frame, row, profile, note)

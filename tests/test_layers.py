@@ -56,8 +56,8 @@ LAYERS = (
     ("compute",),
     ("look",),
     ("curves", "fronts", "pictures", "plots", "waterfalls"),
-    ("check_data", "execute", "readme"),
-    ("publish", "rebuild", "score"),
+    ("check_data", "execute", "result_blocks"),
+    ("publish", "readme", "rebuild", "score"),
     ("__main__",),
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import dataclasses
 import re
@@ -19,7 +18,7 @@ import torch
 from rumorlib import added, inputs, profiles, results, runs
 from rumorlib import config as cfg
 from rumorlib.__main__ import VERBS
-from rumorlib.commands import readme
+from rumorlib.commands import readme, result_blocks
 from rumorlib.data import claims, drawn, posts
 from rumorlib.data.batches import Batch
 from rumorlib.models import named
@@ -47,13 +46,19 @@ def fences(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
+def python_fence(name: str, part: str) -> str:
+    """The one Python block of a document that has `part`."""
+    (found,) = (code for code in [*fences(TEXTS[name], "python"), *fences(TEXTS[name], "py")] if part in code)
+    return found
+
+
 def spans(text: str) -> list[str]:
     return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
 
 
 @each_document
 def test_generated_blocks_are_up_to_date(name: str) -> None:
-    assert readme.render(TEXTS[name]) == TEXTS[name], "run: python -m rumorlib readme"
+    assert readme.render(TEXTS[name], document=name) == TEXTS[name], "run: python -m rumorlib readme"
 
 
 def test_every_block_is_shown_somewhere() -> None:
@@ -61,15 +66,29 @@ def test_every_block_is_shown_somewhere() -> None:
     assert shown == set(readme.BLOCKS)
 
 
+def test_the_readme_is_short_and_shows_one_table_and_one_picture() -> None:
+    text = TEXTS["README.md"]
+    assert len(text.splitlines()) <= 250 and len(text.encode()) <= 20_000
+    block = next(found[0] for found in readme.BLOCK.finditer(text) if found["name"] == "headline")
+    rows = [line for line in block.splitlines() if line.startswith("|")][2:]
+    assert 1 <= len(rows) <= 12 and all(row.count("|") == 7 for row in rows)
+    assert len(re.findall(r"!\[", text)) == 1
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @each_document
 def test_every_link_leads_somewhere(name: str) -> None:
-    headings = re.findall(r"^#+ (.*)$", TEXTS[name], re.MULTILINE)
-    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]):
-        if target.startswith("#"):
-            assert target[1:] in anchors, target
-        elif "://" not in target:
-            assert ((ROOT / name).parent / target).exists(), f"{target} does not exist"
+        place, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        path = (ROOT / name).parent / place if place else ROOT / name
+        assert path.exists(), f"{target} does not exist"
+        assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), target
 
 
 @each_document
@@ -101,20 +120,22 @@ def test_the_nbval_command_is_the_makefiles() -> None:
 
 @each_document
 def test_no_score_is_typed_by_hand(name: str) -> None:
-    text = re.sub(r"arXiv [\d.]+|```.*?```|`[^`\n]+`", "", by_hand(TEXTS[name]), flags=re.DOTALL)
+    text = re.sub(r"(arXiv |arxiv.org/abs/)[\d.]+|```.*?```|`[^`\n]+`", "", by_hand(TEXTS[name]), flags=re.DOTALL)
     assert not re.findall(r"(?<!\d)0?\.\d{2,}|\d\.\d+ ?%|\d\d\.\d", text)
 
 
-@pytest.mark.parametrize("code", fences(TEXTS["README.md"], "python"), ids=lambda code: code.split("\n")[0])
-def test_python_blocks_run(code: str) -> None:
-    assert f"<!-- runnable -->\n```python\n{code}" in TEXTS["README.md"], "mark the block as runnable"
-    ast.parse(code)
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [(name, code) for name, text in TEXTS.items() for code in fences(text, "python")],
+)
+def test_python_blocks_run(name: str, code: str) -> None:
+    assert f"<!-- runnable -->\n```python\n{code}" in TEXTS[name], "mark the block as runnable"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def example_class() -> str:
-    return next(code for code in fences(TEXTS["README.md"], "python") if "nn.Module" in code)
+    return python_fence("README.md", "nn.Module")
 
 
 def test_the_example_detector_keeps_the_contract() -> None:
@@ -153,16 +174,18 @@ def test_the_readmes_detector_is_one_file_and_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
     names: dict[str, Any] = {}
-    line, _ = fences(TEXTS["README.md"], "py")
-    exec(compile(line, "README.md", "exec", dont_inherit=True), names)
+    exec(compile(python_fence("README.md", "added.detector"), "README.md", "exec", dont_inherit=True), names)
     table, folder = names["table"], names["run"].path
-    assert table["model"].tolist() == ["TextMean-dropout=0.3"] * 2 and table["split"].tolist() == ["dev", "test"]
+    assert table["model"].tolist() == ["TextMean-dropout=0.3-epochs=5"] * 2 and table["split"].tolist() == [
+        "dev",
+        "test",
+    ]
     assert table["n"].tolist() == [40, 40] and table["accuracy"].between(0, 1).all()
     assert (cfg.output_root() / "results" / "demo" / "runs" / folder / "DONE").is_file()
-    again = added.detector(cfg.resolve(), "demo-en", "text_mean:TextMean", dropout=0.3)
-    assert again == names["run"]
+    again = added.detector(cfg.resolve(), "demo-en", "text_mean:TextMean", train={"epochs": 5}, dropout=0.3)
+    assert again == names["run"] and names["report"].config.train.epochs == 5
     (tmp_path / "text_mean.py").write_text(example_class() + "# edited\n", encoding="utf-8")
-    edited = added.detector(cfg.resolve(), "demo-en", "text_mean:TextMean", dropout=0.3)
+    edited = added.detector(cfg.resolve(), "demo-en", "text_mean:TextMean", train={"epochs": 5}, dropout=0.3)
     with pytest.raises(runs.StaleRun, match="source"):
         results.run_or_load(edited, cfg.resolve())
 
@@ -177,8 +200,7 @@ def test_the_readmes_lines_train_on_a_manifest(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
     names: dict[str, Any] = {}
-    _, code = fences(TEXTS["README.md"], "py")
-    exec(compile(code, "README.md", "exec", dont_inherit=True), names)
+    exec(compile(python_fence("README.md", "my-folder"), "README.md", "exec", dont_inherit=True), names)
     report = names["report"]
     assert report.config.path.parts[:3] == ("dmfl", "manifest", "TTRAS") and report.folder.is_relative_to(output)
     test = report.predictions().query("split == 'test'")
@@ -215,6 +237,21 @@ def test_a_sure_detector_is_not_read_through_float32s_sigmoid() -> None:
     assert read.dtype == torch.float64 and read.isfinite().all()
     assert read[1:3].tolist() == pytest.approx([-17.5, 0.25], rel=1e-5)
     assert read[3:].tolist() == pytest.approx([36.04] * 3, abs=0.01), "float32 said exactly 1"
+
+
+def test_the_readmes_changed_equation_stands_beside_the_usual_one(tiny: None, output: Path) -> None:
+    names: dict[str, Any] = {}
+    exec(compile(python_fence("README.md", "lambda-0"), "README.md", "exec", dont_inherit=True), names)
+    usual, changed = (run.detector.fusion_weight for run in names["runs"])
+    assert changed == 0 < usual and len(names["table"]) == 4
+
+
+def test_a_detector_trains_as_told_and_a_wrong_word_is_explained() -> None:
+    settings = cfg.resolve()
+    usual, short = (added.detector(settings, "demo-en", "m:C", train=train) for train in (None, {"epochs": 1}))
+    assert short.train == dataclasses.replace(usual.train, epochs=1) and usual.path != short.path
+    with pytest.raises(cfg.SettingError, match="did you mean 'epochs'"):
+        added.detector(settings, "demo-en", "m:C", train={"epoch": 1})
 
 
 def test_choices_name_real_fields_and_artifacts() -> None:
@@ -260,15 +297,15 @@ def test_a_comparison_table_shows_test_rows_a_line_per_model_a_column_per_corpus
            "primary_low": "0.9", "primary_high": "0.95", "auc": "0.5", "n_seeds": "3"}  # fmt: skip
     other = row | {"dataset": "e", "model": "o", "n_seeds": "1"}
     fewer = row | {"model": "o", "n_seeds": "3"}
-    shown = readme.comparison_table([row | {"split": "dev", "model": "unseen"}, row, other]).splitlines()
-    assert readme.comparison_table([other, fewer]).splitlines()[2].startswith("| o (1 to 3 seeds) |")
+    shown = result_blocks.comparison_table([row | {"split": "dev", "model": "unseen"}, row, other]).splitlines()
+    assert result_blocks.comparison_table([other, fewer]).splitlines()[2].startswith("| o (1 to 3 seeds) |")
     assert shown[0] == "| model | d: balanced accuracy · AUC | e: balanced accuracy · AUC |"
     assert shown[2:] == ["| m\\|n (3 seeds) | 0.912 [0.900, 0.950] · 0.500 | - |",
                          "| o | - | 0.912 [0.900, 0.950] · 0.500 |"]  # fmt: skip
 
 
 def test_cells_cannot_become_html_or_columns() -> None:
-    assert readme.table(["a"], [["`<data>` <b> a|b"]]).splitlines()[2] == "| `<data>` &lt;b> a\\|b |"
+    assert result_blocks.table(["a"], [["`<data>` <b> a|b"]]).splitlines()[2] == "| `<data>` &lt;b> a\\|b |"
 
 
 def test_a_broken_block_is_an_error() -> None:
@@ -278,12 +315,18 @@ def test_a_broken_block_is_an_error() -> None:
         readme.render("<!-- generated: results -->\n")
 
 
+def test_links_of_a_block_are_relative_to_its_document() -> None:
+    text = "<!-- generated: notebooks -->\n<!-- end -->\n"
+    assert "](notebooks/03_micc.ipynb)" in readme.render(text)
+    assert "](../../notebooks/03_micc.ipynb)" in readme.render(text, document="rumorlib/data/README.md")
+
+
 def test_check_tells_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     document = tmp_path / "README.md"
     document.write_text("old", encoding="utf-8")
     monkeypatch.setattr(readme, "DOCUMENTS", ("README.md",))
     monkeypatch.setattr(cfg, "PROJECT_ROOT", tmp_path)
-    monkeypatch.setattr(readme, "render", lambda text: "new")
+    monkeypatch.setattr(readme, "render", lambda text, document: "new")
     assert readme.main(["--check"]) == 1 and document.read_text() == "old"
     assert "README.md: out of date" in capsys.readouterr().err
     assert readme.main([]) == 0 and document.read_text() == "new"
@@ -291,6 +334,13 @@ def test_check_tells_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_what_no_paper_has_is_called_made() -> None:
-    block = readme.index_block(ROOT)
+    block = result_blocks.index_block(ROOT)
     assert re.search(r"`p_1` \| ours \| .*\[made\]\(results/laptop/tables/p_1.md\)", block)
     assert not re.search(r"\| ours \|[^\n]*\[reproduced\]", block)
+
+
+def test_findings_that_longer_training_contradicts_are_marked() -> None:
+    listed = re.split(r"\n(?=\* |\n)", TEXTS["results/README.md"])
+    for words in ("MICC discards how relevant", "fusion weights hardly matter", "side by side do better than fused",
+                  "least relevant\n  patches do better", "needs both of its chains"):  # fmt: skip
+        assert any(words in item and "*Under revision:*" in item for item in listed), words

@@ -449,7 +449,15 @@ def test_artifacts_must_be_in_the_index_and_of_their_profile(trainer: Trainer, o
         results.save_table(frame, "m_e2", [report], "laptop")
     with pytest.raises(ValueError, match="profile must be"):
         results.save_table(frame, "m_e2", [], "../../escape")
+    for escape in ("../../escape", "My table", ""):
+        with pytest.raises(ValueError, match="small letters"):
+            results.save_table(frame, escape, [], "demo", caption="mine")
     assert not list(output.glob("results/*/tables"))
+    path = results.save_table(frame, "my_table", [report], "demo", caption="A table of mine")
+    assert path.parent == output / "results" / "demo" / "tables"
+    assert (
+        path.with_suffix(".md").read_text(encoding="utf-8").startswith("**my_table** (ours -, demo profile): A table")
+    )
 
 
 def test_cells_can_neither_compute_nor_mark_up(output: Path) -> None:

@@ -11,184 +11,96 @@ import csv
 import gzip
 import inspect
 import json
+import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rumorlib import config as cfg
 from rumorlib import experiments, files
-from rumorlib.commands import parameters
+from rumorlib.commands import parameters, result_blocks
+from rumorlib.commands.result_blocks import link, read, table
 from rumorlib.data import claims, corpora, drawn, photo
 from rumorlib.studies.scores import controls
 
-DOCUMENTS = ("README.md", "results/README.md", "rumorlib/data/DATASHEET.md")
-HEADLINE = ("c_fig1", "c_fig3", "m_fig_relevance", "p_fig1")  # figures a first reader should see
-PROFILES = ("paper", "laptop", "demo")  # the order of results: the more real, the earlier
+DOCUMENTS = ("README.md", "results/README.md", "notebooks/README.md", "rumorlib/README.md", "rumorlib/data/README.md",
+             "rumorlib/data/DATASHEET.md")  # fmt: skip
 BLOCK = re.compile(r"(?P<open><!-- generated: (?P<name>\w+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL)
+EQUATIONS = re.compile(r"\b(?:Eqs? ?\d+(?:[-–, ]+(?:and )?\d+)*|M\d+(?:[-–, ]+(?:and )?M\d+)*)")
 
 
-def render(text: str, root: Path = cfg.PROJECT_ROOT) -> str:
+def render(text: str, root: Path = cfg.PROJECT_ROOT, document: str = "README.md") -> str:
     """`text` with every generated block made anew.
 
-    Args: root: folder of results/, figures/, rumorlib/, Makefile. Raises: ValueError: an unknown name, or no end mark.
+    Args:
+        root: folder of results/, figures/, notebooks/, rumorlib/.
+        document: where below root the text stands; links of its blocks are relative to it.
+    Raises: ValueError: an unknown name, or no end mark.
     """
     if text.count("<!-- generated:") != len(BLOCK.findall(text)):
         raise ValueError("a generated block has no <!-- end -->, or its opening mark is misspelt")
+    folder = Path(document).parent
 
     def fill(block: re.Match[str]) -> str:
         if block["name"] not in BLOCKS:
             raise ValueError(f"no generated block is called {block['name']!r}; there are {', '.join(BLOCKS)}")
-        return f"{block['open']}{BLOCKS[block['name']](root).strip()}\n{block['close']}"
+        made = BLOCKS[block["name"]](root).strip()
+        made = re.sub(
+            r"\]\(([^)#:]+)\)", lambda found: f"]({Path(os.path.relpath(found[1], folder)).as_posix()})", made
+        )
+        return f"{block['open']}{made}\n{block['close']}"
 
     return BLOCK.sub(fill, text)
 
 
-def results_block(root: Path) -> str:
-    """The comparison of each profile, test posts only, one column per corpus; and what the papers report."""
-    parts = []
-    for profile in PROFILES:
-        for artifact in ("d_e1", "m_e2"):  # d_e1 has m_e2's rows and DMFL's
-            path = root / "results" / profile / "tables" / f"{artifact}.csv"
-            if path.is_file():
-                link = _link(root, artifact, [profile], f"{profile} profile")
-                parts += [f"**{link}**, test posts:", comparison_table(_read(path))]
-                break
-    reported = [row for name in ("m_e2", "d_e1") for row in _read(root / "results" / "reported" / f"{name}.csv")]
-    columns = ("paper", "dataset", "row", "metric", "value", "reading", "source", "derivation")
-    quoted = table(columns, [[row[name] for name in columns] for row in reported if row["unit"] == "fraction"])
-    parts = parts or ["No table has been made yet: run `make demo`."]
-    return "\n\n".join([*parts, _folded("Reported by the papers, on other corpora and splits", quoted)])
-
-
-def comparison_table(rows: Sequence[dict[str, str]]) -> str:
-    """A line per model, a column per corpus: primary metric with its interval, AUC, and seeds where there are several.
-
-    Args: rows: of a comparison table; dev rows are left out.
-    """
-    test = [row for row in rows if row.get("split", "test") == "test"]
-    datasets = list(dict.fromkeys(row["dataset"] for row in test))
-    found = {(row["model"], row["dataset"]): row for row in test}
-    metric = {row["dataset"]: row["primary"].replace("_", " ") for row in test}
-    header = ["model", *(f"{name}: {metric[name]} · AUC" for name in datasets)]
+def notebooks_block(root: Path) -> str:
+    """Every notebook with its first line."""
     lines = []
-    for model in dict.fromkeys(row["model"] for row in test):
-        cells = [found.get((model, dataset)) for dataset in datasets]
-        seeds = sorted({int(float(row["n_seeds"])) for row in cells if row})
-        lines.append([f"{model} ({' to '.join(map(str, seeds))} seeds)" if seeds != [1] else model,
-                      *(f"{_with_interval(row, 'primary_value')} · {_fraction(row['auc'])}" if row else "-"
-                        for row in cells)])  # fmt: skip
-    return table(header, lines)
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]).splitlines()[0]
+        number, _, title = first.lstrip("# ").partition(" · ")
+        lines.append([f"[{number}](notebooks/{path.name})", title])
+    return table(("notebook", "what it asks"), lines)
 
 
-def _folded(title: str, content: str) -> str:
-    """Content that opens on a click."""
-    return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>"
-
-
-def _with_interval(row: dict[str, str], name: str) -> str:
-    prefix = {"accuracy": "acc", "primary_value": "primary"}.get(name, name)
-    low, high = row.get(f"{prefix}_low"), row.get(f"{prefix}_high")
-    return f"{_fraction(row[name])} [{_fraction(low)}, {_fraction(high)}]" if low and high else _fraction(row[name])
-
-
-def _fraction(text: str) -> str:
-    """Three decimals for scores; whole numbers and words as they are."""
-    return f"{float(text):.3f}" if re.fullmatch(r"-?\d*\.\d+(e-?\d+)?", text) else text
-
-
-def claims_block(root: Path) -> str:
-    """Verdicts of every table of claims: how many of each kind, and claim by claim those that could be tested."""
-    tables = [name for name in _index(root) if name.endswith("claims")]
-    made = list(_made(root, *tables))
-    if not made:
-        return "No claim has been judged yet."
-    kinds = list(dict.fromkeys(row["verdict"] for _, _, rows in made for row in rows))
-    counts = [
-        [_link(root, artifact, [profile], artifact), profile,
-         *(str(sum(row["verdict"] == kind for row in rows)) for kind in kinds)]
-        for profile, artifact, rows in made
-    ]  # fmt: skip
-    shown = ("claim", "corpus", "quantity", "ours", "low", "high", "p_holm", "verdict", "why")
+def equations_block(root: Path) -> str:
+    """Where each equation stands: classes and functions whose first line names one, in the order of the papers."""
+    found = []
+    for path in sorted(p for room in ("encoders", "models") for p in (root / "rumorlib" / room).glob("*.py")):
+        where = path.relative_to(root).as_posix()
+        for owner in ast.parse(path.read_text(encoding="utf-8")).body:
+            for node in (owner, *(owner.body if isinstance(owner, ast.ClassDef) else ())):
+                doc = ast.get_docstring(node) if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else None
+                line = (doc or "").partition("\n\n")[0].replace("\n", " ")
+                if (named := EQUATIONS.search(line)) and "et al." not in line:
+                    name = node.name if node is owner else f"{owner.name}.{node.name}"
+                    found.append((*_place(named[0]), where, name, line))
     lines = [
-        [_fraction(row[name]) for name in shown] for profile, _, rows in made for row in rows
-        if row["verdict"] != "untestable here" and profile != "demo"
-    ]  # fmt: skip
-    parts = [table(("claims", "profile", *kinds), counts)]
-    return "\n\n".join([*parts, *([_folded("Claim by claim, on real posts", table(shown, lines))] if lines else [])])
-
-
-def _made(root: Path, *artifacts: str) -> Iterator[tuple[str, str, list[dict[str, str]]]]:
-    """Profile, id and rows of the tables that exist."""
-    for profile in PROFILES:
-        for artifact in artifacts:
-            path = root / "results" / profile / "tables" / f"{artifact}.csv"
-            if path.is_file() and (rows := _read(path)):
-                yield profile, artifact, rows
-
-
-def figures_block(root: Path) -> str:
-    """Every picture there is, under its caption, of the most real profile that has it; those of HEADLINE unfolded."""
-    parts: dict[bool, list[str]] = {True: [], False: []}
-    for artifact, row in _index(root).items():
-        pictures = [(p, f"figures/{p}/{artifact}.png") for p in PROFILES]
-        for profile, picture in [pair for pair in pictures if (root / pair[1]).is_file()][:1]:
-            shown = f"**{artifact}** ({profile}): {row['caption']}.\n\n![{artifact}]({picture})"
-            parts[artifact in HEADLINE].append(shown)
-    if not any(parts.values()):
-        return "No figure has been made yet: run `make demo`."
-    rest = [_folded(f"{len(parts[False])} more figures", "\n\n".join(parts[False]))] if parts[False] else []
-    return "\n\n".join([*parts[True], *rest])
-
-
-def index_block(root: Path) -> str:
-    """Status of every artifact per profile, linked where it exists."""
-    profiles = ("demo", "laptop", "paper")
-    lines = [
-        [f"`{name}`", row["paper"], row["printed"], row["caption"], row["notebook"] or "-",
-         *(_link(root, name, [p], _status(row, p)) for p in profiles)]
-        for name, row in _index(root).items()
-    ]  # fmt: skip
-    return _folded(
-        f"{len(lines)} tables and figures", table(("id", "paper", "label there", "what", "notebook", *profiles), lines)
-    )
-
-
-def _status(row: Mapping[str, str], profile: str) -> str:
-    """Status in words: what no paper has is made, not reproduced."""
-    words = row[f"status_{profile}"].replace("_", " ")
-    return "made" if words == "reproduced" and row["paper"] == "ours" else words
-
-
-def _link(root: Path, artifact: str, profiles: Sequence[str], words: str) -> str:
-    """`words`, linked to the artifact of the first profile that has it."""
-    for profile in profiles:
-        for path in (f"results/{profile}/tables/{artifact}.md", f"figures/{profile}/{artifact}.png"):
-            if (root / path).is_file():
-                return f"[{words}]({path})"
-    return words
-
-
-def not_possible_block(root: Path) -> str:
-    """Artifacts that some profile cannot make, and why."""
-    lines = [
-        [f"`{artifact}`", row["caption"], ", ".join(where), row["reason"]]
-        for artifact, row in _index(root).items()
-        if (where := [profile for profile in cfg.PROFILES if row[f"status_{profile}"] == "not_possible"])
+        [f"{paper} {named}", f"[`{name}`]({where})", line] for _, _, paper, named, where, name, line in sorted(found)
     ]
-    return table(("id", "what", "not at", "why"), lines)
+    return table(("equation", "in the code", "what it does"), lines)
+
+
+def _place(named: str) -> tuple[int, int, str, str]:
+    """Where equations stand in the papers' order. M1-M12 are our numbers of MICC's, Eqs 23-25 its own, 1-21 DMFL's."""
+    number = int(re.search(r"\d+", named)[0])
+    rank = 0 if named[0] == "M" else 1 if number > 21 else 2
+    return rank, number, "DMFL" if rank == 2 else "MICC", named
 
 
 def choices_block(root: Path) -> str:
     """Choices where the papers are silent, with a link to the table that measures each."""
     lines = []
-    for row in _read(root / "results" / "choices.csv"):
-        found = ", ".join(_link(root, artifact, PROFILES, artifact) for artifact in row["measured_in"].split())
+    for row in read(root / "results" / "choices.csv"):
+        found = ", ".join(
+            link(root, artifact, result_blocks.PROFILES, artifact) for artifact in row["measured_in"].split()
+        )
         fields = ", ".join(f"`{name}`" for name in row["where"].split()) or "fixed"
         lines.append([row["id"], row["question"], row["choice"], fields, row["evidence"], found or "-"])
     columns = ("id", "question", "what we do", "config field", "evidence", "effect measured in")
-    return _folded(f"{len(lines)} choices", table(columns, lines))
+    return table(columns, lines)
 
 
 def corpora_block(root: Path) -> str:
@@ -211,24 +123,6 @@ def corpora_block(root: Path) -> str:
         weights.append([profile, *(f"`<data>/weights/{w}`" if w else "none: from scratch" for w in towers.values())])
     corpus_table = table(("corpus", "used by profile", "where", "label 1 means"), lines)
     return corpus_table + "\n\n" + table(("profile", "weights for images", "English texts", "Chinese texts"), weights)
-
-
-def commands_block(root: Path) -> str:
-    """The targets of the Makefile, in its own words."""
-    lines = re.findall(r"^([a-z]+):.*?## (.*)$", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    return table(("command", "what it does"), [[f"`make {target}`", purpose] for target, purpose in lines])
-
-
-def files_block(root: Path) -> str:
-    """Every module and notebook with its first line."""
-    lines = []
-    for path in sorted((root / "rumorlib").rglob("*.py"), key=lambda p: (len(p.relative_to(root).parts), p)):
-        if doc := ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))):
-            lines.append([f"`{path.relative_to(root).as_posix()}`", doc.splitlines()[0]])
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        lines.append([f"`notebooks/{path.name}`", "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")])
-    return _folded(f"{len(lines)} files, a line each", table(("file", "what it holds"), lines))
 
 
 def drawn_block(root: Path) -> str:
@@ -259,29 +153,13 @@ def photo_block(root: Path) -> str:
 
 
 BLOCKS: dict[str, Callable[[Path], str]] = {
-    "results": results_block, "claims": claims_block, "figures": figures_block, "index": index_block,
-    "not_possible": not_possible_block, "choices": choices_block, "corpora": corpora_block,
-    "commands": commands_block, "files": files_block, "drawn": drawn_block, "photo": photo_block,
+    "headline": result_blocks.headline_block, "findings": result_blocks.findings_block,
+    "picture": result_blocks.picture_block, "results": result_blocks.results_block,
+    "claims": result_blocks.claims_block, "index": result_blocks.index_block,
+    "not_possible": result_blocks.not_possible_block, "notebooks": notebooks_block,
+    "equations": equations_block, "choices": choices_block, "corpora": corpora_block, "drawn": drawn_block,
+    "photo": photo_block,
 }  # fmt: skip
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A GitHub table; bars are escaped, and < outside code, which GitHub would read as HTML."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return re.sub(r"(`[^`]*`)|<", lambda found: found[1] or "&lt;", text.replace("|", "\\|"))
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _index(root: Path) -> dict[str, dict[str, str]]:
-    return {row["id"]: row for row in _read(root / "results" / "index.csv")}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -291,7 +169,7 @@ def main(arguments: Sequence[str]) -> int:
     check, stale = parser.parse_args(arguments).check, 0
     for name in DOCUMENTS:
         old = (cfg.PROJECT_ROOT / name).read_text(encoding="utf-8")
-        if (new := render(old)) != old:
+        if (new := render(old, document=name)) != old:
             print(f"{name}: {'out of date' if check else 'written'}", file=sys.stderr if check else sys.stdout)
             stale += 1
             if not check:

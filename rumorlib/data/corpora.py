@@ -88,7 +88,7 @@ def _find(name: str, settings: config.Settings) -> tuple[layouts.Layout, Path]:
     place = PLACES[name]
     folder = config.data_root(settings.data_root) / place.folder
     if not folder.is_dir():
-        raise PostsError(f"{folder} does not exist; put the {name} files there, see the data guide in README.md")
+        raise PostsError(f"{folder} does not exist; put the {name} files there, see rumorlib/data/README.md")
     fits = [layouts.LAYOUTS[layout] for layout in place.layouts if layouts.LAYOUTS[layout].recognise(folder)]
     return (fits[0], folder) if fits else layouts.find(folder, *place.layouts)
 
@@ -113,7 +113,7 @@ def _captions(name: str, settings: config.Settings, corpus_seed: int, on_missing
     else:
         corpus = layout.read(folder, on_missing_image)
     if not corpus.captions["split"].isin(["train", "dev"]).any():
-        raise PostsError(f"{folder}: these captions have no split; add the layout's split files (README, data guide)")
+        raise PostsError(f"{folder}: captions without a split; add the layout's split files (rumorlib/data/README.md)")
     return replace(corpus, name=name)
 
 

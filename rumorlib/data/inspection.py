@@ -244,7 +244,7 @@ def _problems(table: pd.DataFrame, splits: pd.DataFrame, crossing: pd.DataFrame,
     if n := _torn(sides[sides["content"] != ""], "content"):
         found.append(f"pictures that stand in several splits, byte by byte: {n:,}")
     if what == "captions" and not sides["split"].isin(["train", "dev"]).any():
-        found.append("captions without a split: stage 1 needs one, add the split files of the layout (README)")
+        found.append("captions without a split: stage 1 needs one, add the layout's split files (see rumorlib/data)")
     return tuple(found)
 
 

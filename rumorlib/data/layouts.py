@@ -1,4 +1,4 @@
-"""Every folder layout we read: recognised from the files in it, or named (the README's data guide)."""
+"""Every folder layout we read: recognised from the files in it, or named (README.md beside this file)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def find(folder: Path | str, *names: str) -> tuple[Layout, Path]:
         return LAYOUTS["manifest"], folder
     if not folder.is_dir():
         what = "is a file: unpack it and" if folder.is_file() else "is no folder;"
-        raise PostsError(f"{folder} {what} give the folder of a corpus, see the data guide in README.md")
+        raise PostsError(f"{folder} {what} give the folder of a corpus, see rumorlib/data/README.md")
     if unknown := [name for name in names if name not in LAYOUTS]:
         raise PostsError(f"no layout called {unknown[0]!r}; there are {', '.join(LAYOUTS)}")
     wanted = [LAYOUTS[name] for name in names or LAYOUTS]

@@ -36,7 +36,7 @@ def read_csv(path: Path) -> pd.DataFrame:
                 if cells:
                     rows.append(cells)
     except FileNotFoundError:
-        raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
+        raise PostsError(f"{path} does not exist; see rumorlib/data/README.md") from None
     except UnicodeDecodeError:
         raise PostsError(_not_utf8(path, "save it as UTF-8")) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -144,7 +144,7 @@ def _utf8(path: Path, remedy: str, newline: str | None = None) -> str:
         with path.open(encoding="utf-8-sig", newline=newline) as file:
             return file.read()
     except FileNotFoundError:
-        raise PostsError(f"{path} does not exist; see the data guide in README.md") from None
+        raise PostsError(f"{path} does not exist; see rumorlib/data/README.md") from None
     except UnicodeDecodeError:
         raise PostsError(_not_utf8(path, remedy)) from None
 

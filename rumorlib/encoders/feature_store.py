@@ -40,7 +40,7 @@ def open_store(cache: Path, weights: Path, preprocessing: dict[str, Any]) -> Sto
     folder = Path(weights)
     sources = sorted({file for pattern in WEIGHT_FILES for file in folder.glob(pattern)})
     if not any(file.suffix == ".safetensors" for file in sources):
-        raise FileNotFoundError(f"no safetensors weights in {folder}; see the data guide in README.md")
+        raise FileNotFoundError(f"no safetensors weights in {folder}; see rumorlib/data/README.md")
     about = {"format": FORMAT, **preprocessing, "files": {file.name: files.file_hash(file) for file in sources}}
     name = _sha256(json.dumps(about, sort_keys=True).encode())[:16]
     store = Store(Path(cache) / "features" / name)

@@ -1,0 +1,217 @@
+"""Blocks of the documents that are made of committed tables: what README.md and results/README.md show of them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rumorlib import config as cfg
+
+PROFILES = ("paper", "laptop", "demo")  # the order of results: the more real, the earlier
+REVISED = "*under revision*"  # a finding that longer training contradicts, until it has been tested anew
+# The rows of README's table, in its order: at most twelve, and what each is.
+ROWS = {
+    "MICC (literal)": "MICC, its equations as printed",
+    "MICC (relevance input)": "ours: its classifier also reads how relevant the kept patches are",
+    "MICC (product input)": "ours: its classifier also reads products of text and image",
+    "DMFL": "DMFL, as we read it",
+    "SAFE": "text, image and their similarity",
+    "CARMN": "cross-attention both ways",
+    "MFAN (no graph)": "co-attention; no corpus with pictures has its graph of replies",
+    "SpotFake": "frozen text and image features, side by side",
+    "MUSE-style similarities": "similarities in the joint space that MICC starts from",
+    "LR on relevance": "logistic regression: MICC's relevance before any label was seen",
+    "LR, frozen text and image": "logistic regression: features of the frozen encoders",
+    "TF-IDF + LR": "logistic regression: words",
+}
+
+
+def headline_block(root: Path) -> str:
+    """README's one table: a line per model of ROWS, a column per corpus of the laptop profile, test posts."""
+    rows = [row for row in read(root / "results/laptop/tables/d_e1.csv") if row["split"] == "test"]
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    found = {(row["model"], row["dataset"]): row for row in rows}
+    lines = []
+    for model, what in ROWS.items():
+        cells = [found.get((model, dataset)) for dataset in datasets]
+        seeds = max((int(float(row["n_seeds"])) for row in cells if row), default=0)
+        scores = [_with_interval(row, "primary_value") if row else "-" for row in cells]
+        lines.append([model, what, str(seeds), *scores])
+    return table(("model", "what it is", "seeds", *datasets), lines)
+
+
+def findings_block(root: Path) -> str:
+    """What came out, in three sentences with their numbers."""
+    laptop = root / "results/laptop/tables"
+    steps = {(row["dataset"], row["step"]): _fraction(row["accuracy"]) for row in read(laptop / "p_2.csv")}
+    rows = {(row["dataset"], row["model"]): row for row in read(laptop / "d_e1.csv") if row["split"] == "test"}
+
+    def apart_and_mixed(dataset: str) -> tuple[str, str]:
+        return steps[dataset, "honest"], steps[dataset, "random posts"]
+
+    def score(dataset: str, model: str) -> str:
+        return _with_interval(rows[dataset, model], "primary_value")
+
+    detectors = [model for model in ROWS if ("twitter", model) in rows and "LR" not in model]
+    best = max(detectors, key=lambda model: float(rows["twitter", model]["primary_value"]))
+    return "\n".join([
+        "1. **A split can make a score**: one small classifier has an accuracy of {} on Twitter where test holds other "
+        "stories than train, and of {} where posts are split at random; on Weibo's texts {} and {}, on PHEME's {} and "
+        "{} ([p_2](results/laptop/tables/p_2.md)).".format(
+            *(shown for name in ("twitter", "weibo-text", "pheme-text") for shown in apart_and_mixed(name))
+        ),
+        f"2. **To tell a wrong caption from a true one** (`photo-en`), MICC as printed reaches "
+        f"{score('photo-en', 'MICC (literal)')}, MICC that also reads its own relevance "
+        f"{score('photo-en', 'MICC (relevance input)')}, DMFL {score('photo-en', 'DMFL')}, and a small network on "
+        f"similarities in MICC's joint space {score('photo-en', 'MUSE-style similarities')}; {REVISED}, as MICC and "
+        f"DMFL were stopped while they still learned.",
+        f"3. **To tell a fake picture from a real one** (`twitter`), a logistic regression on frozen features reaches "
+        f"{score('twitter', 'LR, frozen text and image')}, the best trained detector ({best}) "
+        f"{score('twitter', best)}, DMFL {score('twitter', 'DMFL')}, and MICC as printed "
+        f"{score('twitter', 'MICC (literal)')}.",
+    ])  # fmt: skip
+
+
+def picture_block(root: Path) -> str:
+    """What README says of its picture in numbers: how often the most relevant patch shows the object of the claim."""
+    rows = read(root / "results/demo/tables/m_pointing.csv")
+    told = [
+        f"{row['dataset']} {_fraction(row['pointing'])} (a blind guess: {_fraction(row['chance'])})"
+        for row in rows
+        if (row["model"], row["scale"], row["stage"]) == ("MICC (product input)", "pooled", "fine-tuned")
+    ]
+    return (
+        f"Share of true posts whose most relevant patch lies on the object that the text names: {', '.join(told)} "
+        f"([m_pointing](results/demo/tables/m_pointing.md))."
+    )
+
+
+def results_block(root: Path) -> str:
+    """The comparison of each profile, test posts only, one column per corpus; and what the papers report."""
+    parts = []
+    for profile in PROFILES:
+        for artifact in ("d_e1", "m_e2"):  # d_e1 has m_e2's rows and DMFL's
+            path = root / "results" / profile / "tables" / f"{artifact}.csv"
+            if path.is_file():
+                parts += [f"**{link(root, artifact, [profile], f'{profile} profile')}**", comparison_table(read(path))]
+                break
+    reported = [row for name in ("m_e2", "d_e1") for row in read(root / "results" / "reported" / f"{name}.csv")]
+    columns = ("paper", "dataset", "row", "metric", "value", "source", "derivation")
+    quoted = table(columns, [[row[name] for name in columns] for row in reported if row["unit"] == "fraction"])
+    return "\n\n".join([*parts, "**Reported by the papers, on other corpora and splits**", quoted])
+
+
+def comparison_table(rows: Sequence[dict[str, str]]) -> str:
+    """A line per model, a column per corpus: primary metric with its interval, AUC, and seeds where there are several.
+
+    Args: rows: of a comparison table; dev rows are left out.
+    """
+    test = [row for row in rows if row.get("split", "test") == "test"]
+    datasets = list(dict.fromkeys(row["dataset"] for row in test))
+    found = {(row["model"], row["dataset"]): row for row in test}
+    metric = {row["dataset"]: row["primary"].replace("_", " ") for row in test}
+    header = ["model", *(f"{name}: {metric[name]} · AUC" for name in datasets)]
+    lines = []
+    for model in dict.fromkeys(row["model"] for row in test):
+        cells = [found.get((model, dataset)) for dataset in datasets]
+        seeds = sorted({int(float(row["n_seeds"])) for row in cells if row})
+        lines.append([f"{model} ({' to '.join(map(str, seeds))} seeds)" if seeds != [1] else model,
+                      *(f"{_with_interval(row, 'primary_value')} · {_fraction(row['auc'])}" if row else "-"
+                        for row in cells)])  # fmt: skip
+    return table(header, lines)
+
+
+def _with_interval(row: dict[str, str], name: str) -> str:
+    prefix = {"accuracy": "acc", "primary_value": "primary"}.get(name, name)
+    low, high = row.get(f"{prefix}_low"), row.get(f"{prefix}_high")
+    return f"{_fraction(row[name])} [{_fraction(low)}, {_fraction(high)}]" if low and high else _fraction(row[name])
+
+
+def _fraction(text: str) -> str:
+    """Three decimals for scores; whole numbers and words as they are."""
+    return f"{float(text):.3f}" if re.fullmatch(r"-?\d*\.\d+(e-?\d+)?", text) else text
+
+
+def claims_block(root: Path) -> str:
+    """Verdicts of every table of claims: how many of each kind."""
+    tables = [name for name in _index(root) if name.endswith("claims")]
+    made = list(_made(root, *tables))
+    kinds = list(dict.fromkeys(row["verdict"] for _, _, rows in made for row in rows))
+    counts = [
+        [link(root, artifact, [profile], artifact), profile,
+         *(str(sum(row["verdict"] == kind for row in rows)) for kind in kinds)]
+        for profile, artifact, rows in made
+    ]  # fmt: skip
+    return table(("claims", "profile", *kinds), counts)
+
+
+def _made(root: Path, *artifacts: str) -> Iterator[tuple[str, str, list[dict[str, str]]]]:
+    """Profile, id and rows of the tables that exist."""
+    for profile in PROFILES:
+        for artifact in artifacts:
+            path = root / "results" / profile / "tables" / f"{artifact}.csv"
+            if path.is_file() and (rows := read(path)):
+                yield profile, artifact, rows
+
+
+def index_block(root: Path) -> str:
+    """Status of every artifact per profile, linked where it exists."""
+    profiles = ("demo", "laptop", "paper")
+    lines = [
+        [f"`{name}`", row["paper"] if row["printed"] == "-" else f"{row['paper']}, {row['printed']}", row["caption"],
+         (row["notebook"] or "-")[:2], *(link(root, name, [p], _status(row, p)) for p in profiles)]
+        for name, row in _index(root).items()
+    ]  # fmt: skip
+    return table(("id", "paper, label there", "what", "notebook", *profiles), lines)
+
+
+def _status(row: Mapping[str, str], profile: str) -> str:
+    """Status in words: what no paper has is made, not reproduced."""
+    words = row[f"status_{profile}"].replace("_", " ")
+    return "made" if words == "reproduced" and row["paper"] == "ours" else words
+
+
+def link(root: Path, artifact: str, profiles: Sequence[str], words: str) -> str:
+    """`words`, linked to the artifact of the first profile that has it."""
+    for profile in profiles:
+        for path in (f"results/{profile}/tables/{artifact}.md", f"figures/{profile}/{artifact}.png"):
+            if (root / path).is_file():
+                return f"[{words}]({path})"
+    return words
+
+
+def not_possible_block(root: Path) -> str:
+    """What some profile cannot make, by the reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, row in _index(root).items():
+        where = ", ".join(p for p in cfg.PROFILES if row[f"status_{p}"] == "not_possible")
+        if where:
+            found.setdefault((row["reason"].removeprefix("ours: no counterpart in the papers; "), where), []).append(
+                name
+            )
+    return table(
+        ("not at", "why", "tables and figures"),
+        [[where, why, ", ".join(f"`{name}`" for name in names)] for (why, where), names in found.items()],
+    )
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A GitHub table; bars are escaped, and < outside code, which GitHub would read as HTML."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"(`[^`]*`)|<", lambda found: found[1] or "&lt;", text.replace("|", "\\|"))
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Rows of a committed csv."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _index(root: Path) -> dict[str, dict[str, str]]:
+    return {row["id"]: row for row in read(root / "results" / "index.csv")}
