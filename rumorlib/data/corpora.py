@@ -113,7 +113,7 @@ def _captions(name: str, settings: config.Settings, corpus_seed: int, on_missing
     else:
         corpus = layout.read(folder, on_missing_image)
     if not corpus.captions["split"].isin(["train", "dev"]).any():
-        raise PostsError(f"{folder}: captions without a split; add the layout's split files (rumorlib/data/README.md)")
+        raise PostsError(f"{folder}: captions have no split; add the layout's split files (rumorlib/data/README.md)")
     return replace(corpus, name=name)
 
 
