@@ -8,6 +8,7 @@ import sys
 VERBS = {
     "check-data": ("check_data", "say what a folder of data holds, what is wrong with it and what is usable"),
     "run": ("execute", "run the notebooks of a profile and write its tables and figures"),
+    "migrate": ("migrate", "carry a results folder of an earlier version over to this one"),
     "publish": ("publish", "put what the output folder holds of a profile in the place of the committed results"),
     "rebuild": ("rebuild", "make every committed table again from the committed runs; any difference fails"),
     "score": ("score", "score a file of predictions, also of outside systems, by the same protocol"),

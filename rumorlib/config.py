@@ -1,7 +1,7 @@
 """Every setting of every run, as frozen dataclasses; every default names its source.
 
-A run *is* a `RunConfig`: same config, same folder, same result. Variants of a model derive from
-its default by `dataclasses.replace`; nothing else in the package holds a hyper-parameter.
+A run *is* a `RunConfig`: same config, same folder, same result on the same posts, pictures and weights. Variants of a
+model derive from its default by `dataclasses.replace`; nothing else in the package holds a hyper-parameter.
 
 Marks: "paper" = stated in MICC (arXiv 2508.11141) or DMFL (Mathematics 13(11) 1731);
 "Cn" = our choice where the paper is silent, listed in notebooks/README.md.
@@ -39,13 +39,6 @@ GRIDS: tuple[str, ...] = get_args(Grid)
 # error: an error with file, row and remedy.
 OnMissing = Literal["keep", "drop", "blank", "error"]
 ON_MISSING: tuple[str, ...] = get_args(OnMissing)
-
-
-def later(default: Any, before: Any = dataclasses.MISSING, **more: Any) -> Any:
-    """A field that came after the first stored runs, which were made as `before` says (as its default, unless given):
-    left out of the stored config at that value, so that those runs stay valid. more: as `dataclasses.field`."""
-    before = default if before is dataclasses.MISSING else before
-    return field(default=default, metadata={"later": True, "before": before}, **more)
 
 
 # --- values are checked where they enter ----------------------------------------------------
@@ -161,7 +154,7 @@ def _fit(value: Any, hint: Any) -> Any:
     if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
         if unknown := [name for name in value if name not in _hints(hint)]:
             raise SettingError(f"{hint.__name__} has no field {unknown[0]!r}{nearest(unknown[0], _hints(hint))}")
-        return hint(**_before(hint) | value)
+        return hint(**value)
     if hint is float and type(value) is int:
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
@@ -182,23 +175,15 @@ def _fit_tuple(value: Any, inner: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _fit_one_of(value: Any, kinds: tuple[Any, ...]) -> Any:
-    if isinstance(value, Mapping):  # of several dataclasses the one that has exactly these fields
-        kinds = tuple(k for k in kinds if dataclasses.is_dataclass(k) and _always(k) <= set(value) <= set(_hints(k)))
+    if isinstance(value, Mapping):  # of several dataclasses the one that fits closest
+        fitting = [k for k in kinds if dataclasses.is_dataclass(k) and set(value) <= set(_hints(k))]
+        kinds = tuple(sorted(fitting, key=lambda k: len(_hints(k))))
     for kind in kinds:
         try:
             return _fit(value, kind)
         except TypeError:
             continue
     raise TypeError
-
-
-def _always(kind: type) -> set[str]:
-    return {f.name for f in dataclasses.fields(kind) if not f.metadata.get("later")}
-
-
-def _before(kind: type) -> dict[str, Any]:
-    """What a stored config means by the `later` fields it does not have."""
-    return {f.name: f.metadata["before"] for f in dataclasses.fields(kind) if f.metadata.get("later")}
 
 
 def _words(hint: Any) -> str:
@@ -290,7 +275,7 @@ class VisionConfig(Checked):
     depth: Whole = 4  # C2: 12 with pretrained weights
     n_heads: Count = 12
     # C1: a patch_conv tower that starts from weights is not trained in stage 1; not in repr, which names stored tokens
-    freeze_towers: bool = later(True, repr=False)
+    freeze_towers: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -314,7 +299,7 @@ class SCLIPConfig(Checked):
     dropout: Rate = 0.1
     head: Literal["mlp", "linear"] = "mlp"  # of M2 and M5; linear overfits less on frozen features (C2, laptop)
     feature_dropout: Rate = 0.0  # of frozen features where they enter a tower: few pairs, wide features (C2)
-    mask_twins: bool = later(True, before=False)  # C40: captions of the same words are no negatives for one another
+    mask_twins: bool = True  # C40: captions of the same words are no negatives for one another
 
     def text(self, language: str) -> TextConfig:
         """The tower of `language`. Raises KeyError naming the languages there are."""
@@ -335,9 +320,9 @@ class MICCConfig(Checked):
     fusion_weight: Share = 0.65  # paper: lambda 0.65-0.70, weight of the semantic side (C7)
     alignment: Literal["top_k", "all_patches", "global"] = "top_k"  # MICC-A/γ: all_patches; MICC-A/δ: global
     selection: Literal["relevance", "random", "bottom", "saliency"] = "relevance"  # Top-K ranks by; else: controls
-    keep: Literal["k", "mass", "threshold"] = later("k")  # of the ranked patches of a scale: the first top_k, or, of
+    keep: Literal["k", "mass", "threshold"] = "k"  # of the ranked patches of a scale: the first top_k, or, of
     # these at most, those that make up relevance_mass, or those above a learned relevance; never none (C36)
-    relevance_mass: Mass = later(0.5)  # of softmax(relevance / beta) over a scale's patches, for keep="mass"
+    relevance_mass: Mass = 0.5  # of softmax(relevance / beta) over a scale's patches, for keep="mass"
     fusion: Literal["scale_aware", "concat", "mean"] = "scale_aware"  # MICC-Ms/α: concat; MICC-Ms/β: mean
     classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model
     width: Count = 256  # hidden units of the FFN and of the classifier (C2)
@@ -347,10 +332,10 @@ class MICCConfig(Checked):
     # sclip: all of SCLIP; texts and patches come as vectors of the joint space, made once per input (laptop);
     # tokens: the image tower up to its patch tokens Z_s, run once per image and cached;
     # nothing: end to end from the pretrained backbones' cached features up (profile paper)
-    compression: Literal["fp32", "bf16", "int8"] = later("fp32")  # ours: numbers of a finished model (derived.py)
-    pruned: Rate = later(0.0)  # ours: share of a finished model's weights set to zero, the smallest ones
-    distil: Share = later(0.0)  # ours: weight of a finished model's answers in the loss, the labels' is 1 - distil
-    distil_temperature: Positive = later(2.0)  # both answers are softened by it (Hinton et al. 2015)
+    compression: Literal["fp32", "bf16", "int8"] = "fp32"  # ours: numbers of a finished model (derived.py)
+    pruned: Rate = 0.0  # ours: share of a finished model's weights set to zero, the smallest ones
+    distil: Share = 0.0  # ours: weight of a finished model's answers in the loss, the labels' is 1 - distil
+    distil_temperature: Positive = 2.0  # both answers are softened by it (Hinton et al. 2015)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -375,7 +360,7 @@ class Word2VecConfig(Checked):
     hierarchical_softmax: bool = True  # paper
     tokens: Literal["word", "char", "jieba"] = "word"
     max_length: Count = 50  # L; MFAN
-    vectors: str | None = later(None)  # a .txt or .vec file below the data folder; None: trained on the train posts
+    vectors: str | None = None  # a .txt or .vec file below the data folder; None: trained on the train posts
 
 
 @dataclass(frozen=True)
@@ -401,15 +386,13 @@ class DMFLConfig(Checked):
     dropout: Rate = 0.6  # before the classifier and nowhere else (MFAN)
     parts: Literal["full", "logic_only", "semantic_only", "text_cnn", "text_transformer", "image"] = "full"
     # full; TB: logic_only; TL: semantic_only; TCNN: text_cnn; TTRAS: text_transformer; I: image
-    image: VisionConfig | None = later(
-        None
-    )  # frozen encoder whose map gives R_v; None: patch tokens of stage 1's tower
-    logic_init: Literal["scratch", "stage1", "bert"] = later("scratch")  # C28: where the logic chain starts
-    logic_weights: str | None = later(None)  # BERT's folder below <data>/weights, for logic_init="bert"
-    logic_pieces: Count = later(128)  # word pieces read, [CLS] and [SEP] included
-    image_components: Count | None = later(None)  # C27: principal components of that map's channels; None: all channels
-    image_cls: bool = later(False)  # C37: `image` is a ViT whose own [CLS] row is read (Eq 10); False: the rows' mean
-    image_positions: bool = later(False)  # C37: patches get learned positions after an encoder that carries none
+    image: VisionConfig | None = None  # frozen encoder whose map gives R_v; None: patch tokens of stage 1's tower
+    logic_init: Literal["scratch", "stage1", "bert"] = "scratch"  # C28: where the logic chain starts
+    logic_weights: str | None = None  # BERT's folder below <data>/weights, for logic_init="bert"
+    logic_pieces: Count = 128  # word pieces read, [CLS] and [SEP] included
+    image_components: Count | None = None  # C27: principal components of that map's channels; None: all channels
+    image_cls: bool = False  # C37: `image` is a ViT whose own [CLS] row is read (Eq 10); False: the rows' mean
+    image_positions: bool = False  # C37: patches get learned positions after an encoder that carries none
 
     @property
     def reads_image(self) -> bool:
@@ -481,6 +464,10 @@ class HeadsConfig(Checked):
     weight_decay: Weight = 0.01
     dropout: Rate = 0.3
     n_seeds: Count = 10
+    readings: tuple[Literal["test", "test_epoch"], ...] = ("test",)  # of test: after the epoch that is best on dev, and
+    # after the one with the best test accuracy, which is what published code keeps
+    leak: str = ""  # what of test is put into train (studies/trust/anatomy.py: LEAKS)
+    dose: Share = 0.0  # share of it
     doses: tuple[Share, ...] = (0.0, 0.1, 0.25, 0.5, 1.0)  # share of test pictures, stories or texts in train too
 
 
@@ -569,6 +556,10 @@ class MUSEConfig(Checked):
 
 
 RivalConfig = SAFEConfig | CARMNConfig | MFANConfig | EANNConfig | SpotFakeConfig | MUSEConfig
+DETECTORS: dict[str, type] = {  # model -> what its runs hold as `detector`; "bench" has a HeadsConfig or BaselineConfig
+    "micc": MICCConfig, "dmfl": DMFLConfig, "baseline": BaselineConfig, "detector": DetectorConfig, "safe": SAFEConfig,
+    "carmn": CARMNConfig, "mfan": MFANConfig, "eann": EANNConfig, "spotfake": SpotFakeConfig, "muse": MUSEConfig,
+}  # fmt: skip
 
 
 # --- explanations ---------------------------------------------------------------------------
@@ -583,15 +574,24 @@ IG_STEPS = 6
 
 @dataclass(frozen=True)
 class TrainConfig(Checked):
-    """One training loop serves every model (C6 where the papers are silent)."""
+    """One training loop serves every model (C6 where the papers are silent).
 
-    epochs: Whole = 20
+    Lengths are passes over the posts, or optimiser steps where those are given: a length in passes does not travel
+    between corpora of different sizes.
+    """
+
+    epochs: Whole = 20  # most passes over the posts; the budget where `steps` is None
+    min_epochs: Whole = 0  # fewest passes, however few `steps` are
+    steps: Count | None = None  # the budget in optimiser steps
+    evaluate_every: Count | None = None  # steps between two looks at dev; None: once a pass
     batch_size: Count = 64
     lr: LearningRate = 1e-3
     tower_lr_scale: Weight = 1.0  # learning rate of pretrained or pre-trained towers, relative to lr
     weight_decay: Weight = 0.01
-    patience: Count | None = 3  # epochs without a better dev loss; None: run them all, keep the last
+    patience: Count | None = 3  # looks at dev without a better loss; None: run to the end, keep the last
+    patience_steps: Count | None = None  # the same in steps, and in the place of `patience`
     warmup_share: Share = 0.1  # share of all steps with a rising learning rate, then cosine to 0
+    warmup_steps: Whole | None = None  # the same in steps, and in the place of `warmup_share`
     grad_clip: Positive | None = 1.0
     optimizer: Literal["adamw", "adam"] = "adamw"
     bf16: bool = True  # autocast where the machine is fast at it
@@ -601,9 +601,17 @@ class TrainConfig(Checked):
     ] = ()  # DMFL: epochs after which Eq 12's map of a fixed batch is stored (Figs 10, 11)
 
 
+# What is done to make a run. train: the model is trained and scored. The others start from a finished run (`parent`) or
+# from fixed features of a corpus: distil: a smaller MICC learns a finished one's answers. compress: its numbers are
+# shortened or pruned. exchange: a finished model reads test posts with pictures or words taken away. anatomy, dose:
+# heads on one split, as published evaluations cut it or with a share of test in train. select: a configuration on all
+# cross-fit folds.
+Kind = Literal["train", "distil", "compress", "exchange", "anatomy", "dose", "select"]
+
+
 @dataclass(frozen=True)
 class RunConfig(Checked):
-    """Everything that decides a result; its canonical JSON is hashed, its names are its folder."""
+    """Everything that decides a result; its canonical JSON is the run's key, its names are its folder."""
 
     model: Literal["sclip", "micc", "dmfl", "baseline", "bench", "detector",
                    "safe", "carmn", "mfan", "eann", "spotfake", "muse"]  # fmt: skip
@@ -611,22 +619,26 @@ class RunConfig(Checked):
     variant: str = "default"
     seed: Seed = 0
     profile: Profile = "demo"
+    kind: Kind = "train"
     language: str = "en"
     corpus_seed: Seed = 0  # drawn scenes only
     sclip: SCLIPConfig | None = None
     stage1: RunConfig | None = None  # the SCLIP run whose weights this run starts from
     detector: MICCConfig | DMFLConfig | BaselineConfig | HeadsConfig | DetectorConfig | RivalConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
-    protocol: str = later("")  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual
-    on_missing_image: OnMissing = later("drop")  # C26
-    n_train: Count | None = later(
-        None
-    )  # train posts of drawn scenes, train pictures of stage 1; None: as the corpus has
-    train_on: Literal["all", "known", "new"] = later("all")  # photo tier: posts whose pictures stage 1 saw, or did not
-    parent: RunConfig | None = later(None)  # the finished run whose weights this one compresses or learns from
+    protocol: str = ""  # how posts are split (data/protocols.py: parse), e.g. "random:1"; "": as is usual
+    on_missing_image: OnMissing = "drop"  # C26
+    n_train: Count | None = None  # train posts of drawn scenes, train pictures of stage 1; None: as the corpus has
+    train_on: Literal["all", "known", "new"] = "all"  # photo tier: posts whose pictures stage 1 saw, or did not
+    parent: RunConfig | None = None  # the finished run whose weights this one compresses or learns from
 
     def __post_init__(self) -> None:
+        if isinstance(self.detector, Mapping) and (named := DETECTORS.get(self.model)):
+            object.__setattr__(self, "detector", check(f"{named.__name__}", self.detector, named))
         super().__post_init__()
+        wanted = DETECTORS.get(self.model)
+        if wanted and self.detector is not None and type(self.detector) is not wanted:
+            raise SettingError(f"a run of {self.model} has a {wanted.__name__}, got {type(self.detector).__name__}")
         for name in (self.model, self.dataset, self.variant):
             if not name or set(name) & set("/\\ ") or name.startswith("."):
                 raise SettingError(f"{name!r} cannot name a folder")
@@ -642,11 +654,9 @@ class RunConfig(Checked):
 
 
 def as_dict(config: Any) -> Any:
-    """Plain JSON types of a config (tuples become lists), without `later` fields that say what was so before them."""
+    """Plain JSON types of a config, every field; tuples become lists."""
     if dataclasses.is_dataclass(config):
-        kept = [f for f in dataclasses.fields(config)
-                if not (f.metadata.get("later") and getattr(config, f.name) == f.metadata["before"])]  # fmt: skip
-        return {f.name: as_dict(getattr(config, f.name)) for f in kept}
+        return {f.name: as_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
     return [as_dict(value) for value in config] if isinstance(config, (tuple, list)) else config
 
 

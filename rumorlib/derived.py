@@ -29,17 +29,10 @@ from rumorlib.models.micc import MICC
 ANSWERED = ("dev", "test")  # splits a compressed run answers
 
 
-def run(config: RunConfig, settings: Settings, stage1_checkpoint: Path, parent_checkpoint: Path) -> runner.Outcome:
-    """One run that starts from a finished one: `config.parent`, whose weights are `parent_checkpoint`."""
-    make = _distilled if config.detector.distil else _compressed
-    outcome = make(config, settings, stage1_checkpoint, parent_checkpoint)
-    return runner.of_corpus(outcome, inputs.corpus_of(config, settings))
-
-
 # --- a smaller model taught by a larger one -------------------------------------------------------
 
 
-def _distilled(config: RunConfig, settings: Settings, stage1: Path, parent: Path) -> runner.Outcome:
+def distilled(config: RunConfig, settings: Settings, stage1: Path, parent: Path) -> runner.Outcome:
     """Train as any MICC, on labels and on the parent's answers to the train posts; dev is judged by labels alone."""
     teacher = whole(config.parent, settings, parent)
     tensors, posts = whole_posts(config.parent, settings)
@@ -54,7 +47,8 @@ def _distilled(config: RunConfig, settings: Settings, stage1: Path, parent: Path
 # --- a finished model, compressed -----------------------------------------------------------------
 
 
-def _compressed(config: RunConfig, settings: Settings, _: Path, parent: Path) -> runner.Outcome:
+def compressed_run(config: RunConfig, settings: Settings, _: Path, parent: Path) -> runner.Outcome:
+    """A finished model as `config.detector` compresses it, asked anew; nothing is trained."""
     model = compressed(whole(config.parent, settings, parent), config.detector)
     tensors, posts = whole_posts(config, settings)
     rows = torch.from_numpy(np.flatnonzero(posts["split"].isin(ANSWERED)))

@@ -72,10 +72,25 @@ def open_regular(path: Path) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; None of one that is not there or is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def file_hash(path: Path) -> str:
     """sha256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state(folder: Path) -> str:
+    """sha256 (hex) of the names, sizes and times of all files below a folder: another one once a file was touched."""
+    found = sorted((path.relative_to(folder).as_posix(), path.stat()) for path in folder.rglob("*") if path.is_file())
+    lines = "\n".join(f"{name}\t{about.st_size}\t{about.st_mtime_ns}" for name, about in found)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,17 +29,29 @@ from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import PAD, Vocabulary
 
 
-@lru_cache(maxsize=4)
 def corpus(
     dataset: str, settings: Settings, corpus_seed: int = 0, protocol: str = "", on_missing_image: OnMissing = "drop"
 ) -> Corpus:
-    """Posts of `dataset` with train, dev and test by `protocol`, written on first use and reused.
+    """Posts of `dataset` with train, dev and test by `protocol`, written on first use and reused while no file changes.
 
     Args:
         corpus_seed: drawn scenes only.
         protocol: as `protocols.parse` reads it; "": the corpus's own three sides if it has them, else its usual one.
         on_missing_image: what becomes of posts without a picture (C26).
     """
+    return _corpus(dataset, settings, corpus_seed, protocol, on_missing_image, state_of(dataset, settings))
+
+
+def state_of(corpus: str, settings: Settings) -> str:
+    """State of the files of a corpus, `files.state`; "" for drawn scenes."""
+    folder = corpora.folder_of(corpus)
+    return "" if folder is None else files.state(cfg.data_root(settings.data_root) / folder)
+
+
+@lru_cache(maxsize=4)
+def _corpus(
+    dataset: str, settings: Settings, corpus_seed: int, protocol: str, on_missing_image: OnMissing, _: str
+) -> Corpus:
     loaded = corpora.load(dataset, settings, corpus_seed, on_missing_image)
     if not protocol and (loaded.posts["split"] == "dev").any():
         return loaded
@@ -224,7 +237,8 @@ def patch_tokens(loaded: Corpus, stage1: RunConfig, checkpoint: Path, settings: 
     keys, rows = _image_rows(loaded)
     hashes = [loaded.images.content_hash(key) for key in keys]
     vision = stage1.sclip.vision
-    name = hashlib.sha256(f"{files.file_hash(checkpoint)} {vision}".encode()).hexdigest()[:16]
+    key = files.file_hash(checkpoint) + json.dumps(cfg.as_dict(vision), sort_keys=True)
+    name = hashlib.sha256(key.encode()).hexdigest()[:16]
     store = Store(cfg.cache_root() / "features" / f"tokens-{name}")
     todo, has_blank = store.missing(dict(zip(hashes, keys, strict=True))), bool((rows == len(keys)).any())
     if todo or has_blank:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rumorlib import alignment, detectors, dmfl_posts, evaluation, evidence, features, inputs, training, watch
 from rumorlib.config import DetectorConfig, MICCConfig, RunConfig, Settings
-from rumorlib.data import keys, split_files
+from rumorlib.data import split_files
 from rumorlib.data.batches import Aligned, Batch, PostTensors, Texts
 from rumorlib.data.posts import Corpus, of_texts
 from rumorlib.encoders.sclip import SCLIP
@@ -41,35 +41,11 @@ class Outcome:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def run(config: RunConfig, settings: Settings, stage1_checkpoint: Path | None = None) -> Outcome:
-    """Train and score one run.
-
-    Args:
-        config: the run.
-        settings: where the data are.
-        stage1_checkpoint: weights of `config.stage1`, if it has one.
-    """
-    training.seed_everything(config.seed)
-    kinds: dict[str, Callable[..., Outcome]] = {
-        "sclip": _run_sclip, "micc": _run_micc, "dmfl": _run_dmfl, "baseline": _run_baseline, "detector": _run_detector,
-        **dict.fromkeys(detectors.BUILDERS, _run_rival),
-    }  # fmt: skip
-    outcome = kinds[config.model](config, settings, stage1_checkpoint)
-    if config.model == "sclip":
-        return outcome
-    return of_corpus(outcome, inputs.corpus_of(config, settings))
-
-
-def of_corpus(outcome: Outcome, corpus: Corpus) -> Outcome:
-    """The outcome with what names its posts among the facts."""
-    facts = outcome.facts | {"split_file": corpus.split_file, "posts_hash": keys.posts_hash(corpus.posts)}
-    return dataclasses.replace(outcome, facts=facts)
-
-
 # --- stage 1 ------------------------------------------------------------------------------------
 
 
-def _run_sclip(config: RunConfig, settings: Settings, _: Path | None) -> Outcome:
+def sclip(config: RunConfig, settings: Settings) -> Outcome:
+    """Stage 1: SCLIP on image-caption pairs; scored by retrieval."""
     tensors, images = inputs.caption_tensors(config, settings)
     training.seed_everything(config.seed)
     model = inputs.new_sclip(config, settings).to(training.device())
@@ -111,7 +87,8 @@ def micc_on_posts(config: RunConfig, settings: Settings, checkpoint: Path) -> tu
     return model, tensors, corpus.posts
 
 
-def _run_micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
+def micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
+    """MICC on the SCLIP of `checkpoint`, with what drawn scenes know of the evidence."""
     model, tensors, posts = micc_on_posts(config, settings, checkpoint)
 
     def look(stage: str) -> dict[str, pd.DataFrame]:
@@ -154,7 +131,8 @@ def _micc_inputs(
     return texts, *inputs.images_of(corpus, config.stage1.sclip.vision, settings)
 
 
-def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
+def dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -> Outcome:
+    """DMFL, with what `watch` keeps of it; `checkpoint`: of the stage 1 whose patches it reads, if any."""
     model, tensors, corpus, facts = dmfl_posts.on_posts(config, settings, checkpoint)
     kept = watch.Watch(config, tensors, corpus.posts)
     kept.before(model)
@@ -165,7 +143,7 @@ def _run_dmfl(config: RunConfig, settings: Settings, checkpoint: Path | None) ->
     return dataclasses.replace(outcome, extras=extras, facts=outcome.facts | facts)
 
 
-def _run_rival(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
+def rival(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -> Outcome:
     """A detector of other authors: what it reads and how it is built stands in `detectors`."""
     corpus = inputs.corpus_of(config, settings)
     model, tensors, facts = detectors.build(config, corpus, settings, checkpoint)
@@ -173,7 +151,7 @@ def _run_rival(config: RunConfig, settings: Settings, checkpoint: Path | None) -
     return dataclasses.replace(outcome, facts=outcome.facts | facts)
 
 
-def _run_detector(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
+def plugin(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -> Outcome:
     """A detector of one file, on the words, sentence vectors and image rows that MICC and DMFL read."""
     detector: DetectorConfig = config.detector
     corpus = inputs.corpus_of(config, settings)
@@ -187,7 +165,8 @@ def _run_detector(config: RunConfig, settings: Settings, checkpoint: Path | None
     return fit_detector(config, model, tensors, corpus.posts)
 
 
-def _run_baseline(config: RunConfig, settings: Settings, checkpoint: Path | None) -> Outcome:
+def baseline(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -> Outcome:
+    """A row of scikit-learn on what `features` reads for it."""
     corpus = inputs.corpus_of(config, settings)
     posts = corpus.posts
     read = features.of_corpus(config, settings, checkpoint, corpus)

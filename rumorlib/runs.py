@@ -195,14 +195,19 @@ def read_report(folder: Path, config: cfg.RunConfig) -> dict[str, Any] | None:
         raise CorruptRun(f"{folder}: {error}; {_AGAIN}") from error
     if not whole:
         raise CorruptRun(f"{folder / 'report.json'}: incomplete; {_AGAIN}")
-    if differing := _differences(stored, cfg.as_dict(config)):
-        raise StaleRun(
-            f"{folder} holds a run of another config; it differs in {'; '.join(differing)}. "
-            "Another variant name or output folder keeps both; train='all' replaces the stored one"
-        )
+    check_config(stored, config, folder)
     if not report["config_hash"] == cfg.config_hash(config) == (done or [""])[0]:
         raise CorruptRun(f"{folder}: config.json, report.json and DONE are not of one run; {_AGAIN}")
     return report
+
+
+def check_config(stored: Mapping[str, Any], config: cfg.RunConfig, folder: Path) -> None:
+    """Raises StaleRun: `stored` is another config than `config`; it names the fields."""
+    if differing := differences(stored, cfg.as_dict(config)):
+        raise StaleRun(
+            f"{folder} holds a run of another config; it differs in {'; '.join(differing)}. "
+            "Another variant name or output folder keeps both; train='all' makes it anew"
+        )
 
 
 def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], folder: Path) -> None:
@@ -227,7 +232,7 @@ def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], folder: Path) -
         )
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """`field: stored a, now b` for every leaf that differs."""
     before, now = files.flatten(old), files.flatten(new)
     keys = sorted(key for key in before.keys() | now.keys() if before.get(key, "absent") != now.get(key, "absent"))

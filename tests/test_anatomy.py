@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
+from rumorlib import bench_fits, benches, evaluation, exchanges, ledger
 from rumorlib import config as cfg
-from rumorlib import evaluation, ledger
 from rumorlib.data.posts import Corpus
 from rumorlib.models import heads
 from rumorlib.run import Outcome
-from rumorlib.studies.trust import anatomy, benches, counterfactuals, selection
+from rumorlib.studies.trust import anatomy, counterfactuals, selection
 
 CONFIG = cfg.HeadsConfig(components=8, width=16, epochs=20, batch_size=32, lr=1e-2, n_seeds=3, doses=(0.0, 0.5, 1.0))
 N_PICTURES, POSTS_EACH = 60, 6
@@ -74,7 +74,7 @@ def test_heads_learn_what_is_there_and_seeds_differ() -> None:
 
 # --- the waterfall --------------------------------------------------------------------------------
 
-BOTH = ("test", anatomy.EPOCH_ON_TEST)
+READ_TWICE = replace(CONFIG, readings=("test", bench_fits.EPOCH_ON_TEST))
 
 
 def finished(outcome: Outcome) -> SimpleNamespace:
@@ -87,7 +87,7 @@ def steps_of(toy: benches.Bench) -> pd.DataFrame:
     plans = {"honest": ("", "both"), "random groups": ("grouped", "both"), "random posts": ("random", "both"),
              "metadata": ("random", "told")}  # fmt: skip
     made = {
-        name: [finished(anatomy.fitted(toy, anatomy.side_of(toy, how), replace(CONFIG, inputs=inputs), BOTH))]
+        name: [finished(bench_fits.fitted(toy, bench_fits.side_of(toy, how), replace(READ_TWICE, inputs=inputs)))]
         for name, (how, inputs) in plans.items()
     }
     return anatomy.waterfall("toy", made).set_index("step")
@@ -113,14 +113,14 @@ def test_without_a_leak_the_split_adds_nothing() -> None:
 
 def test_what_is_stored_gives_the_choice_of_epochs_again() -> None:
     toy = bench(identity=2.0)
-    made = anatomy.fitted(toy, anatomy.side_of(toy, "random"), CONFIG, BOTH)
+    made = bench_fits.fitted(toy, bench_fits.side_of(toy, "random"), READ_TWICE)
     right = (made.predictions["log_odds"] >= 0) == (made.predictions["label"] == 1)
     scored = right.groupby([made.predictions["split"], made.predictions["seed"]]).mean()
     for seed, curve in made.history.groupby("seed"):
         by_dev = curve.loc[curve["dev_loss"].idxmin(), "test_accuracy"]
         assert scored["test", seed] == pytest.approx(by_dev), "the epoch with the lowest loss on dev"
-        assert scored[anatomy.EPOCH_ON_TEST, seed] == pytest.approx(curve["test_accuracy"].max())
-    honest = anatomy.fitted(toy, anatomy.side_of(toy, ""), CONFIG, ("test",))
+        assert scored[bench_fits.EPOCH_ON_TEST, seed] == pytest.approx(curve["test_accuracy"].max())
+    honest = bench_fits.fitted(toy, bench_fits.side_of(toy, ""), CONFIG)
     assert "test_accuracy" not in honest.history and set(honest.metrics) == {"test"}, "test is read once"
 
 
@@ -143,8 +143,8 @@ def test_the_balanced_loss_weighs_classes_alike() -> None:
     label, prob = np.array([1, 0, 0, 0]), np.array([0.8, 0.1, 0.1, 0.4])
     by_hand = -(np.log(0.8) + np.mean([np.log(0.9), np.log(0.9), np.log(0.6)])) / 2
     log_odds = np.log(prob / (1 - prob))
-    assert anatomy.balanced_log_loss(label, log_odds) == pytest.approx(by_hand)
-    weighted = anatomy.balanced_log_loss(label, log_odds, np.array([1, 1, 1, 0]))
+    assert bench_fits.balanced_log_loss(label, log_odds) == pytest.approx(by_hand)
+    weighted = bench_fits.balanced_log_loss(label, log_odds, np.array([1, 1, 1, 0]))
     assert weighted == pytest.approx(-(np.log(0.8) + np.log(0.9)) / 2)
 
 
@@ -153,7 +153,7 @@ def test_doses_keep_all_sizes_and_leak_what_they_say(pictures: bool) -> None:
     toy, seen = bench(identity=2.0, pictures=pictures), {}
     honest = np.flatnonzero(toy.posts["split"] == "train")
     asked_ids: set[tuple] = set()
-    for leak, dose, train, asked in anatomy.dosed(toy, toy.posts["split"], CONFIG):
+    for leak, dose, train, asked in bench_fits.dosed(toy, toy.posts["split"], CONFIG):
         asked_ids.add(tuple(asked))
         assert len(train) == len(honest) and len(set(train)) == len(train)
         entered = np.setdiff1d(train, honest)
@@ -172,8 +172,8 @@ def test_doses_keep_all_sizes_and_leak_what_they_say(pictures: bool) -> None:
 def test_more_leaks_higher_scores() -> None:
     toy = bench(identity=2.0)
     side = toy.posts["split"]
-    made = {(leak, dose): finished(anatomy.fitted_dose(toy, side, *rows, CONFIG))
-            for leak, dose, *rows in anatomy.dosed(toy, side, CONFIG)}  # fmt: skip
+    made = {(leak, dose): finished(bench_fits.fitted_dose(toy, side, *rows, CONFIG))
+            for leak, dose, *rows in bench_fits.dosed(toy, side, CONFIG)}  # fmt: skip
     curve = anatomy.doses("toy", made)
     same = curve[curve["leak"] == "same picture"].set_index("dose")["accuracy"]
     assert same[1.0] > same[0.0] + 0.1
@@ -183,7 +183,7 @@ def test_more_leaks_higher_scores() -> None:
 @pytest.mark.parametrize("pictures", [True, False])
 def test_the_leaks_that_are_planned_are_those_the_posts_allow(pictures: bool) -> None:
     toy = bench(pictures=pictures)
-    found = {leak for leak, *_ in anatomy.dosed(toy, toy.posts["split"], CONFIG)} - {""}
+    found = {leak for leak, *_ in bench_fits.dosed(toy, toy.posts["split"], CONFIG)} - {""}
     assert found == set(anatomy.LEAKS["twitter" if pictures else "pheme-text"])
     for dataset, leaks in anatomy.LEAKS.items():
         profile = "demo" if dataset == "demo-en" else "laptop"
@@ -283,10 +283,10 @@ def test_rules_among_trained_detectors_read_what_is_stored() -> None:
 # --- counterfactuals ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", counterfactuals.EXCHANGES)
+@pytest.mark.parametrize("name", exchanges.EXCHANGES)
 def test_exchanges_permute_pictures_within_what_they_keep(name: str) -> None:
-    posts, (within, differs) = bench().posts, counterfactuals.EXCHANGES[name]
-    found = counterfactuals.partners(posts, within, differs)
+    posts, (within, differs) = bench().posts, exchanges.EXCHANGES[name]
+    found = exchanges.partners(posts, within, differs)
     assert sorted(found) == list(range(len(posts))), "the set of pictures stays"
     if within:
         assert (posts[within].to_numpy()[found] == posts[within].to_numpy()).all()
@@ -298,21 +298,23 @@ def test_a_regression_on_pictures_loses_what_the_exchange_takes() -> None:
     told = toy.image + 3 * (2 * toy.label - 1)[:, None]  # the picture alone says the label
     toy = benches.Bench(toy.name, toy.corpus, toy.text, told, None, toy.group)
     config = cfg.BaselineConfig("text_image_lr")
-    made = {name: frame for name, frame, _ in counterfactuals._of_regression(toy, config)}
+    made = {name: frame for name, frame, _ in exchanges._of_regression(toy, config)}
     accuracy = {name: ((f["log_odds"] >= 0) == f["label"]).mean() for name, f in made.items()}
-    assert accuracy[counterfactuals.AS_IT_IS] == 1 and accuracy["pictures within label"] == 1
-    assert accuracy[counterfactuals.BLANKED] < 0.8 and accuracy["pictures across events"] < 0.9
-    assert accuracy[counterfactuals.TRAINED] < 0.9 and accuracy[counterfactuals.EMPTIED] == 1
+    assert accuracy[exchanges.AS_IT_IS] == 1 and accuracy["pictures within label"] == 1
+    assert accuracy[exchanges.BLANKED] < 0.8 and accuracy["pictures across events"] < 0.9
+    assert accuracy[exchanges.TRAINED] < 0.9 and accuracy[exchanges.EMPTIED] == 1
 
-    stored = counterfactuals.outcome(toy.posts, counterfactuals._of_regression(toy, config))
+    stored = exchanges.outcome(toy.posts, exchanges._of_regression(toy, config))
     rows = pd.DataFrame(counterfactuals._rows("toy", "LR", "demo-en", finished(stored))).set_index("intervention")
-    assert list(rows.index) == list(counterfactuals.INTERVENTIONS), "a row per intervention"
+    assert list(rows.index) == list(exchanges.INTERVENTIONS), "a row per intervention"
     assert rows["estimate"].to_dict() == pytest.approx(accuracy), "the stored predictions give every score"
-    probs = [evaluation.prob_of(made[name]["log_odds"]) for name in (counterfactuals.BLANKED, counterfactuals.AS_IT_IS)]
-    assert rows.loc[counterfactuals.BLANKED, "moved"] == pytest.approx(np.abs(probs[0] - probs[1]).mean(), abs=1e-4)
+    probs = [evaluation.prob_of(made[name]["log_odds"]) for name in (exchanges.BLANKED, exchanges.AS_IT_IS)]
+    assert rows.loc[exchanges.BLANKED, "moved"] == pytest.approx(np.abs(probs[0] - probs[1]).mean(), abs=1e-4)
 
 
 def test_a_detector_under_interventions_is_one_planned_run() -> None:
     regression, product = counterfactuals.runs(cfg.resolve("demo"), "demo-en")
     assert (regression.model, regression.variant) == ("bench", "exchanged")
-    assert product.parent == replace(product, variant="product", parent=None), "of the run that the tables show"
+    assert product.parent == replace(product, kind="train", variant="product", parent=None), (
+        "of the run that the tables show"
+    )

@@ -7,11 +7,10 @@ import hashlib
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
+from rumorlib import artifacts, evaluation, experiments, files, profiles, store
 from rumorlib import config as cfg
-from rumorlib import evaluation, experiments, files, profiles, results
 from rumorlib.studies.trust import compute
 
 COLUMNS = [
@@ -34,6 +33,7 @@ NOTEBOOKS = {
 EXPERIMENTS = {*(f"m_e{n}" for n in range(1, 9)), *(f"d_e{n}" for n in range(1, 8))}  # of the two papers
 REPORTED_COLUMNS = ["paper", "dataset", "row", "metric", "value", "unit", "reading", "source", "derivation"]
 LARGEST_FILE_KB = 500
+MOST_RESULTS_MB = 25
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -41,9 +41,11 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-INDEX = read(results.INDEX)
+INDEX = read(artifacts.INDEX)
+STORE = cfg.PROJECT_ROOT / "results" / "laptop" / "store"
+RUNS = store.entries(STORE)
 KIND = {row["id"]: row["kind"] for row in INDEX}
-REPORTED = sorted((results.INDEX.parent / "reported").glob("*.csv"))
+REPORTED = sorted((artifacts.INDEX.parent / "reported").glob("*.csv"))
 
 
 def made(profile: str, kind: str) -> list[Path]:
@@ -95,56 +97,36 @@ def test_provenance_fits(profile: str, kind: str, path: Path) -> None:
     for name, digest in provenance["files"].items():
         assert files.file_hash(path.parent / name) == digest, f"{name} was changed by hand or is out of date"
     for name, fingerprint in provenance["runs"].items():
-        folder = cfg.PROJECT_ROOT / "results" / profile / "runs" / name
-        if folder.is_dir():  # demo runs are not kept
-            assert stored_fingerprint(folder) == fingerprint, f"{path.stem} was made from another run of {name}"
-        else:
-            assert profile == "demo", f"{path.stem}: its run {name} is missing"
+        if profile == "demo":  # its runs are not kept
+            continue
+        assert name in RUNS, f"{path.stem}: its run {name} is missing"
+        config, report = RUNS[name]["config"], RUNS[name]["report"]
+        content = [config, report["metrics"], report["files"].get(store.PREDICTIONS)]
+        made_of = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        assert made_of == fingerprint, f"{path.stem} was made from another run of {name}"
 
 
-def stored_fingerprint(folder: Path) -> str:
-    """The fingerprint of a run, from its files alone."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    name = "predictions.csv" if config["profile"] == "demo" else "predictions.csv.gz"
-    content = [config, report["metrics"], report["files"].get(name)]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def test_every_committed_metric_recomputes_from_the_predictions() -> None:
+    wrong = [name for name, entry in RUNS.items() if entry["predictions"] and not recomputes(name, entry)]
+    assert not wrong, wrong
 
 
-def test_committed_runs_are_whole() -> None:
-    for done in (cfg.PROJECT_ROOT / "results").glob("*/runs/**/DONE"):
-        report = json.loads((done.parent / "report.json").read_text(encoding="utf-8"))
-        config_hash, *sealed = done.read_text().split()
-        assert config_hash == report["config_hash"], done
-        assert sealed in ([], [files.file_hash(done.parent / "report.json")]), done
-        for name, digest in report["files"].items():
-            path = done.parent / name
-            assert not path.exists() or files.file_hash(path) == digest, path
-
-
-SCORED = [  # stage 1 predicts no post
-    path for path in sorted((cfg.PROJECT_ROOT / "results").glob("*/runs/*/*/*/*/predictions.csv.gz"))
-    if path.parents[3].name != "sclip"
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("path", SCORED, ids=lambda path: path.parent.relative_to(path.parents[5]).as_posix())
-def test_every_committed_metric_recomputes_from_the_predictions(path: Path) -> None:
-    metrics = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))["metrics"]
-    predictions = pd.read_csv(path, dtype={"row_key": str, "image_group": str}, keep_default_na=False)
-    splits = {str(split): part for split, part in predictions.groupby("split")}
-    assert set(splits) == set(metrics) - {"train"}, "every split but train is stored"
+def recomputes(name: str, entry: dict) -> bool:
+    """Whether a run's metrics are those of its stored predictions, and every split but train is stored."""
+    metrics, predictions = entry["report"]["metrics"], store.frame(STORE, name, store.PREDICTIONS)
+    splits = {str(split): evaluation.with_prob(part) for split, part in predictions.groupby("split")}
+    again = {split: evaluation.frame_metrics(part) for split, part in splits.items()}
     for split, part in splits.items():
-        part = evaluation.with_prob(part)
-        again = evaluation.frame_metrics(part)
-        if "image_macro" in metrics[split]:
-            again |= {"image_macro": evaluation.image_macro_metrics(part)}
-        assert files.flatten(files.plain(again)) == pytest.approx(files.flatten(metrics[split]), abs=1e-12, nan_ok=True)
-    assert ("text_group" in predictions) == ("n_chars" in predictions), "texts without pictures are drawn by likeness"
+        if "image_macro" in metrics.get(split, {}):
+            again[split]["image_macro"] = evaluation.image_macro_metrics(part)
+    made = files.flatten(files.plain(again))
+    said = files.flatten({split: found for split, found in metrics.items() if split != "train"})
+    by_likeness = ("text_group" in predictions) == ("n_chars" in predictions)  # texts without pictures
+    return by_likeness and made == pytest.approx(said, abs=1e-12, nan_ok=True)
 
 
 def test_no_cell_is_a_formula() -> None:
-    for path in [results.INDEX, *REPORTED, *(path for *_, path in MADE)]:
+    for path in [artifacts.INDEX, *REPORTED, *(path for *_, path in MADE)]:
         with path.open(encoding="utf-8", newline="") as file:
             for cell in (cell for row in csv.reader(file) for cell in row):
                 dangerous = len(cell) > 1 and cell[0] in "=+-@\t\r" and not _is_number(cell)
@@ -192,15 +174,14 @@ def planned(profile: str) -> dict[str, dict]:
 @pytest.mark.parametrize("profile", ["laptop", "paper"])
 def test_every_committed_run_is_one_the_experiments_still_plan(profile: str) -> None:
     """A run whose config was changed since would be refused as stale by the first who loads it."""
-    folder = cfg.PROJECT_ROOT / "results" / profile / "runs"
     plans = planned(profile)
-    for done in sorted(folder.rglob("DONE")):
-        name = done.parent.relative_to(folder).as_posix()
-        assert json.loads((done.parent / "config.json").read_text(encoding="utf-8")) == plans.get(name), name
+    found = store.entries(cfg.PROJECT_ROOT / "results" / profile / "store")
+    assert not [name for name, entry in found.items() if entry["config"] != plans.get(name)]
 
 
-def test_committed_files_are_small() -> None:
+def test_committed_files_are_few_and_small() -> None:
+    """A shard of a hundred runs may be large: it is written once."""
     everything = [p for top in ("results", "figures") for p in (cfg.PROJECT_ROOT / top).rglob("*") if p.is_file()]
-    kept = [p for p in everything if p.suffix != ".safetensors" and not {"private", "demo"} & set(p.parts)]
-    large = {p.name: p.stat().st_size for p in kept if p.stat().st_size > LARGEST_FILE_KB * 1000}
-    assert not {name for name in large if not name.endswith(".ipynb")}, large
+    large = {p.name: p.stat().st_size for p in everything if p.stat().st_size > LARGEST_FILE_KB * 1000}
+    assert not {name for name in large if not name.endswith((".xz", "runs.jsonl"))}, large
+    assert sum(p.stat().st_size for p in everything if "results" in p.parts) < MOST_RESULTS_MB * 1e6

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from rumorlib import experiments, inputs, run
+from rumorlib import experiments, inputs, kinds
 from rumorlib.config import BASELINE_C, BaselineConfig
 from rumorlib.models import baselines
 from rumorlib.models.baselines import Features, choose, fit_predict
@@ -208,7 +208,7 @@ def test_a_row_reads_no_test_label_and_stores_how_its_c_was_chosen(few_drawn, mo
     outcomes = []
     for posts in (corpus.posts, corpus.posts.assign(label=flipped)):
         monkeypatch.setattr(inputs, "corpus_of", lambda *_, posts=posts: replace(corpus, posts=posts))
-        outcomes.append(run.run(config, few_drawn))
+        outcomes.append(kinds.run(config, few_drawn))
     first, second = outcomes
     assert first.predictions["log_odds"].equals(second.predictions["log_odds"])
     assert first.history.equals(second.history) and tuple(first.history["inverse_regularisation"]) == C

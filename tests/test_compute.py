@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from rumorlib import config as cfg
+from rumorlib import store
 from rumorlib.studies.trust import compute
 
-RUNS = cfg.PROJECT_ROOT / "results" / "laptop" / "runs"
+STORE = cfg.PROJECT_ROOT / "results" / "laptop" / "store"
 
 
 def test_hours_are_those_of_the_committed_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUMORLIB_OUTPUT", str(cfg.PROJECT_ROOT))
     table = compute.table("laptop").set_index(["model", "dataset"])
     planned = compute.planned("laptop", "reduced")
-    times = {path: json.loads(about.read_text(encoding="utf-8"))["time_s"]
-             for path in planned if (about := RUNS / path / "report.json").is_file()}  # fmt: skip
+    times = {path: entry["report"]["time_s"] for path, entry in store.entries(STORE).items() if path in planned}
     everything = table.loc[("all", "all")]
     assert everything["done"] == len(times) and everything["planned"] == len(planned)
     assert everything["hours"] == pytest.approx(sum(times.values()) / 3600)

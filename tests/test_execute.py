@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rumorlib import __main__, results
+from rumorlib import __main__, artifacts
 from rumorlib import config as cfg
 from rumorlib.commands import execute, parameters
 
@@ -136,8 +136,8 @@ def test_a_run_end_to_end(
 ) -> None:
     monkeypatch.setenv("RUMORLIB_DATA", str(tmp_path / "corpora"))
     table = (
-        "import os, pandas as pd\nfrom pathlib import Path\nfrom rumorlib import results\n"
-        "results.save_table(pd.DataFrame({'a': [lr]}), 'm_e2', [], profile)\n"
+        "import os, pandas as pd\nfrom pathlib import Path\nfrom rumorlib import artifacts\n"
+        "artifacts.save_table(pd.DataFrame({'a': [lr]}), 'm_e2', [], profile)\n"
         "print(os.environ['RUMORLIB_DATA'], Path.cwd().name, type(lr).__name__, seeds)"
     )
     write_notebook(folder, "02_second", table)
@@ -227,7 +227,7 @@ def test_the_command_line_lists_its_verbs(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_every_notebook_of_the_index_is_named_as_the_executor_finds_it() -> None:
-    with results.INDEX.open(encoding="utf-8") as file:
+    with artifacts.INDEX.open(encoding="utf-8") as file:
         lines = file.read().splitlines()
     assert lines[0].startswith("id,paper,printed,caption,notebook,kind")
     present = {path.stem for path in execute.NOTEBOOKS.glob("[0-9]*.ipynb")}

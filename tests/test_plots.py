@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import results
+from rumorlib import artifacts
 from rumorlib.figures import look, pictures, plots
 
 pytest.importorskip("seaborn")
@@ -344,7 +344,7 @@ def test_saved_figures_of_the_demo_say_so(name: str, output: Path) -> None:
         "d_e6": pictures.attention_heatmaps(maps, "Attention"),
     }
     figure = figures[name]
-    path = results.save_figure(figure, name, GRID, [], "demo")
+    path = artifacts.save_figure(figure, name, GRID, [], "demo")
     titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
     assert sum("demo profile" in title for title in titles) == 1
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -31,7 +31,8 @@ SUFFIXES = {".py", ".md", ".csv", ".gz", ".json", ".yml", ".toml", ".lock", ".ip
 # Files of a run or of the user's data folder: named in the text, absent from the project.
 ELSEWHERE = {
     "captions_en.csv", "captions_zh.csv", "posts.csv", "manifest.csv", "manifest.json", "manifest.jsonl", "config.json",
-    "report.json", "history.csv", "predictions.csv", ".gz", "text_mean.py", "predictions.csv.gz", "test_ledger.csv",
+    "report.json", "history.csv", "predictions.csv", "store.json", "runs.jsonl", ".gz",
+    "text_mean.py", "predictions.csv.gz", "test_ledger.csv",
     "content.csv", "weibo_content.csv", "dataset_flickr30k.json", "flickr_annotations_30k.csv", "results.csv",
 }  # fmt: skip
 MADE_LATER = ("results/demo/", "figures/demo", "output/")  # by `make demo`
@@ -159,7 +160,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, output: Path) -> Iterator[None]:
     stage1, words = dataclasses.replace(sizes.stage1, epochs=1), dataclasses.replace(sizes.dmfl.word2vec, epochs=1)
     short = dataclasses.replace(sizes, stage1=stage1, dmfl=dataclasses.replace(sizes.dmfl, word2vec=words))
     monkeypatch.setitem(profiles.SIZES, "demo", short)
-    kept = (inputs.corpus, inputs.captions, inputs.vocabulary)
+    kept = (inputs._corpus, inputs.captions, inputs.vocabulary)
     for function in kept:
         function.cache_clear()
     yield

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rumorlib import artifacts, store
 from rumorlib import config as cfg
-from rumorlib import results
 from rumorlib.commands import execute, publish, rebuild
 
 TABLES = "results/laptop/tables"
@@ -28,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lines = ["id,notebook,status_laptop", "m_e2,03_micc,partial", "c_1,03_micc,reproduced", "d_e1,04_dmfl,planned"]
     (root / "results/index.csv").write_text("\n".join(lines))
     monkeypatch.setattr(cfg, "PROJECT_ROOT", root)
-    monkeypatch.setattr(results, "INDEX", root / "results/index.csv")
+    monkeypatch.setattr(artifacts, "INDEX", root / "results/index.csv")
     monkeypatch.setenv("RUMORLIB_DATA", "/somewhere")
     monkeypatch.setenv("RUMORLIB_OUTPUT", str(tmp_path / "before"))
     return root
@@ -89,7 +89,10 @@ def test_results_go_to_the_output_folder_and_are_read_from_there_first(
 
 
 def finished(folder: Path, **report: object) -> None:
-    for name, content in {"DONE": "1", "report.json": json.dumps(report), "private/words.csv": "w"}.items():
+    report |= {"files": {"history.csv": "hash"}}
+    contents = {"DONE": "1", "report.json": json.dumps(report), "private/words.csv": "w", "history.csv": "epoch\n1\n",
+                "config.json": json.dumps({"model": "micc"})}  # fmt: skip
+    for name, content in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
 
@@ -117,8 +120,10 @@ def test_publish_says_what_it_would_change_and_brings_the_runs_of_its_tables(pro
     assert before == {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     assert publish.main(["--profile", "laptop", "--write"]) == 0
     assert (project / TABLES / "m_e2.csv").read_text() == "m_e2\n2\n"
-    assert (project / runs / "micc/twitter/default/seed0/DONE").is_file()
-    assert not list((project / runs).rglob("private")) and not (project / runs / "micc/mine").exists()
+    committed = project / "results/laptop/store"
+    assert set(store.entries(committed)) == {"micc/twitter/default/seed0", "sclip/flickr8k/default/seed0"}
+    assert store.frame(committed, "micc/twitter/default/seed0", "history.csv")["epoch"].tolist() == [1]
+    assert not any("words" in path.name for path in project.glob("results/**/*") if path.is_file())
     assert (project / ledger).read_text().splitlines()[1:] == ["a,1,2,3,4", "b,1,2,3,4"]
     assert publish.changed("laptop") == {}
     publish.publish("laptop")

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rumorlib import artifacts, files, kinds, ledger, results, runs
 from rumorlib import config as cfg
-from rumorlib import experiments, files, ledger, results, runs, tables
 
 DEMO = cfg.Settings("demo", ("demo-en",), (0,))
 STAGE1 = cfg.RunConfig("sclip", "demo-en")
@@ -48,15 +48,19 @@ class Trainer:
     def __init__(self) -> None:
         self.calls: list[tuple[str, Path | None]] = []
 
-    def __call__(self, config: cfg.RunConfig, settings: cfg.Settings, weights: Path | None) -> SimpleNamespace:
-        self.calls.append((config.model, weights))
+    def __call__(
+        self, config: cfg.RunConfig, settings: cfg.Settings, stage1: Path | None = None, parent: Path | None = None
+    ) -> SimpleNamespace:
+        self.calls.append((config.model, stage1))
         return outcome(config)
 
 
 @pytest.fixture
 def trainer(output: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     monkeypatch.setattr(results, "_TRAINED", set())
-    return Trainer()
+    made = Trainer()
+    monkeypatch.setattr(kinds, "run", made)
+    return made
 
 
 def again(mode: str) -> cfg.Settings:
@@ -65,16 +69,18 @@ def again(mode: str) -> cfg.Settings:
     return dataclasses.replace(DEMO, train=mode)
 
 
-def test_an_event_called_na_and_a_post_called_none_keep_their_names(trainer: Trainer) -> None:
+def test_an_event_called_na_and_a_post_called_none_keep_their_names(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = ["NA", "None", "nan", "null"]
     made = outcome(CONFIG)
     predictions = pd.DataFrame({"post_id": names, "label": [1, 0, 1, 0], "log_odds": 0.5, "split": "test"})
     predictions["event"] = ["", "NA", "None", None]
     made.predictions = predictions
     made.extras = {"words": pd.DataFrame({"word": names, "value": [0.5, float("nan"), 1, 2]})}
-    report = results.run_or_load(
-        CONFIG, DEMO, train=lambda config, *_: outcome(config) if config.model == "sclip" else made
-    )
+    run = kinds.run
+    monkeypatch.setattr(kinds, "run", lambda config, *_, **more: made if config.model == "micc" else run(config, *_))
+    report = results.run_or_load(CONFIG, DEMO)
     found = report.predictions()
     assert found["post_id"].tolist() == names
     assert found["event"].isna().tolist() == [True, False, False, True] and found["event"][2] == "None"
@@ -86,21 +92,21 @@ def test_an_event_called_na_and_a_post_called_none_keep_their_names(trainer: Tra
 
 
 def test_the_ledger_has_a_line_per_run_made_and_none_per_run_read(trainer: Trainer) -> None:
-    report = results.run_or_load(CONFIG, DEMO, train=trainer)
+    report = results.run_or_load(CONFIG, DEMO)
     (line,) = ledger.read("demo")  # stage 1 scores no posts
     assert line["run"] == report.name and line["config_hash"] == cfg.config_hash(CONFIG)
     assert line["split_hash"] == "ab" and line["when"].startswith("20") and line["commit"]
     for mode in ("missing", "none"):
-        results.run_or_load(CONFIG, again(mode), train=trainer)
+        results.run_or_load(CONFIG, again(mode))
         report.predictions()
     assert ledger.read("demo") == [line], "reading adds nothing"
 
 
 def test_a_run_made_again_adds_a_line_and_keeps_the_old_ones(trainer: Trainer) -> None:
-    results.run_or_load(CONFIG, DEMO, train=trainer)
+    results.run_or_load(CONFIG, DEMO)
     before = ledger.path_of("demo").read_bytes()
-    results.run_or_load(CONFIG, again("all"), train=trainer)
-    results.run_or_load(dataclasses.replace(CONFIG, seed=1), again("missing"), train=trainer)
+    results.run_or_load(CONFIG, again("all"))
+    results.run_or_load(dataclasses.replace(CONFIG, seed=1), again("missing"))
     assert ledger.path_of("demo").read_bytes().startswith(before), "append only"
     found = ledger.readings("demo")
     assert found[["model", "dataset", "runs", "readings", "configs"]].values.tolist() == [["micc", "demo-en", 2, 3, 2]]
@@ -114,10 +120,10 @@ def test_a_profile_without_runs_has_an_empty_ledger(output: Path) -> None:
 
 
 def test_a_finished_run_is_loaded_and_stage_1_comes_first(trainer: Trainer) -> None:
-    first = results.run_or_load(CONFIG, DEMO, train=trainer)
+    first = results.run_or_load(CONFIG, DEMO)
     assert [model for model, _ in trainer.calls] == ["sclip", "micc"]
     assert trainer.calls[1][1] == results.run_folder(STAGE1) / runs.CHECKPOINT
-    second = results.run_or_load(CONFIG, again("none"), train=trainer)
+    second = results.run_or_load(CONFIG, again("none"))
     assert len(trainer.calls) == 2
     assert second == first and second.fingerprint == first.fingerprint
     assert second.metrics == {"test": {"accuracy": 0.75, "f1_rumor": 0.5, "auc": None}}
@@ -131,12 +137,12 @@ def test_a_finished_run_is_loaded_and_stage_1_comes_first(trainer: Trainer) -> N
 
 
 def test_another_config_in_the_folder_is_stale_and_names_the_fields(trainer: Trainer) -> None:
-    results.run_or_load(CONFIG, DEMO, train=trainer)
+    results.run_or_load(CONFIG, DEMO)
     other = dataclasses.replace(CONFIG, detector=cfg.MICCConfig(top_k=4))
     with pytest.raises(runs.StaleRun, match=r"detector\.top_k: stored 2, now 4"):
-        results.run_or_load(other, DEMO, train=trainer)
-    results.run_or_load(other, again("all"), train=trainer)
-    assert results.run_or_load(other, DEMO, train=trainer).config.detector.top_k == 4
+        results.run_or_load(other, DEMO)
+    results.run_or_load(other, again("all"))
+    assert results.run_or_load(other, DEMO).config.detector.top_k == 4
 
 
 def test_a_run_of_a_replaced_split_is_stale(output: Path) -> None:
@@ -153,108 +159,87 @@ def test_a_run_of_a_replaced_split_is_stale(output: Path) -> None:
         results.run_or_load(config, dataclasses.replace(DEMO, train="none"))
 
 
-def test_later_fields_leave_earlier_hashes_alone() -> None:
-    """Stored runs that predate a field are runs of its default; any other value is another run."""
-    plain = cfg.as_dict(CONFIG)
-    later = {f.name for f in dataclasses.fields(cfg.RunConfig) if f.metadata.get("later")}
-    assert later and not later & (set(plain) | set(plain["stage1"]))
-    for name, value in (("protocol", "random"), ("on_missing_image", "blank")):
-        other = dataclasses.replace(CONFIG, **{name: value})
-        assert cfg.as_dict(other)[name] == value and cfg.config_hash(other) != cfg.config_hash(CONFIG)
-        assert other.path != CONFIG.path
-
-
-def test_a_field_that_changed_what_is_usual_is_left_out_of_the_runs_before_it() -> None:
-    """Stored stage 1s counted twins as negatives: their configs stay as they are, and new ones say what they do."""
-    new = cfg.SCLIPConfig()
-    old = dataclasses.replace(new, mask_twins=False)
-    assert new.mask_twins and cfg.as_dict(new)["mask_twins"] is True and "mask_twins" not in cfg.as_dict(old)
-    for sclip in (old, new):
-        config = dataclasses.replace(CONFIG, stage1=None, sclip=sclip)
-        assert cfg.from_dict(cfg.as_dict(config)) == config
-    sizes = {name: experiments.sclip(cfg.resolve(name, train="none"), "en").sclip.mask_twins for name in cfg.PROFILES}
-    assert sizes == {"demo": True, "laptop": False, "paper": True}  # laptop: until its stage 1 is made anew
-
-
 def test_train_none_names_the_command(trainer: Trainer) -> None:
     with pytest.raises(runs.MissingRun, match="python -m rumorlib run --profile demo --train missing"):
-        results.run_or_load(CONFIG, again("none"), train=trainer)
+        results.run_or_load(CONFIG, again("none"))
     assert trainer.calls == []
 
 
 def test_train_all_runs_once_per_process(trainer: Trainer) -> None:
-    results.run_or_load(CONFIG, DEMO, train=trainer)
+    results.run_or_load(CONFIG, DEMO)
     settings = again("all")
     for _ in range(2):
-        results.run_or_load(CONFIG, settings, train=trainer)
+        results.run_or_load(CONFIG, settings)
     assert [model for model, _ in trainer.calls] == ["sclip", "micc"] * 2
 
 
 def test_lost_weights_are_trained_again_only_when_needed_and_allowed(trainer: Trainer) -> None:
-    report = results.run_or_load(STAGE1, DEMO, train=trainer)
+    report = results.run_or_load(STAGE1, DEMO)
     weights = report.folder / runs.CHECKPOINT
     weights.write_bytes(weights.read_bytes()[:20])  # truncated
     with pytest.raises(runs.CorruptRun, match="not the file that was written"):
         report.checkpoint()
-    results.run_or_load(STAGE1, again("none"), train=trainer)
+    results.run_or_load(STAGE1, again("none"))
     with pytest.raises(runs.MissingRun):
-        results.run_or_load(STAGE1, again("none"), checkpoint=True, train=trainer)
+        results.run_or_load(STAGE1, again("none"), checkpoint=True)
     assert len(trainer.calls) == 1
-    repaired = results.run_or_load(STAGE1, DEMO, checkpoint=True, train=trainer)
+    repaired = results.run_or_load(STAGE1, DEMO, checkpoint=True)
     assert len(trainer.calls) == 2 and repaired.checkpoint().is_file()
     weights.unlink()
-    results.run_or_load(CONFIG, DEMO, train=trainer)
+    results.run_or_load(CONFIG, DEMO)
     assert [model for model, _ in trainer.calls] == ["sclip", "sclip", "sclip", "micc"]
 
 
 def test_a_baseline_has_no_weights_and_says_so(trainer: Trainer) -> None:
     baseline = cfg.RunConfig("baseline", "demo-en", detector=cfg.BaselineConfig("majority"))
     with pytest.raises(FileNotFoundError, match="saves no weights"):
-        results.run_or_load(baseline, DEMO, train=trainer)
-        results.run_or_load(baseline, DEMO, checkpoint=True, train=trainer)
+        results.run_or_load(baseline, DEMO)
+        results.run_or_load(baseline, DEMO, checkpoint=True)
 
 
 def test_a_detector_without_weights_is_trained_again_only_when_they_are_asked_for(
-    trainer: Trainer, capsys: pytest.CaptureFixture[str]
+    trainer: Trainer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As runs made before detectors kept weights, or whose weights git did not carry: tables need none."""
     kept = {"c": pytest.importorskip("torch").ones(2)}
 
-    def with_weights(config: cfg.RunConfig, *rest: object) -> SimpleNamespace:
-        made = trainer(config, *rest)
+    def with_weights(config: cfg.RunConfig, *rest: object, **weights: object) -> SimpleNamespace:
+        made = trainer(config, *rest, **weights)
         made.state = made.state or kept
         return made
 
-    before = results.run_or_load(CONFIG, DEMO, train=trainer)
+    before = results.run_or_load(CONFIG, DEMO)
     assert runs.CHECKPOINT not in before.hashes
-    assert results.run_or_load(CONFIG, again("none"), train=trainer) == before
+    assert results.run_or_load(CONFIG, again("none")) == before
     with pytest.raises(runs.MissingRun, match="--train missing"):
-        results.run_or_load(CONFIG, again("none"), checkpoint=True, train=trainer)
+        results.run_or_load(CONFIG, again("none"), checkpoint=True)
     assert len(trainer.calls) == 2
-    after = results.run_or_load(CONFIG, DEMO, checkpoint=True, train=with_weights)
+    monkeypatch.setattr(kinds, "run", with_weights)
+    after = results.run_or_load(CONFIG, DEMO, checkpoint=True)
     assert [model for model, _ in trainer.calls] == ["sclip", "micc", "micc"] and after.checkpoint().is_file()
     assert after.fingerprint == before.fingerprint  # weights are no result: tables made before stay as they are
     assert "last digit" not in capsys.readouterr().out
     after.checkpoint().unlink()
-    results.run_or_load(CONFIG, DEMO, checkpoint=True, train=lambda config, *_: outcome(config, accuracy=0.76))
+    monkeypatch.setattr(kinds, "run", lambda config, *_, **weights: outcome(config, accuracy=0.76))
+    results.run_or_load(CONFIG, DEMO, checkpoint=True)
     assert "last digit" in capsys.readouterr().out
 
 
 def test_profiles_do_not_mix(trainer: Trainer) -> None:
     with pytest.raises(ValueError, match="profile"):
-        results.run_or_load(dataclasses.replace(CONFIG, profile="laptop"), DEMO, train=trainer)
+        results.run_or_load(dataclasses.replace(CONFIG, profile="laptop"), DEMO)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"metrics": {}}', "<<<<<<< HEAD"])
 def test_a_corrupt_report_is_an_error(trainer: Trainer, content: str) -> None:
-    folder = results.run_or_load(CONFIG, DEMO, train=trainer).folder
+    folder = results.run_or_load(CONFIG, DEMO).folder
     (folder / "report.json").write_text(content)
     with pytest.raises(runs.CorruptRun, match=r"report\.json|Expecting"):
-        results.run_or_load(CONFIG, DEMO, train=trainer)
+        results.run_or_load(CONFIG, DEMO)
 
 
 def test_changed_predictions_are_refused(trainer: Trainer) -> None:
-    report = results.run_or_load(CONFIG, DEMO, train=trainer)
+    report = results.run_or_load(CONFIG, DEMO)
     path = report.folder / "predictions.csv"
     path.write_text(path.read_text().replace("40.0", "41.0"))
     with pytest.raises(runs.CorruptRun, match=r"predictions\.csv"):
@@ -273,7 +258,7 @@ def as_before(report: results.Report, prob: list[float]) -> results.Report:
 
 
 def test_runs_that_stored_probabilities_alone_are_read_as_they_are(trainer: Trainer) -> None:
-    report = as_before(results.run_or_load(CONFIG, DEMO, train=trainer), [0.1235, 1.0])
+    report = as_before(results.run_or_load(CONFIG, DEMO), [0.1235, 1.0])
     frame = report.predictions()
     assert frame["prob_rumor"].tolist() == [0.1235, 1.0] and "log_odds" not in frame
     assert frame["event"].tolist() == ["NA", "b"]
@@ -288,7 +273,7 @@ def test_predictions_without_log_odds_are_not_stored(trainer: Trainer) -> None:
 
 
 def test_every_flipped_bit_of_a_report_is_refused(trainer: Trainer) -> None:
-    path = results.run_or_load(CONFIG, DEMO, train=trainer).folder / "report.json"
+    path = results.run_or_load(CONFIG, DEMO).folder / "report.json"
     content = path.read_bytes()
     for place in range(8 * len(content)):
         changed = bytearray(content)
@@ -301,7 +286,7 @@ def test_every_flipped_bit_of_a_report_is_refused(trainer: Trainer) -> None:
 
 
 def test_an_edited_accuracy_is_refused(trainer: Trainer) -> None:
-    path = results.run_or_load(CONFIG, DEMO, train=trainer).folder / "report.json"
+    path = results.run_or_load(CONFIG, DEMO).folder / "report.json"
     path.write_text(path.read_text().replace('"accuracy": 0.75', '"accuracy": 0.85'))
     with pytest.raises(runs.CorruptRun, match=r"report\.json is not the file that was written"):
         results.run_or_load(CONFIG, again("none"))
@@ -312,7 +297,7 @@ def test_an_edited_accuracy_is_refused(trainer: Trainer) -> None:
 def test_an_extra_that_is_cut_short_leaves_a_run_that_reads(
     victim: int, before: bool, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = results.run_or_load(CONFIG, DEMO, train=trainer)
+    report = results.run_or_load(CONFIG, DEMO)
     if before:
         report = as_before(report, [0.1235, 1.0])
     really, written = files.write_bytes, []
@@ -339,9 +324,9 @@ def test_an_extra_that_is_cut_short_leaves_a_run_that_reads(
 
 
 def test_a_folder_without_DONE_is_run_again(trainer: Trainer) -> None:
-    report = results.run_or_load(CONFIG, DEMO, train=trainer)
+    report = results.run_or_load(CONFIG, DEMO)
     (report.folder / "DONE").unlink()
-    results.run_or_load(CONFIG, DEMO, train=trainer)
+    results.run_or_load(CONFIG, DEMO)
     assert [model for model, _ in trainer.calls] == ["sclip", "micc", "micc"]
 
 
@@ -349,7 +334,7 @@ KILLED = """
     import os, signal
     from pathlib import Path
     from tests import test_results as t
-    from rumorlib import files, results
+    from rumorlib import files, kinds, results
     really = files.write_bytes
     def write_bytes(path, content):
         if path.name == {victim!r}:
@@ -357,7 +342,8 @@ KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
         return really(path, content)
     files.write_bytes = write_bytes
-    results.run_or_load(t.STAGE1, t.DEMO, train=t.Trainer())
+    kinds.run = t.Trainer()
+    results.run_or_load(t.STAGE1, t.DEMO)
 """
 
 
@@ -369,13 +355,13 @@ def test_killed_half_way_leaves_no_result_and_the_next_run_succeeds(trainer: Tra
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     folder = results.run_folder(STAGE1)
     assert not folder.exists() and list(folder.parent.iterdir())
-    results.run_or_load(STAGE1, DEMO, train=trainer)
+    results.run_or_load(STAGE1, DEMO)
     assert len(trainer.calls) == 1
     assert [path.name for path in folder.parent.iterdir()] == ["seed0"]  # the dead process's draft is gone
 
 
 def test_a_failing_write_keeps_the_old_run(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = results.run_or_load(STAGE1, DEMO, train=trainer)
+    report = results.run_or_load(STAGE1, DEMO)
 
     def full_disk(path: Path, content: bytes) -> str:
         raise OSError(28, "No space left on device")
@@ -383,7 +369,7 @@ def test_a_failing_write_keeps_the_old_run(trainer: Trainer, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_bytes", full_disk)
         with pytest.raises(OSError, match="No space"):
-            results.run_or_load(STAGE1, again("all"), train=trainer)
+            results.run_or_load(STAGE1, again("all"))
     assert results.run_or_load(STAGE1, again("none")) == report
     assert [path.name for path in report.folder.parent.iterdir()] == ["seed0"]
 
@@ -391,17 +377,20 @@ def test_a_failing_write_keeps_the_old_run(trainer: Trainer, monkeypatch: pytest
 # --- real corpora -------------------------------------------------------------------------------
 
 
-def test_real_posts_are_opaque_and_rounded_and_words_stay_private(trainer: Trainer) -> None:
+def test_real_posts_are_opaque_and_rounded_and_words_stay_private(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = cfg.RunConfig("dmfl", "twitter", "toy", profile="laptop", detector=cfg.DMFLConfig())
 
-    def train(config: cfg.RunConfig, settings: cfg.Settings, weights: Path | None) -> SimpleNamespace:
+    def train(config: cfg.RunConfig, settings: cfg.Settings) -> SimpleNamespace:
         made = outcome(config)
         made.predictions = made.predictions.assign(text="a person's words", image_group=["real.jpg", "b"])
         made.extras["tokens"] = pd.DataFrame({"post_id": ["007"], "token": ["word"], "weight": [0.5]})
         return made
 
+    monkeypatch.setattr(kinds, "run", train)
     settings = cfg.Settings("laptop", ("twitter",), (0,))
-    report = results.run_or_load(config, settings, train=train)
+    report = results.run_or_load(config, settings)
     assert {path.name for path in report.folder.iterdir()} >= {"predictions.csv.gz", "private", "extras"}
     frame = report.predictions()
     assert list(frame.columns) == ["row_key", "label", "prob_rumor", "log_odds", "split", "event", "image_group"]
@@ -413,7 +402,7 @@ def test_real_posts_are_opaque_and_rounded_and_words_stay_private(trainer: Train
     committed = [p for p in report.folder.rglob("*.csv") if p.parent.name != "private"]
     assert not any("word" in path.read_text() for path in committed)
     before = (report.folder / "predictions.csv.gz").read_bytes()
-    results.run_or_load(config, dataclasses.replace(settings, train="all"), train=train)
+    results.run_or_load(config, dataclasses.replace(settings, train="all"))
     assert (report.folder / "predictions.csv.gz").read_bytes() == before
 
 
@@ -424,8 +413,8 @@ def test_a_table_is_byte_identical_when_built_again(trainer: Trainer, output: Pa
     frame = pd.DataFrame({"model": ["MICC"], "accuracy": [0.12345678], "n": [3]})
     contents = []
     for mode in ("missing", "all"):
-        report = results.run_or_load(STAGE1, again(mode), train=trainer)
-        path = results.save_table(frame, "m_e2", [report], "demo", note="three | bars")
+        report = results.run_or_load(STAGE1, again(mode))
+        path = artifacts.save_table(frame, "m_e2", [report], "demo", note="three | bars")
         contents.append({p.name: p.read_bytes() for p in path.parent.iterdir()})
     assert len(trainer.calls) == 2 and contents[0] == contents[1]
     assert set(contents[0]) == {"m_e2.csv", "m_e2.md", "m_e2.json"}
@@ -434,26 +423,27 @@ def test_a_table_is_byte_identical_when_built_again(trainer: Trainer, output: Pa
     assert str(output) not in contents[0]["m_e2.json"].decode()
 
 
-def test_another_result_changes_the_fingerprint(trainer: Trainer) -> None:
-    first = results.run_or_load(STAGE1, DEMO, train=trainer)
-    second = results.run_or_load(STAGE1, again("all"), train=lambda config, *_: outcome(config, accuracy=0.76))
+def test_another_result_changes_the_fingerprint(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = results.run_or_load(STAGE1, DEMO)
+    monkeypatch.setattr(kinds, "run", lambda config, *_: outcome(config, accuracy=0.76))
+    second = results.run_or_load(STAGE1, again("all"))
     assert first.fingerprint != second.fingerprint
 
 
 def test_artifacts_must_be_in_the_index_and_of_their_profile(trainer: Trainer, output: Path) -> None:
     frame = pd.DataFrame({"a": [1]})
     with pytest.raises(KeyError, match="m_e99"):
-        results.save_table(frame, "m_e99", [], "demo")
-    report = results.run_or_load(STAGE1, DEMO, train=trainer)
+        artifacts.save_table(frame, "m_e99", [], "demo")
+    report = results.run_or_load(STAGE1, DEMO)
     with pytest.raises(ValueError, match="another profile"):
-        results.save_table(frame, "m_e2", [report], "laptop")
+        artifacts.save_table(frame, "m_e2", [report], "laptop")
     with pytest.raises(ValueError, match="profile must be"):
-        results.save_table(frame, "m_e2", [], "../../escape")
+        artifacts.save_table(frame, "m_e2", [], "../../escape")
     for escape in ("../../escape", "My table", ""):
         with pytest.raises(ValueError, match="small letters"):
-            results.save_table(frame, escape, [], "demo", caption="mine")
+            artifacts.save_table(frame, escape, [], "demo", caption="mine")
     assert not list(output.glob("results/*/tables"))
-    path = results.save_table(frame, "my_table", [report], "demo", caption="A table of mine")
+    path = artifacts.save_table(frame, "my_table", [report], "demo", caption="A table of mine")
     assert path.parent == output / "results" / "demo" / "tables"
     assert (
         path.with_suffix(".md").read_text(encoding="utf-8").startswith("**my_table** (ours -, demo profile): A table")
@@ -463,7 +453,7 @@ def test_artifacts_must_be_in_the_index_and_of_their_profile(trainer: Trainer, o
 def test_cells_can_neither_compute_nor_mark_up(output: Path) -> None:
     nasty = ["=1+1", "@SUM(A1)", "-cmd|' /C calc'", "<script>x</script>", "a|b", "-", "-0.5", "+1.65"]
     frame = pd.DataFrame({"=name": nasty, "n": range(len(nasty))})
-    path = results.save_table(frame, "m_e2", [], "demo")
+    path = artifacts.save_table(frame, "m_e2", [], "demo")
     with path.open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header[0] == "'=name"
@@ -475,13 +465,13 @@ def test_cells_can_neither_compute_nor_mark_up(output: Path) -> None:
 
 def test_infinity_and_missing_values_print_as_nothing() -> None:
     frame = pd.DataFrame({"a": [float("nan"), float("inf"), 0.5]})
-    assert tables.spreadsheet_safe(frame)["a"].tolist() == ["", "", "0.5"]
+    assert artifacts.spreadsheet_safe(frame)["a"].tolist() == ["", "", "0.5"]
 
 
 def test_an_index_with_data_is_refused(output: Path) -> None:
     frame = pd.DataFrame({"model": ["a"], "accuracy": [0.5]})
     with pytest.raises(ValueError, match="reset_index"):
-        results.save_table(frame.set_index("model"), "m_e2", [], "demo")
+        artifacts.save_table(frame.set_index("model"), "m_e2", [], "demo")
     assert not output.exists()
 
 
@@ -495,7 +485,7 @@ def test_a_demo_figure_says_so(output: Path, title: str, shown: str) -> None:
     fig, axes = plt.subplots()
     axes.plot([0, 1])
     axes.set_title(title)
-    path = results.save_figure(fig, "m_e4", pd.DataFrame({"x": [0, 1]}), [], "demo")
+    path = artifacts.save_figure(fig, "m_e4", pd.DataFrame({"x": [0, 1]}), [], "demo")
     plt.close(fig)
     assert axes.get_title() == shown
     assert path == output / "figures/demo/m_e4.png"

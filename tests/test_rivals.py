@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rumorlib import config as cfg
-from rumorlib import detectors, rivals
+from rumorlib import detectors, rivals, store
 from rumorlib.config import CARMNConfig, EANNConfig, MFANConfig, MUSEConfig, SAFEConfig, SpotFakeConfig
 from rumorlib.data import pheme, social_graph
 from rumorlib.data.batches import Batch
@@ -414,8 +414,8 @@ def test_the_single_scale_row_is_the_ablations_run() -> None:
 
 def test_the_reduced_grid_of_laptop_has_the_committed_rivals_alone() -> None:
     """Its tables are made from committed runs, without data: a planned run that is missing would stop that."""
-    for run in rivals.main(cfg.resolve("laptop", train="none")):
-        assert (cfg.PROJECT_ROOT / "results" / "laptop" / "runs" / run.path / "DONE").is_file(), run.path
+    there = store.entries(cfg.PROJECT_ROOT / "results" / "laptop" / "store")
+    assert {run.path.as_posix() for run in rivals.main(cfg.resolve("laptop", train="none"))} <= set(there)
 
 
 # --- from a corpus to a detector --------------------------------------------------------------------

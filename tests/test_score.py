@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from rumorlib import evaluation, statistics
+from rumorlib import evaluation, statistics, store
 from rumorlib.commands import score
 from rumorlib.data import keys
 from rumorlib.studies.scores import comparison
@@ -137,10 +137,11 @@ def test_drawn_scenes_need_no_profile_and_no_data(tmp_path: Path, capsys, monkey
 def test_a_run_of_ours_is_labels_and_rival_at_once() -> None:
     from rumorlib import config as cfg
 
-    path = cfg.PROJECT_ROOT / "results/laptop/runs/baseline/twitter/text_image_lr/seed0/predictions.csv.gz"
+    path = Path("baseline/twitter/text_image_lr/seed0")
     frame = score.join(score.read_predictions(path), score.read_labels(path), path.name)
     found = score.score(frame, "twitter").set_index(["split", "metric"])["value"]
-    stored = evaluation.with_prob(pd.read_csv(path, dtype={"row_key": str}, keep_default_na=False))
+    stored = store.frame(cfg.PROJECT_ROOT / "results/laptop/store", path.as_posix(), store.PREDICTIONS)
+    stored = evaluation.with_prob(stored)
     primary = comparison.primary_interval("twitter", stored[stored["split"] == "test"].assign(seed=0))
     assert found["test", "image_macro_balanced_accuracy"] == pytest.approx(primary.estimate)
 

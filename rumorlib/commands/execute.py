@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
-from rumorlib import files, results
+from rumorlib import files
 from rumorlib.commands import parameters
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ def find(names: Sequence[str], folder: Path) -> list[Path]:
     return [path for path in everything if path in chosen]
 
 
-def notebooks_of(artifacts: Sequence[str]) -> list[str]:
+def notebooks_of(ids: Sequence[str]) -> list[str]:
     """Names of the notebooks that write these artifacts.
 
     Raises: KeyError: an id that is not in results/index.csv. FileNotFoundError: no notebook writes it.
     """
-    names = {artifact: results.index_row(artifact)["notebook"] for artifact in artifacts}
+    names = {artifact: artifacts.index_row(artifact)["notebook"] for artifact in ids}
     if without := [artifact for artifact, name in names.items() if not name]:
         raise FileNotFoundError(f"no notebook writes {', '.join(without)}; see the reason in results/index.csv")
     return sorted(set(names.values()))

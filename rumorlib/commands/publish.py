@@ -1,8 +1,9 @@
 """Put the tables and figures of the output folder in the place of the committed ones: `python -m rumorlib publish`.
 
-The only way committed results change. It prints what would change; `--write` does it. With tables come the runs they
-were made from, at laptop and paper also splits, executed notebooks and the readings of test posts; weights and frames
-with words of posts stay where they are. The generated blocks of README.md follow by `python -m rumorlib readme`.
+The only way committed results change. It prints what would change; `--write` does it. At laptop and paper the runs that
+the tables were made from go into the store (store.py), and splits and the readings of test posts to their places;
+executed notebooks, weights and frames with words of posts stay where they are. The generated blocks of README.md follow
+by `python -m rumorlib readme`.
 """
 
 from __future__ import annotations
@@ -10,32 +11,36 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rumorlib import config as cfg
-from rumorlib import files, ledger, runs
+from rumorlib import files, ledger, store
 from rumorlib.commands import parameters
 
-KEPT_ELSEWHERE = ("splits/*.csv.gz", "splits/*.json", "notebooks/*.ipynb")  # below results/<profile>, not at demo
+KEPT_ELSEWHERE = ("splits/*.csv.gz", "splits/*.json")  # below results/<profile>, not at demo
 
 
 def changed(profile: str) -> dict[str, str]:
     """Path below the project -> "new" or "changed", of every file and run that `publish` would write."""
-    found = {name: _state(name) for name in (*_files(profile), *_runs(profile))}
+    known = {f"results/{profile}/runs/{name}": entry for name, entry in store.entries(_store(profile)).items()}
+    found = {name: _state(name) for name in _files(profile)}
+    for name in _runs(profile):
+        report = files.read_json(cfg.output_root() / name / "report.json")
+        found[name] = "" if known.get(name, {}).get("report") == report else "changed" if name in known else "new"
     return {name: state for name, state in found.items() if state}
 
 
 def publish(profile: str) -> dict[str, str]:
     """Copy what `changed` names, runs before the tables that name them; return it."""
     found = changed(profile)
-    for name in sorted(found, key=lambda name: "/runs/" not in name):
-        source, target = cfg.output_root() / name, cfg.PROJECT_ROOT / name
-        if source.is_dir():
-            _copy_run(source, target)
-        else:
-            files.write_bytes(target, source.read_bytes())
+    below = f"results/{profile}/runs/"
+    finished = {name.removeprefix(below): cfg.output_root() / name for name in found if name.startswith(below)}
+    if finished:
+        store.collect(_store(profile), finished)
+    for name in found:
+        if not name.startswith(below):
+            files.write_bytes(cfg.PROJECT_ROOT / name, (cfg.output_root() / name).read_bytes())
     if profile != "demo":
         _append_readings(profile)
     return found
@@ -70,18 +75,13 @@ def _runs(profile: str) -> list[str]:
 
 def _state(name: str) -> str:
     source, target = cfg.output_root() / name, cfg.PROJECT_ROOT / name
-    if not target.exists():
+    if not target.is_file():
         return "new"
-    if source.is_dir():
-        source, target = source / "report.json", target / "report.json"
-    return "" if target.is_file() and files.file_hash(source) == files.file_hash(target) else "changed"
+    return "" if files.file_hash(source) == files.file_hash(target) else "changed"
 
 
-def _copy_run(source: Path, target: Path) -> None:
-    draft = target.with_name(f".{target.name}.publish.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(source, draft, ignore=shutil.ignore_patterns("private", runs.CHECKPOINT))
-    runs.move_into_place(draft, target)
+def _store(profile: str) -> Path:
+    return cfg.PROJECT_ROOT / "results" / profile / "store"
 
 
 def _append_readings(profile: str) -> None:

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rumorlib import artifacts, files
 from rumorlib import config as cfg
-from rumorlib import files, results
 from rumorlib.commands import execute, parameters
 
 MADE = ("reproduced", "partial")
@@ -64,7 +64,7 @@ def rebuild(profile: str, grid: str = "reduced", names: Sequence[str] = ()) -> O
 
 def _notebooks(profile: str, names: Sequence[str]) -> Iterator[tuple[Path, list[str]]]:
     """Notebooks with committed artifacts of the profile, and the ids of these."""
-    with results.INDEX.open(encoding="utf-8", newline="") as file:
+    with artifacts.INDEX.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row[f"status_{profile}"] in MADE]
     for path in execute.find(names, execute.NOTEBOOKS):
         if claimed := [row["id"] for row in rows if row["notebook"] == path.stem]:

@@ -6,7 +6,8 @@ split that is scored must be there once per seed; posts of train are passed over
 
 Labels come from the corpus itself (--corpus, --data), or from a file (--labels): `post_id` or `row_key`, `label` (1 =
 rumor), `split`, and if known `image_group` and `event`, the groups that intervals and tests take whole. The
-predictions.csv of a run of ours serves as labels and as a rival.
+predictions.csv of a run of ours serves as labels and as a rival; a committed run is given by its name, e.g.
+baseline/twitter/text_image_lr/seed0.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rumorlib import artifacts, drops, evaluation, files, inputs, statistics, store
 from rumorlib import config as cfg
-from rumorlib import drops, evaluation, files, inputs, statistics, tables
 from rumorlib.commands import parameters
 from rumorlib.data import keys, posts, split_files
 from rumorlib.data.posts import PostsError
@@ -97,7 +98,7 @@ def corpus_labels(name: str, settings: cfg.Settings, protocol: str = "") -> pd.D
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Cells as text, with the line each stands on. Raises ScoreError: no key, or a column is missing."""
-    frame = plain_names(read_csv(path), {}, path)
+    frame = plain_names(_table(path), {}, path)
     missing = [column for column in columns if column not in frame]
     missing += ["post_id or row_key"] * (not any(key in frame for key in KEYS))
     if missing:
@@ -105,6 +106,16 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if frame.empty:
         raise ScoreError(f"{path.name}: no row below the header; write one row per post")
     return frame.assign(line=range(2, len(frame) + 2))
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """The cells of a csv file, or of the predictions of a committed run that is named as tables name it."""
+    if not path.exists():
+        for place in (cfg.stored(f"results/{profile}/store") for profile in ("laptop", "paper")):
+            if path.as_posix() in store.entries(place):
+                cells = store.frame(place, path.as_posix(), store.PREDICTIONS)
+                return cells.astype(object).where(cells.notna(), "").map(str)
+    return read_csv(path)
 
 
 def _key(frame: pd.DataFrame) -> str:
@@ -284,7 +295,7 @@ def _run(given: argparse.Namespace) -> None:
         theirs = join(read_predictions(given.against), labels, given.against.name, corpus)
         print(f"\n{given.predictions} against {given.against}\n{_shown(compare(ours, theirs, corpus))}")
     if given.output:
-        files.write_csv(given.output, tables.spreadsheet_safe(scores))
+        files.write_csv(given.output, artifacts.spreadsheet_safe(scores))
 
 
 def _corpus_named(predictions: pd.DataFrame, path: Path) -> str:

@@ -62,7 +62,7 @@ def trained(settings: Settings, dataset: str, seed: int, how: str) -> tuple[RunC
     name, ending = ("default", "") if how == "concat" else (how, f"-{how}")
     both = experiments.micc(settings, dataset, seed, name, classifier_input=how)
     single = experiments.micc(settings, dataset, seed, chosen.variant + ending, stage1=chosen, classifier_input=how)
-    student = replace(single, variant=f"distilled-{single.variant}", parent=both,
+    student = replace(single, kind="distil", variant=f"distilled-{single.variant}", parent=both,
                       detector=replace(single.detector, distil=DISTIL))  # fmt: skip
     return both, single, student
 
@@ -70,8 +70,8 @@ def trained(settings: Settings, dataset: str, seed: int, how: str) -> tuple[RunC
 def compressed(config: RunConfig, name: str) -> RunConfig:
     """The run that compresses a finished one, by a name of COMPRESSIONS; "fp32" changes nothing."""
     detector = replace(config.detector, freeze="nothing", distil=0.0, **COMPRESSIONS[name])
-    train = replace(config.train, epochs=0)
-    return replace(config, variant=f"{config.variant}-{name}", detector=detector, train=train, parent=config)
+    untrained, variant = replace(config.train, epochs=0), f"{config.variant}-{name}"
+    return replace(config, kind="compress", variant=variant, detector=detector, train=untrained, parent=config)
 
 
 def printed(config: RunConfig) -> str:

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import evaluation, statistics
+from rumorlib.artifacts import INDEX
 from rumorlib.config import RunConfig
 from rumorlib.data.keys import image_weights
-from rumorlib.results import INDEX, Report
+from rumorlib.results import Report
 
 NAMES: dict[tuple[str, str], str] = {
     ("sclip", "default"): "SCLIP",

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from rumorlib import benches, experiments, results, rivals
 from rumorlib import config as cfg
-from rumorlib import experiments, results, rivals
 from rumorlib.config import RunConfig, Settings
 from rumorlib.studies.cost import lightweight
 from rumorlib.studies.scores import pretraining, text_only
 from rumorlib.studies.sight import gaps, readings
-from rumorlib.studies.trust import anatomy, benches, counterfactuals, selection
+from rumorlib.studies.trust import anatomy, counterfactuals, selection
 
 MAIN = (experiments.stage1_runs, experiments.micc_main, experiments.baselines, experiments.dmfl_main, rivals.main,
         text_only.runs, text_only.word2vec_runs, readings.runs, gaps.alignment_runs)  # fmt: skip
@@ -79,8 +78,8 @@ def table(profile: str) -> pd.DataFrame:
 
 def _minutes(config: RunConfig) -> list[float]:
     """What a finished run took, [] of one that is not there."""
-    about = results.stored_folder(config) / "report.json"
-    return [json.loads(about.read_text(encoding="utf-8"))["time_s"] / 60] if about.is_file() else []
+    found = results.stored(config)
+    return [found[0]["time_s"] / 60] if found else []
 
 
 def _row(model: str, dataset: str, reduced: list, full: list, minutes: list) -> dict[str, object]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,15 @@ import pandas as pd
 from scipy.special import logit
 from scipy.stats import spearmanr
 
-from rumorlib import evaluation, experiments, results, statistics
-from rumorlib.config import BaselineConfig, HeadsConfig, RunConfig, Settings
-from rumorlib.data import keys, protocols
-from rumorlib.models import baselines, heads
+from rumorlib import benches, evaluation, experiments, results, statistics
+from rumorlib.bench_fits import KINDS, N_FOLDS, balanced_log_loss
+from rumorlib.config import BaselineConfig, RunConfig, Settings
+from rumorlib.data import keys
 from rumorlib.profiles import HEADS
 from rumorlib.results import Report
-from rumorlib.run import Outcome
 from rumorlib.studies.scores import comparison
-from rumorlib.studies.trust import benches
-from rumorlib.studies.trust.anatomy import balanced_log_loss
-from rumorlib.studies.trust.benches import Bench
 
-N_FOLDS = 5
 INPUTS = ("text", "image", "both")
-KINDS = {"text": "text_lr", "image": "image_lr", "both": "text_image_lr"}
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # scikit-learn's C
 RATES = (3e-4, 1e-3)
 DEFAULT = "LR, both, C=0.001"  # a priori: the C of the comparison tables' rows on frozen features, all inputs
@@ -55,7 +48,7 @@ class Choice:
         """Its run."""
         head = replace(HEADS[settings.profile], inputs=self.inputs, lr=self.lr, n_seeds=SHOWN)
         chosen = BaselineConfig(KINDS[self.inputs], self.c) if self.c else head
-        return benches.plan(settings, dataset, "-".join(self.name.replace(",", "").split()), chosen)
+        return benches.plan(settings, dataset, "select", "-".join(self.name.replace(",", "").split()), chosen)
 
 
 @dataclass(frozen=True)
@@ -102,7 +95,7 @@ def table(
         the runs behind them. Losses in nats, class-balanced; estimate: balanced accuracy with each picture counting
         once, 95 % over pictures.
     """
-    reports = [results.run_or_load(one, settings, train=_fit) for one in runs(settings, dataset)]
+    reports = [results.run_or_load(one, settings) for one in runs(settings, dataset)]
     tried = [_tried(choice, report) for choice, report in zip(choices(), reports, strict=True)]
     points = pd.DataFrame([_point(one) for one in tried])
     rules = pd.DataFrame([_row(rule, one) for rule, one in _chosen(tried).items()])
@@ -121,55 +114,6 @@ def agreement(points: pd.DataFrame) -> str:
 
 
 # --- one configuration ------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def _sides(dataset: str, settings: Settings) -> list[pd.Series]:
-    """Side of every post in each cross-fit fold, rows as in the bench."""
-    whole = benches.unsplit(benches.of_corpus(dataset, settings), settings)
-    folds = [protocols.Protocol("cross-fit", fold=fold) for fold in range(N_FOLDS)]
-    return [protocols.split(whole, fold)["split"].reset_index(drop=True) for fold in folds]
-
-
-def _fit(config: RunConfig, settings: Settings, _: None = None) -> Outcome:
-    return fitted(benches.of_corpus(config.dataset, settings), _sides(config.dataset, settings), config.detector)
-
-
-def fitted(bench: Bench, sides: Sequence[pd.Series], config: BaselineConfig | HeadsConfig) -> Outcome:
-    """A configuration on every fold (history: fold, epoch, dev_loss), then on all of train and read once on test; a
-    head as the mean of its seeds. Fact: epochs, 0 where there are none to choose."""
-    weight = keys.image_weights(bench.posts).to_numpy()
-    history = []
-    for fold, side in enumerate(side.to_numpy() for side in sides):
-        train, dev = np.flatnonzero(side == "train"), np.flatnonzero(side == "dev")
-        log_odds = _log_odds(bench, train, dev, weight, config)  # (E, n_dev)
-        loss = balanced_log_loss(bench.label[dev], log_odds, weight[dev])
-        history.append(pd.DataFrame({"fold": fold, "epoch": np.arange(1, len(loss) + 1), "dev_loss": loss}))
-    history = pd.concat(history, ignore_index=True)
-    epochs, again = 0, config
-    if isinstance(config, HeadsConfig):
-        epochs = int(history.loc[history.groupby("fold")["dev_loss"].idxmin(), "epoch"].median())
-        again = replace(config, epochs=max(1, epochs))
-    train = np.flatnonzero(sides[0].isin(("train", "dev", "unassigned")))
-    test = np.flatnonzero(sides[0] == "test")
-    log_odds = _log_odds(bench, train, test, weight, again)[-1:]
-    read = benches.predictions(bench, test, log_odds, "test", "image_group")
-    side = sides[0].replace(dict.fromkeys(("dev", "unassigned"), "train"))
-    return benches.outcome(bench.posts.assign(split=side.to_numpy()), [read], history, epochs=epochs)
-
-
-def _log_odds(bench: Bench, train: np.ndarray, asked: np.ndarray, weight: np.ndarray,
-              config: BaselineConfig | HeadsConfig) -> np.ndarray:  # fmt: skip
-    """(E, n_asked) log-odds: of a regression E = 1, of a head after every epoch, of the mean probability of its
-    seeds."""
-    if isinstance(config, HeadsConfig):
-        found = heads.fit_predict(bench.features(config.inputs), bench.label, train, config, asked, weight)
-        return statistics.mean_log_odds(found.swapaxes(0, 1))[0]
-    features = bench.features(next(name for name, kind in KINDS.items() if kind == config.kind))
-    one = replace(config, kind="text_lr")  # the same regression, whatever the features stand for
-    known = baselines.Features(bench.label[train], text_features=features[train], weight=weight[train])
-    wanted = {"asked": baselines.Features(bench.label[asked], text_features=features[asked])}
-    return baselines.fit_predict(one, known, wanted)["asked"][None]
 
 
 def _tried(choice: Choice, report: Report) -> Tried:

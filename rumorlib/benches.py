@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import evaluation, experiments, inputs
-from rumorlib.config import BaselineConfig, HeadsConfig, RunConfig, Settings
+from rumorlib.config import BaselineConfig, HeadsConfig, Kind, RunConfig, Settings
 from rumorlib.data import claims, corpora, drawn, keys, split_files
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.posts import Corpus
@@ -144,13 +144,13 @@ def printed(dataset: str) -> str:
     return "demo-en, few posts" if dataset == "demo-en" else dataset
 
 
-def plan(settings: Settings, dataset: str, variant: str, detector: HeadsConfig | BaselineConfig,
+def plan(settings: Settings, dataset: str, kind: Kind, variant: str, detector: HeadsConfig | BaselineConfig,
          protocol: str = "") -> RunConfig:  # fmt: skip
     """A run of small classifiers on a bench; all seeds of a head are one run."""
     few = DRAWN_POSTS["n_train"] if settings.profile == "demo" else None
     return RunConfig(
-        model="bench", dataset=dataset, variant=variant, profile=settings.profile, language=LANGUAGE[dataset],
-        detector=detector, protocol=protocol, n_train=few,
+        model="bench", dataset=dataset, kind=kind, variant=variant, profile=settings.profile,
+        language=LANGUAGE[dataset], detector=detector, protocol=protocol, n_train=few,
     )  # fmt: skip
 
 

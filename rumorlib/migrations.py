@@ -1,0 +1,70 @@
+"""How configs of earlier versions are read: a rule for every field that configs were given or lost.
+
+A stored config says everything that decides its run, so a rule says what the runs from before were made with. The verb
+`migrate` carries results folders over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rumorlib import config as cfg
+
+Stored = dict[str, Any]  # a run's config as config.json holds it
+
+
+def kind_of_run(run: Stored) -> Stored:
+    """`kind` says which function makes a run; before, the caller passed that function, and the variant's name told."""
+    if "kind" in run:
+        return run
+    detector, variant, kind = dict(run["detector"] or {}), run["variant"], "train"
+    if run.get("parent"):
+        kind = "exchange" if variant.endswith("exchanged") else "distil" if detector.get("distil") else "compress"
+    if run["model"] == "bench":
+        leak, equals, dose = variant.partition("=")
+        if variant == "exchanged":
+            kind = "exchange"
+        elif variant.startswith(("LR-", "MLP-")):
+            kind = "select"
+        elif equals and leak != "leak":
+            kind = "dose"
+            detector |= {"leak": "" if leak == "dose" else leak.replace("-", " "), "dose": float(dose)}
+        else:
+            kind = "anatomy"
+            random = leak == "leak" or run.get("protocol") == "random"
+            detector["readings"] = ["test_epoch"] if variant == "told" else ["test"] + ["test_epoch"] * random
+            detector["dose"] = float(dose) if equals else 0.0
+        if "n_seeds" in detector:
+            detector = {"readings": ["test"], "leak": "", "dose": 0.0} | detector
+    return run | {"kind": kind, "detector": detector or run["detector"]}
+
+
+def lengths_in_steps(run: Stored) -> Stored:
+    """Training may be measured in optimiser steps; the runs from before count passes over their posts."""
+    new = {"steps": None, "min_epochs": 0, "evaluate_every": None, "patience_steps": None, "warmup_steps": None}
+    return run | {"train": new | run["train"]}
+
+
+def twins(run: Stored) -> Stored:
+    """C40 masks captions of the same words in stage 1's loss; the runs from before did not."""
+    return run | {"sclip": {"mask_twins": False} | run["sclip"]} if run.get("sclip") else run
+
+
+RULES: tuple[Callable[[Stored], Stored], ...] = (kind_of_run, lengths_in_steps, twins)
+
+
+def upgraded(run: Mapping[str, Any]) -> Stored:
+    """A stored config as this version writes it: itself, if this version wrote it."""
+    made = {name: upgraded(value) if name in ("stage1", "parent") and value else value for name, value in run.items()}
+    for rule in RULES:
+        made = rule(made)
+    return cfg.as_dict(cfg.from_dict(made))
+
+
+def is_old(stored: Mapping[str, Any]) -> bool:
+    """Whether a stored config is of an earlier version. One that no version wrote is not."""
+    try:
+        return upgraded(stored) != stored
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return False
