@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
-from rumorlib import files
+from rumorlib import artifacts, files
 from rumorlib.commands import parameters
 
 if TYPE_CHECKING:
