@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rumorlib import config as cfg
 from rumorlib import artifacts, files
+from rumorlib import config as cfg
 from rumorlib.commands import parameters
 
 if TYPE_CHECKING:
