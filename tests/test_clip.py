@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from rumorlib import inputs
 from rumorlib.config import MICCConfig, RunConfig, SCLIPConfig, Settings, TextConfig, VisionConfig
 from rumorlib.data.batches import CaptionBatch, Texts
-from rumorlib.encoders import clip, frozen
+from rumorlib.encoders import clip, frozen, pretrained
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import ImageTower, unfold
 from rumorlib.models.micc import MICC
@@ -140,7 +140,7 @@ def test_a_run_names_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, t
     texts = (("en", TextConfig(kind="frozen", weights="x")),)
     run = RunConfig("sclip", "flickr8k", profile="laptop", sclip=SCLIPConfig(texts, VISION, d_joint=24))
     model = inputs.new_sclip(run, Settings("laptop", ("photo-en",), (0,), data_root=tmp_path)).eval()
-    assert model.text_heads["en"][0].in_features == TEXT["hidden_size"] == frozen.width_of(folder, "text")
+    assert model.text_heads["en"][0].in_features == TEXT["hidden_size"] == pretrained.width_of(folder, "text")
     with torch.no_grad():
         torch.testing.assert_close(model.image_tower(pixels()), tower(folder)(pixels()))
 

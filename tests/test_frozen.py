@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rumorlib.encoders import feature_store, frozen
+from rumorlib.encoders import feature_store, frozen, pretrained
 
 WORDS = ["storm", "bridge", "river", "is", "fake", "news", "the", "a"]
 TEXTS = ["the storm", "a bridge is fake news", "", "river", "the storm", "unknownword storm " * 9]
@@ -257,6 +258,153 @@ def test_progress_bar_says_what_remains(bert, tmp_path, capsys):
     assert "5/5" in capsys.readouterr().err
     frozen.text_features(TEXTS, bert, tmp_path)
     assert "texts" not in capsys.readouterr().err
+
+
+# --- folders from outside -------------------------------------------------------------------
+
+
+def copied(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to / folder.name))
+
+
+def rewritten(file: Path, **changes) -> Path:
+    """A JSON file with other entries."""
+    file.write_text(json.dumps((json.loads(file.read_text()) if file.exists() else {}) | changes))
+    return file
+
+
+def refuses(folder: Path, cache: Path, words: str) -> None:
+    """Texts are not encoded, the message names the folder, and nothing is cached."""
+    with pytest.raises(pretrained.WeightsError, match=words) as raised:
+        texts(folder, cache)
+    assert str(folder) in str(raised.value)
+    assert not list(cache.rglob("*.safetensors"))
+
+
+OWN_CODE = """
+from pathlib import Path
+Path(__file__).with_name("ran").touch()
+from transformers import BertConfig, BertModel
+class Mine(BertModel): pass
+class MineConfig(BertConfig): model_type = "mine"
+"""
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_code_of_a_folder_never_runs_whoever_says_yes(bert, tmp_path, monkeypatch, known):
+    folder = copied(bert, tmp_path)
+    (folder / "modeling_mine.py").write_text(OWN_CODE)
+    auto_map = {"AutoModel": "modeling_mine.Mine", "AutoConfig": "modeling_mine.MineConfig"}
+    rewritten(folder / "config.json", auto_map=auto_map, **({} if known else {"model_type": "mine"}))
+    rewritten(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "modeling_mine.Tokenizer"]})
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    if known:  # an architecture that transformers has: read as that one
+        assert torch.equal(texts(folder, tmp_path / "cache"), texts(bert, tmp_path / "cache"))
+    else:
+        refuses(folder, tmp_path / "cache", "needs code of its own, which is never run")
+    assert not list(tmp_path.rglob("ran"))
+
+
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation"])
+def test_the_kernel_a_folder_names_is_not_fetched(bert, tmp_path, name):
+    folder = copied(bert, tmp_path)
+    rewritten(folder / "config.json", **{name: "somebody/kernel"})
+    assert torch.equal(texts(folder, tmp_path), texts(bert, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "words"),
+    [
+        ("config.json", {"quantization_config": {"quant_method": "gptq"}}, "quant_method asks for more"),
+        ("config.json", {"transformers_weights": "../model.safetensors"}, "lies outside the folder"),
+        ("config.json", {"auto_map": {"AutoModel": "/srv/code.Mine"}}, "auto_map.AutoModel .* lies outside"),
+        ("config.json", {"auto_map": {"AutoModel": "../code.Mine"}}, "auto_map.AutoModel .* lies outside"),
+        ("config.json", {"model_args": {"checkpoint_path": "x.pt"}}, "model_args.checkpoint_path asks for more"),
+        ("config.json", {"architecture": "hf-hub:somebody/model"}, "no name of an architecture"),
+        ("tokenizer_config.json", {"vocab_file": "../secret.txt"}, "vocab_file .* lies outside"),
+        ("tokenizer_config.json", {"tokenizer_file": os.devnull}, "tokenizer_file .* lies outside"),
+        ("model.safetensors.index.json", {"weight_map": {"a": "../model.safetensors"}}, "names '../model.safetensors'"),
+        ("model.safetensors.index.json", {"weight_map": {"a": "/etc/passwd"}}, "names '/etc/passwd'"),
+        ("adapter_config.json", {"base_model_name_or_path": "somebody/model"}, "an adapter for another model"),
+    ],
+)
+def test_a_folder_that_names_what_lies_outside_is_refused(bert, tmp_path, file, changes, words):
+    folder = copied(bert, tmp_path)
+    (tmp_path / "secret.txt").write_text("a secret")
+    rewritten(folder / file, **changes)
+    refuses(folder, tmp_path / "cache", words)
+
+
+def test_a_stale_path_in_a_tokenizer_config_is_no_harm(bert, tmp_path):
+    """Many published folders keep paths of the machine that made them."""
+    folder = copied(bert, tmp_path)
+    rewritten(folder / "tokenizer_config.json", special_tokens_map_file="/root/.cache/gone/special_tokens_map.json")
+    assert torch.equal(texts(folder, tmp_path), texts(bert, tmp_path))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["out", "loop", "pipe"])
+def test_files_of_a_folder_are_its_own(bert, tmp_path, kind):
+    folder = copied(bert, tmp_path)
+    place = folder / "config.json"
+    place.rename(tmp_path / "config.json")
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(tmp_path / "config.json" if kind == "out" else "config.json")
+    refuses(folder, tmp_path / "cache", "no regular file" if kind == "pipe" else "a link that leaves the folder")
+
+
+def test_a_snapshot_of_hugging_faces_cache_links_to_its_blobs(bert, tmp_path):
+    blobs, folder = tmp_path / "models--x" / "blobs", tmp_path / "models--x" / "snapshots" / "1a2b"
+    blobs.mkdir(parents=True)
+    folder.mkdir(parents=True)
+    for file in bert.iterdir():
+        shutil.copy(file, blobs / file.name)
+        (folder / file.name).symlink_to(Path("..", "..", "blobs", file.name))
+    linked = tmp_path / "linked"
+    linked.symlink_to(folder)
+    assert torch.equal(texts(linked, tmp_path), texts(bert, tmp_path))
+
+
+@pytest.mark.parametrize("share", ["none", "half", "pooler", "one"])
+def test_tensors_that_are_not_there_are_not_drawn(bert, tmp_path, share):
+    from safetensors.torch import load_file, save_file
+
+    folder = copied(bert, tmp_path)
+    stored = load_file(folder / "model.safetensors")
+    names = sorted(stored)
+    pooler = [name for name in names if "pooler" in name]
+    lost = {"none": names, "half": names[::2], "pooler": pooler, "one": names[-4:-3]}[share]
+    kept = {name: stored[name] for name in names if name not in lost} | {"of.another.model": torch.zeros(1)}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    if share == "pooler":  # no feature passes through it
+        assert torch.equal(texts(folder, tmp_path), texts(bert, tmp_path))
+        return
+    n_lost = sum("pooler" not in name for name in lost)
+    refuses(folder, tmp_path / "cache", f"lack {n_lost} of the model's {len(names)} tensors, .* restore the weights")
+    (folder / "model.safetensors").write_bytes((bert / "model.safetensors").read_bytes()[:2000])
+    refuses(folder, tmp_path / "cache", "its model cannot be loaded")
+
+
+def test_of_two_towers_the_one_that_is_used_must_be_whole(tmp_path):
+    from safetensors.torch import load_file, save_file
+    from transformers import CLIPConfig, CLIPModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    vision = sizes | {"image_size": 32, "patch_size": 16}
+    folder = tmp_path / "clip"
+    CLIPModel(CLIPConfig(text_config=sizes | {"vocab_size": 30}, vision_config=vision)).save_pretrained(folder)
+    write_preprocessing(folder, [0.5] * 3, [0.5] * 3)
+    stored = load_file(folder / "model.safetensors")
+    whole = maps(folder, tmp_path / "whole", ["1"], size_px=32)
+    seen = {name: value for name, value in stored.items() if name.startswith("vision_model.")}
+    save_file(seen, folder / "model.safetensors", {"format": "pt"})
+    assert torch.equal(maps(folder, tmp_path / "seen", ["1"], size_px=32), whole)
+    with pytest.raises(pretrained.WeightsError, match="lack"):
+        pretrained.model_of(folder, "text_model")
 
 
 # --- real weights ---------------------------------------------------------------------------
