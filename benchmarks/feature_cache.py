@@ -39,8 +39,9 @@ def pairs(quick: bool) -> list[harness.Pair]:
     keys = photographs(place, 4 if quick else 32, (500, 375))
     weights = towers.save_image_tower(place / "tower", quick)
     images = FolderImages(place)
-    processor = AutoImageProcessor.from_pretrained(weights, local_files_only=True, backend="pil")
-    model = AutoModel.from_pretrained(weights, local_files_only=True).eval()
+    safe = {"local_files_only": True, "trust_remote_code": False}
+    processor = AutoImageProcessor.from_pretrained(weights, backend="pil", **safe)
+    model = AutoModel.from_pretrained(weights, **safe).eval()
 
     def ours() -> torch.Tensor:
         cache = Path(tempfile.mkdtemp(dir=place))

@@ -15,6 +15,7 @@ from rumorlib import inputs, training
 from rumorlib.config import DetectorConfig, DMFLConfig, RunConfig, Settings, Word2VecConfig
 from rumorlib.data.batches import PostTensors, Texts
 from rumorlib.data.posts import Corpus
+from rumorlib.encoders import pretrained
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.encoders.vocabulary import CLS, SEP, UNK, Vocabulary, tokenize
 from rumorlib.encoders.word2vec import closeness, load_vectors, train_word2vec
@@ -119,12 +120,12 @@ def joint_words(lexicon: Vocabulary, config: RunConfig, settings: Settings, chec
 
 def _bert(texts: list[str], detector: DMFLConfig, settings: Settings) -> tuple[Tensor, dict[str, Tensor]]:
     """Word pieces (n, P) of texts and the weights of a local BERT folder."""
-    from transformers import AutoTokenizer, BertModel
+    from transformers import BertModel
 
     folder = inputs.weights_folder(detector.logic_weights, settings)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = pretrained.tokenizer_of(folder)
     made = tokenizer(texts, padding=True, truncation=True, max_length=detector.logic_pieces, return_tensors="pt")
     if tokenizer.pad_token_id != 0:
         raise ValueError(f"{folder.name}: padding is id {tokenizer.pad_token_id}, and BERT's is 0; is it a BERT?")
-    bert = BertModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, add_pooling_layer=False)
-    return made["input_ids"], dict(bert.float().state_dict())
+    bert = pretrained.model_of(folder, kind=BertModel, add_pooling_layer=False)
+    return made["input_ids"], dict(bert.state_dict())

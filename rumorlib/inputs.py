@@ -22,8 +22,7 @@ from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.data.images import Images
 from rumorlib.data.posts import CaptionCorpus, Corpus
-from rumorlib.encoders import clip, frozen
-from rumorlib.encoders.components import principal_rows
+from rumorlib.encoders import clip, frozen, pretrained
 from rumorlib.encoders.feature_store import Store
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import PAD, Vocabulary
@@ -186,7 +185,7 @@ def image_rows(
     if n_components is None:
         return maps, rows
     fit_on = rows[rows_of(loaded.posts, "train")].unique()
-    reduced, kept = principal_rows(maps, fit_on[maps[fit_on].flatten(1).any(dim=1)], n_components)
+    reduced, kept = frozen.principal_rows(maps, fit_on[maps[fit_on].flatten(1).any(dim=1)], n_components)
     print(f"{loaded.name}: {n_components} components keep {kept:.3f} of the variance of the image rows", flush=True)
     images_of.cache_clear()  # gigabytes, and read once
     return reduced, rows
@@ -207,11 +206,11 @@ def new_sclip(stage1: RunConfig, settings: Settings) -> SCLIP:
     n_words, d_text = {}, {}
     for language, text in stage1.sclip.texts:
         if text.kind == "frozen":
-            d_text[language] = frozen.width_of(weights_folder(text.weights, settings), "text")
+            d_text[language] = pretrained.width_of(weights_folder(text.weights, settings), "text")
         else:
             n_words[language] = len(vocabulary(stage1, language, settings))
     vision = stage1.sclip.vision
-    d_map = frozen.width_of(weights_folder(vision.weights, settings)) if vision.kind == "feature_map" else None
+    d_map = pretrained.width_of(weights_folder(vision.weights, settings)) if vision.kind == "feature_map" else None
     model = SCLIP(stage1.sclip, n_words, d_text, d_map)
     if vision.kind == "patch_conv" and vision.weights:
         clip.start_from(model.image_tower, weights_folder(vision.weights, settings))

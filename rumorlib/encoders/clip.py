@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rumorlib.encoders import frozen
+from rumorlib.encoders import pretrained
 from rumorlib.encoders.vision import ImageTower
 
 # D width, p the folder's kernel, r a receptive field, N patches of one scale
@@ -54,10 +54,10 @@ def start_from(tower: ImageTower, folder: Path) -> None:
     The folder's mean and std are folded into the patch weights, since the tower scales pixels to [-1, 1]. Positions are
     interpolated to each scale's grid. With `freeze_towers` nothing of the tower is trained in stage 1 (§10.1).
 
-    Raises: FileNotFoundError: no weights, or no preprocessor_config.json. ValueError: widths differ.
+    Raises: as `pretrained.model_of`; FileNotFoundError: no preprocessor_config.json. ValueError: widths differ.
     """
-    scaling = frozen.pixel_scaling(folder)
-    vision = frozen.load_model(folder, torch.device("cpu"), "vision_model")
+    scaling = pretrained.pixel_scaling(folder)
+    vision = pretrained.model_of(folder, "vision_model")
     embed, width = vision.embeddings, tower.config.width
     if embed.patch_embedding.out_channels != width:
         raise ValueError(f"{folder.name} is {embed.patch_embedding.out_channels} wide: set VisionConfig.width to that")

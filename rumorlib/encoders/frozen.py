@@ -1,10 +1,9 @@
-"""Frozen pretrained encoders: each distinct text or image is encoded once, then read from disk."""
+"""Frozen pretrained encoders: each distinct text or image is encoded once, then read from disk; maps in few numbers."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import math
 import os
 from collections import deque
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
-from rumorlib.encoders import feature_store
+from rumorlib.encoders import feature_store, pretrained
 
 if TYPE_CHECKING:
     from rumorlib.data.images import Images
@@ -28,6 +28,8 @@ IMAGES_PER_SHARD = 500  # what a killed run loses at most: about 20 s of MobileN
 TEXTS_PER_SHARD = 4096
 IMAGES_PER_BATCH = 32
 TEXTS_PER_BATCH = 64
+ROWS_FITTED = 40_000  # rows that components are fitted on at most
+MAPS_AT_ONCE = 512  # the maps of a corpus in float32 fill gigabytes
 
 
 def image_maps(
@@ -56,11 +58,11 @@ def image_maps(
         cls: rows instead of a map, a ViT's [CLS] first (DMFL's Eq 10).
     Returns: (n, C, h, w) fp16 on the CPU, in the order of `keys`; a ViT's tokens become a grid without CLS. With `cls`
         (n, 1 + h * w, C).
-    Raises: FileNotFoundError: no such weights. feature_store.CorruptShard: the cache was altered. ValueError: no keys,
-        or `cls` of an encoder that has none.
+    Raises: as `pretrained.model_of`. feature_store.CorruptShard: the cache was altered. ValueError: no keys, or `cls`
+        of an encoder that has none.
     """
     device, bf16 = _device(precision)
-    scaling = pixel_scaling(Path(weights))
+    scaling = pretrained.pixel_scaling(Path(weights))
     asked = {"kind": "image", "size_px": size_px, "bf16": bf16, "scaling": scaling}
     store = feature_store.open_store(cache, weights, asked | ({"cls": True} if cls else {}))
     distinct = sorted(set(keys))
@@ -97,7 +99,7 @@ def text_features(
     """
     device, bf16 = _device(precision)
     store = feature_store.open_store(
-        cache, weights, {"kind": "text", "max_length": max_length, "pool": "mean", "bf16": bf16}
+        cache, pretrained.checked(weights), {"kind": "text", "max_length": max_length, "pool": "mean", "bf16": bf16}
     )
     hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
     todo = store.missing(dict(zip(hashes, texts, strict=True)))
@@ -117,17 +119,6 @@ def bf16_is_fast(device: torch.device) -> bool:
     return device.type == "cpu" and any(check() for check in checks if check is not None)
 
 
-def width_of(folder: Path, tower: Literal["vision", "text"] = "vision") -> int:
-    """Feature width of a local Hugging Face folder, from its config; of a two-tower folder (CLIP) the tower's."""
-    from transformers import AutoConfig, MobileNetV2Config
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    config = getattr(config, f"{tower}_config", config)
-    if isinstance(config, MobileNetV2Config):
-        return max(1280, int(1280 * config.depth_multiplier))  # its last convolution
-    return config.hidden_size
-
-
 # --- encoders -------------------------------------------------------------------------------
 
 
@@ -139,27 +130,9 @@ def _device(precision: Precision) -> tuple[torch.device, bool]:
     return device, precision == "bf16" or (precision == "auto" and bf16_is_fast(device))
 
 
-def load_model(weights: Path, device: torch.device, tower: str) -> nn.Module:
-    """The folder's model, frozen; of a two-tower model (CLIP) the tower asked for."""
-    from transformers import AutoModel
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # one bar is enough, and it is the encoding's
-    try:
-        # safetensors only: a pytorch_model.bin is a pickle
-        model = AutoModel.from_pretrained(weights, dtype=torch.float32, local_files_only=True, use_safetensors=True)
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-    return getattr(model, tower, model).eval().requires_grad_(False).to(device)
-
-
 def _text_encoder(weights: Path, max_length: int, device: torch.device, bf16: bool) -> Callable[[list], Tensor]:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
-    model = load_model(weights, device, "text_model")
+    tokenizer = pretrained.tokenizer_of(weights)
+    model = pretrained.model_of(weights, "text_model").to(device)
 
     def encode(texts: list[str]) -> Tensor:
         tokens = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt").to(device)
@@ -175,7 +148,7 @@ def _image_encoder(
     weights: Path, size_px: int, scaling: dict[str, Any], device: torch.device, bf16: bool, cls: bool
 ) -> Callable[[list], Tensor]:
     # channels last: several times faster convolutions under bf16 on the CPU
-    model = load_model(weights, device, "vision_model").to(memory_format=torch.channels_last)
+    model = pretrained.model_of(weights, "vision_model").to(device, memory_format=torch.channels_last)
     mean, std = (torch.tensor(scaling[name], device=device).view(1, -1, 1, 1) for name in ("mean", "std"))
     options = {}
     accepts = inspect.signature(model.forward).parameters
@@ -211,20 +184,6 @@ def _with_cls(hidden: Tensor, as_map: Tensor) -> Tensor:
     return torch.cat([hidden[:, :1], patches], dim=1)
 
 
-def pixel_scaling(weights: Path) -> dict[str, Any]:
-    """Factors turning uint8 pixels into the network's input: (pixel * rescale - mean) / std, one per channel."""
-    file = weights / "preprocessor_config.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing: the folder must be a complete Hugging Face image model")
-    read = json.loads(file.read_text())
-    normalise = read.get("do_normalize", True)
-    return {
-        "rescale": read.get("rescale_factor", 1 / 255) if read.get("do_rescale", True) else 1.0,
-        "mean": read["image_mean"] if normalise else [0.0, 0.0, 0.0],
-        "std": read["image_std"] if normalise else [1.0, 1.0, 1.0],
-    }
-
-
 def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> Iterator:
     """Results of `work` in order, at most four batches decoded ahead of the network."""
     waiting: deque = deque()
@@ -247,3 +206,43 @@ def _encoded(items: Iterator, encode: Callable[[list], Tensor], size: int) -> It
         if not torch.isfinite(features).all():
             raise ValueError("the frozen encoder gives features outside fp16's range; these weights cannot be cached")
         yield [content for content, _ in batch], features.contiguous()
+
+
+# --- maps in few numbers ----------------------------------------------------------------------
+
+
+def principal_rows(maps: Tensor, fit_on: Tensor, n_components: int) -> tuple[Tensor, float]:
+    """Rows of frozen maps as the principal components of their channels (choice C27).
+
+    Each row is first brought to mean 0 and variance 1 over its channels, as the LayerNorm of DMFL's Eq. 10 would: a
+    component then stands for a direction of what that norm lets through. Components are not scaled.
+
+    Args:
+        maps: (I, C, h, w) frozen maps, one per distinct picture; all zeros where a post has none.
+        fit_on: (J,) long, pictures of the training posts: dev and test take no part in the fit.
+        n_components: k, at most C and at most the rows fitted on.
+    Returns: (I, h * w, k) fp16, zeros where a map is all zeros, and the share of variance kept on the rows fitted on.
+    Raises: ValueError: too few channels or rows for k components.
+    """
+    from sklearn.decomposition import PCA
+
+    I, C, h, w = maps.shape  # noqa: E741
+    per_picture = max(1, -(-ROWS_FITTED // max(1, len(fit_on))))
+    places = torch.linspace(0, h * w - 1, min(per_picture, h * w)).round().long()
+    step = max(1, len(fit_on) * len(places) // ROWS_FITTED)
+    sample = maps[fit_on[::step]].flatten(2)[..., places].transpose(1, 2).reshape(-1, C)
+    if n_components > min(C, len(sample)):
+        raise ValueError(f"{n_components} components need as many channels and rows, there are {C} and {len(sample)}")
+    pca = PCA(n_components, svd_solver="covariance_eigh").fit(_standard(sample).numpy())
+    components, mean = (torch.from_numpy(part).float() for part in (pca.components_, pca.mean_))
+    rows = torch.empty(I, h * w, n_components, dtype=torch.float16)
+    for start in range(0, I, MAPS_AT_ONCE):
+        part = maps[start : start + MAPS_AT_ONCE].flatten(2).transpose(1, 2)  # (i, h * w, C)
+        has_picture = part.flatten(1).any(dim=1)[:, None, None]
+        rows[start : start + MAPS_AT_ONCE] = ((_standard(part) - mean) @ components.T * has_picture).half()
+    return rows, float(pca.explained_variance_ratio_.sum())
+
+
+def _standard(rows: Tensor) -> Tensor:
+    """(…, C) to mean 0 and variance 1 over C, float32."""
+    return F.layer_norm(rows.float(), rows.shape[-1:])
