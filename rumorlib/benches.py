@@ -178,7 +178,7 @@ def outcome(posts: pd.DataFrame, read: Sequence[pd.DataFrame], history: pd.DataF
     frame = pd.concat(read).sort_values("row", kind="stable")  # what one post has in common compresses
     frame = frame.drop(columns="row").reset_index(drop=True)
     metrics = {split: evaluation.frame_metrics(evaluation.with_prob(part)) for split, part in frame.groupby("split")}
-    facts |= {"split_hash": split_files.split_hash(posts), "posts_hash": keys.posts_hash(posts)}
+    facts |= {"split_hash": split_files.split_hash(posts)}
     return Outcome(metrics, pd.DataFrame() if history is None else history, frame, facts=facts)
 
 

@@ -48,6 +48,7 @@ def run(config: RunConfig, settings: Settings, stage1: Path | None = None, paren
     weights = [path for path, needed in ((stage1, config.stage1), (parent, config.parent)) if needed]
     outcome = BUILDERS[config.kind, config.model](config, settings, *weights)
     facts = {"content": content.of_run(config, settings), "computation": computation.fingerprint(config)}
-    if config.model not in ("sclip", "bench"):
-        facts["split_file"] = inputs.corpus_of(config, settings).split_file
+    if config.model != "sclip":
+        corpus = inputs.corpus_of(config, settings)
+        facts |= {"label_means": corpus.label_means, "split_file": corpus.split_file if config.model != "bench" else ""}
     return dataclasses.replace(outcome, facts=outcome.facts | facts)

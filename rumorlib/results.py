@@ -54,6 +54,12 @@ class Report:
         return runs.verified(self.folder, runs.CHECKPOINT, self.hashes)
 
     @property
+    def content(self) -> dict[str, str]:
+        """Hashes of what the run belongs to (`content.of_run`); of runs from before, of the posts alone."""
+        before = {"posts": self.facts["posts_hash"]} if "posts_hash" in self.facts else {}
+        return self.facts.get("content", before)
+
+    @property
     def name(self) -> str:
         """Folder of the run below results/<profile>/runs."""
         return self.config.path.as_posix()
@@ -183,31 +189,31 @@ def _load(config: cfg.RunConfig, settings: cfg.Settings) -> Report | None:
     report, place = found
     folder = run_folder(config)
     runs.check_split(config, report["facts"], folder)
-    _check_belongs(folder, config, settings, report)
     circumstances = {key: report[key] for key in (*CIRCUMSTANCES, "finished_utc") if key in report}
-    return Report(config, report["metrics"], folder, report["facts"] | circumstances, report["files"], place)
+    made = Report(config, report["metrics"], folder, report["facts"] | circumstances, report["files"], place)
+    _check_belongs(made, settings)
+    return made
 
 
-def _check_belongs(folder: Path, config: cfg.RunConfig, settings: cfg.Settings, report: dict[str, Any]) -> None:
+def _check_belongs(report: Report, settings: cfg.Settings) -> None:
     """A result is of today's posts, pictures and weights, and of today's equations. Raises: runs.StaleRun."""
-    facts = report["facts"]
-    hashes = facts.get("content") or {"posts": facts["posts_hash"]} if "posts_hash" in facts else facts.get("content")
-    if hashes and (config.profile == "demo" or settings.data_root):
+    config, facts, what = report.config, report.facts, f"{report.name} in {report.store or report.folder}"
+    if report.content and (config.profile == "demo" or settings.data_root):
         from rumorlib import content
 
-        if other := content.changed(hashes, config, settings):
+        if other := content.changed(report.content, config, settings):
             raise runs.StaleRun(
-                f"{folder} was run on other {' and '.join(other)} than lie there now under the same names; restore "
+                f"{what} was run on other {' and '.join(other)} than lie there now under the same names; restore "
                 "them, or use train='all' to run it anew on these"
             )
     if facts.get("computation"):
         from rumorlib import computation
 
         now = computation.fingerprint(config)
-        declared = declared_since(config.path.as_posix(), report["finished_utc"])
+        declared = declared_since(report.name, facts["finished_utc"])
         if not computation.agree(facts["computation"], now) and not declared:
             raise runs.StaleRun(
-                f"{folder} was made by other equations: {_told(facts['computation'])} of its new model, today "
+                f"{what} was made by other equations: {_told(facts['computation'])} of its new model, today "
                 f"{_told(now)}. Use train='all' to train it anew, name the change (a field of the config), or declare "
                 f"it in results/{CHANGES.name}: then what was made before is shown with a mark"
             )

@@ -78,7 +78,7 @@ def need_same_posts(reports: Iterable[Report]) -> None:
     """
     seen: dict[str, tuple[str, str]] = {}
     for report in reports:
-        made = report.facts.get("posts_hash")
+        made = report.content.get("posts")
         name, first = seen.setdefault(corpus_name(report.config), (report.name, made)) if made else ("", None)
         if made != first:
             raise ValueError(f"{report.name} was run on other posts than {name}; make one again with train='all'")
