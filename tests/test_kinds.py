@@ -295,7 +295,7 @@ def test_a_results_folder_of_an_earlier_version_is_refused_and_carried_over(
     shutil.copytree(output, tmp_path / "copy")
     assert main(["migrate", str(output)]) == 0
     said = capsys.readouterr().out
-    assert "kind: stored 'absent', now 'train'" in said and "1 runs would be carried over" in said
+    assert "kind: stored 'absent', now 'train'" in said and "    1 runs: " in said and "would be carried over" in said
     assert before_and_after(output, tmp_path / "copy"), "without --write nothing is written"
     assert main(["migrate", str(output), "--write"]) == 0
     report = results.run_or_load(config, settings)
