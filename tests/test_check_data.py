@@ -141,6 +141,15 @@ def test_texts_behind_other_links_cross_and_a_doubtful_name_is_told_of(tmp_path,
     ]
 
 
+def test_the_meaning_of_label_1_can_be_given_and_is_repeated(tmp_path, capsys):
+    place = folder(tmp_path, good_rows())
+    published.write(place / "corpus.toml", 'label_means = "satire, not news"\n')
+    _, found, _ = check(place, tmp_path, capsys)
+    assert found["label_means"] == "satire, not news"
+    command.main(["check-data", str(place), "--out", str(tmp_path / "x.csv")])
+    assert "label 1    satire, not news" in capsys.readouterr().out
+
+
 def test_captions_without_a_split_are_a_problem(tmp_path, capsys):
     place = published.flickr30k(tmp_path / "flickr", "token")
     code, found, _ = check(place, tmp_path, capsys)

@@ -1,5 +1,6 @@
 """Readers on files in each published format, made here; counts on the real files where they are at hand."""
 
+import csv
 import json
 import os
 import time
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from rumorlib import config
-from rumorlib.data import corpora, manifest, posts, protocols, splits
+from rumorlib.data import corpora, manifest, posts, protocols, splits, tables
 from rumorlib.data.posts import PostsError
 
 
@@ -109,6 +110,50 @@ def test_missing_and_misencoded_files(tmp_path):
         (tmp_path / name).write_bytes("text,label\n谣言,1\n".encode("utf-16"))
         with pytest.raises(PostsError, match=r"line 1, is not UTF-8 .*iconv -f utf-16"):
             manifest.read_file(tmp_path / name)
+
+
+def test_a_long_text_is_read_whole_and_a_cell_without_end_says_why(tmp_path, monkeypatch):
+    """Python's csv stops at 131,072 characters, which the message took for a missing quote."""
+    long = '文"a,\n' * 30_000
+    path = tmp_path / "m.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("id", "text", "label"), ("1", long, "1"), ("2", "b", "0")])
+    assert len(long) == 150_000 and manifest.read_file(path).posts["text"].tolist() == [long, "b"]
+    write(path, 'id,text,label\n1,"an open quote,1\n2,b,0\n')
+    with pytest.raises(PostsError, match=r"m\.csv, line 3: .*; quote texts and double the quotes in them"):
+        manifest.read_file(path)
+    before = csv.field_size_limit(1000)
+    monkeypatch.setattr(tables, "MAX_CELL", 1000)
+    try:
+        write(path, f"id,text,label\n1,{'x' * 1001},1\n2,b,0\n")
+        with pytest.raises(PostsError, match=r"line 2: .*more than 1,000 characters: is a quote left open\?"):
+            manifest.read_file(path)
+    finally:
+        csv.field_size_limit(before)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["m.csv", "m.json"])
+def test_a_pipe_is_no_list_of_posts(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match=f"not a regular file.*{name}"):
+        manifest.read_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_manifest_says_what_its_label_means(tmp_path, parts):
+    names = ("train.csv", "test.csv") if parts else ("manifest.csv",)
+    for name in names:
+        write(tmp_path / name, "text,label\na,1\nb,0\n")
+    assert manifest.read(tmp_path).label_means == manifest.LABEL_MEANS
+    write(tmp_path / "corpus.toml", 'label_means = " satire, not news (0 = news) "\nlanguage = "en"\n')
+    assert manifest.read(tmp_path).label_means == "satire, not news (0 = news)"
+    assert manifest.read_file(tmp_path / names[0]).label_means == "satire, not news (0 = news)"
+    assert corpora.load("manifest", at(tmp_path)).label_means == "satire, not news (0 = news)"
+    for wrong, words in (("label_means = 1", "in words"), ('label_means = ""', "in words"), ("x", "corpus.toml: ")):
+        write(tmp_path / "corpus.toml", wrong)
+        with pytest.raises(PostsError, match=words):
+            manifest.read(tmp_path)
 
 
 def test_lines_of_json_under_the_name_of_a_list(tmp_path):

@@ -29,6 +29,7 @@ from rumorlib import (
 )
 from rumorlib import config as cfg
 from rumorlib.__main__ import main
+from rumorlib.data import corpora
 from rumorlib.models.attention import MultiHeadAttention
 from rumorlib.models.micc import ScaleAwareFusion
 from rumorlib.profiles import HEADS
@@ -99,6 +100,8 @@ def test_config_json_alone_gives_every_kind_of_run_again(tmp_path: Path, monkeyp
     need_twitter = {("select", "bench")}  # cross-fit folds are Twitter's
     assert {(one.kind, one.model) for one in asked.values()} == set(kinds.BUILDERS) - need_twitter
     made = {name: results.run_or_load(one, settings) for name, one in asked.items()}
+    means = {corpora.label_means("demo-en")}  # but for captions, which have no label
+    assert {one.facts.get("label_means") for one in made.values() if one.config.model != "sclip"} == means
     (tmp_path / "list").write_text("\n".join(str(one.folder / "config.json") for one in made.values()))
     environment = os.environ | {
         "PYTHONPATH": f"{cfg.PROJECT_ROOT}{os.pathsep}{tmp_path}", "RUMORLIB_OUTPUT": str(tmp_path / "second"),
@@ -219,10 +222,11 @@ def test_texts_changed_under_their_ids_are_refused_or_trained_anew(
     monkeypatch.setattr(results, "_TRAINED", set())
     telling = [f"{'true' if i % 2 else 'false'} word{i} of story {i % 5}" for i in range(40)]
     manifest(tmp_path / "data", telling)
+    (tmp_path / "data" / "corpus.toml").write_text('label_means = "a made-up story"')
     config = cfg.RunConfig("baseline", "manifest", profile="laptop", detector=cfg.BaselineConfig("tfidf_lr", 1.0))
     settings = cfg.Settings("laptop", ("manifest",), (0,), data_root=tmp_path / "data")
     before = results.run_or_load(config, settings)
-    assert before.metrics["test"]["accuracy"] == 1.0
+    assert before.metrics["test"]["accuracy"] == 1.0 and before.facts["label_means"] == "a made-up story"
     assert results.run_or_load(config, settings) == before
     manifest(tmp_path / "data", [text.replace("true", "same").replace("false", "same") for text in telling])
     with pytest.raises(runs.StaleRun, match=r"other posts.*train='all'"):
