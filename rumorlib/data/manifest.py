@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from rumorlib import files
 from rumorlib.config import OnMissing
 from rumorlib.data import missing, posts
 from rumorlib.data.images import FolderImages
@@ -21,6 +23,7 @@ PARTS = {
     "test": "test",
 }
 LABEL_MEANS = "label 1 of the given manifest"
+RECORD = "corpus.toml"  # what a folder of posts says of itself
 # Names seen in manifests of other projects, in lower case.
 _COLUMNS = {
     "id": "post_id", "content": "text", "img": "image", "image_path": "image", "domain": "event", "lang": "language",
@@ -62,9 +65,11 @@ def read_file(path: Path | str, on_missing_image: OnMissing = "drop") -> Corpus:
     """Posts of a .csv, .json or .jsonl with text, label and, where there are, image, id, split, event.
 
     `image` is relative to the manifest, with / or \\\\ between folders; of a list the first counts. A manifest without
-    any image is a corpus of texts. Without ids, a post is named by its row. Other columns are not read.
+    any image is a corpus of texts. Without ids, a post is named by its row. Other columns are not read. What label 1
+    means, a corpus.toml beside it says in a line label_means = "...".
 
-    Raises: PostsError: no manifest, a column is missing or double, or `posts.check` refuses a row.
+    Raises: PostsError: no manifest, a column is missing or double, `posts.check` refuses a row, or corpus.toml is no
+        TOML or says no text.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -128,4 +133,18 @@ def _corpus(
     if table["image"].any():
         images = FolderImages(folder)
         table, dropped = missing.settle(table, images, source, on_missing_image, places)
-    return Corpus("manifest", table, images, LABEL_MEANS, dropped)
+    return Corpus("manifest", table, images, _label_means(folder), dropped)
+
+
+def _label_means(folder: Path) -> str:
+    """What the corpus.toml in a folder says that label 1 means; its other entries are not read here."""
+    place = folder / RECORD
+    if not files.is_regular(place):
+        return LABEL_MEANS
+    try:
+        means = tomllib.loads(place.read_text(encoding="utf-8")).get("label_means", LABEL_MEANS)
+    except ValueError as error:  # not UTF-8, or not TOML
+        raise PostsError(f'{place}: {error}; write lines like label_means = "..."') from None
+    if not isinstance(means, str) or not means.strip():
+        raise PostsError(f'{place}: label_means is {means!r}; say in words what label 1 means, e.g. "fake news"')
+    return means.strip()

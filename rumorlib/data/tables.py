@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Mapping
@@ -12,14 +13,20 @@ from typing import Any, TextIO
 
 import pandas as pd
 
+from rumorlib import files
 from rumorlib.data.posts import PostsError
+
+MAX_CELL = 64 * 2**20  # characters of one cell of a CSV; a longer one is hardly a post
 
 
 def read_csv(path: Path) -> pd.DataFrame:
     """A CSV file with a header (.gz: compressed), every cell a string as written: ids must not become numbers.
 
-    Raises: PostsError: no such file, not UTF-8, an open quote, or a row with more or fewer cells than the header.
+    Raises: PostsError: no such file, not UTF-8, an open quote, a cell of more than MAX_CELL characters, or a row with
+        more or fewer cells than the header.
     """
+    # csv stops at 131,072 characters. The limit is the process's: it is only ever raised, so no other reader fails.
+    csv.field_size_limit(max(MAX_CELL, csv.field_size_limit()))
     try:
         with _open(path) as file:
             lines = csv.reader(file, strict=True)
@@ -42,7 +49,10 @@ def read_csv(path: Path) -> pd.DataFrame:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise PostsError(f"{path} is damaged ({error}); restore it") from None
     except csv.Error as error:
-        raise PostsError(f"{path}, line {lines.line_num}: {error}; quote texts and double the quotes in them") from None
+        remedy = "quote texts and double the quotes in them"
+        if "field limit" in str(error):
+            remedy = f"a cell has more than {MAX_CELL:,} characters: is a quote left open? If not, cut the text"
+        raise PostsError(f"{path}, line {lines.line_num}: {error}; {remedy}") from None
     if len(header) == 1 and (odd := next((mark for mark in ";\t|" if mark in header[0]), None)):
         raise PostsError(f"{path}, line 1: the cells stand between {odd!r}, not between commas; save it with commas")
     return pd.DataFrame(rows, columns=header, dtype=object)
@@ -141,7 +151,7 @@ def need(frame: pd.DataFrame, columns: tuple[str, ...], source: Path) -> None:
 def _utf8(path: Path, remedy: str, newline: str | None = None) -> str:
     """The whole file; newline as `open` takes it. Raises PostsError: no such file, or not UTF-8."""
     try:
-        with path.open(encoding="utf-8-sig", newline=newline) as file:
+        with io.TextIOWrapper(files.open_regular(path), encoding="utf-8-sig", newline=newline) as file:
             return file.read()
     except FileNotFoundError:
         raise PostsError(f"{path} does not exist; see rumorlib/data/README.md") from None
@@ -180,4 +190,4 @@ def _not_utf8(path: Path, remedy: str) -> str:
 def _open(path: Path) -> TextIO:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(files.open_regular(path), encoding="utf-8-sig", newline="")
