@@ -32,6 +32,8 @@ import platform
 # default it spins, and on a machine that also does something else a step takes ten times as long
 # (benchmarks/thread_waiting.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if os.environ.get("RUMORLIB_DETERMINISTIC") == "1":  # config.is_deterministic; cuBLAS reads it when it starts
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 # glibc gives every large tensor pages of its own and takes them back when it goes: two thirds of a frozen encoder's
 # time on the CPU are the kernel clearing pages. Kept, they are cleared once, and resident memory grows by a tenth.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rumorlib import inputs
 from rumorlib.config import MICCConfig, RunConfig, Settings
-from rumorlib.data.batches import Aligned
+from rumorlib.data.batches import CPU, Aligned, device, moved, sent
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.models import micc
@@ -43,11 +43,13 @@ def _aligned(
     """`micc.align` of every post; selected patches as fp16, which joint patches are already: nothing is rounded."""
     text = inputs.joint_texts(loaded, stage1, checkpoint, language, settings)
     patches, rows = inputs.joint_patches(loaded, stage1, checkpoint, settings)
-    parts = []
+    parts, where = [], device()
     for part in torch.arange(len(rows)).split(256):
-        aligned = micc.align(config, _n_patches(stage1), text[part], patches[rows[part]].float(), part)
+        given = sent(text[part], where), sent(patches[rows[part]], where).float(), sent(part, where)
+        aligned = micc.align(config, _n_patches(stage1), *given)
         selected = aligned.indices is not None
-        parts.append(aligned._replace(patches=aligned.patches.half() if selected else aligned.patches))
+        aligned = aligned._replace(patches=aligned.patches.half() if selected else aligned.patches)
+        parts.append(moved(aligned, CPU))
     return Aligned(*(None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)))
 
 

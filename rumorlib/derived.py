@@ -23,8 +23,9 @@ from rumorlib import inputs
 from rumorlib import run as runner
 from rumorlib.config import MICCConfig, RunConfig, Settings
 from rumorlib.data import split_files
-from rumorlib.data.batches import PostTensors
+from rumorlib.data.batches import CPU, PostTensors, moved, sent, where_is
 from rumorlib.models.micc import MICC
+from rumorlib.training import on_device
 
 ANSWERED = ("dev", "test")  # splits a compressed run answers
 
@@ -40,7 +41,7 @@ def distilled(config: RunConfig, settings: Settings, stage1: Path, parent: Path)
     answers = torch.full((len(posts),), torch.nan)
     answers[rows] = torch.from_numpy(runner.predict(teacher, tensors, rows)).float()
     model, tensors, posts = runner.micc_on_posts(config, settings, stage1)
-    model.teacher_logit = answers
+    model.teacher_logit = sent(answers, where_is(model))
     return runner.fit_detector(config, model, tensors, posts)
 
 
@@ -49,23 +50,27 @@ def distilled(config: RunConfig, settings: Settings, stage1: Path, parent: Path)
 
 def compressed_run(config: RunConfig, settings: Settings, _: Path, parent: Path) -> runner.Outcome:
     """A finished model as `config.detector` compresses it, asked anew; nothing is trained."""
-    model = compressed(whole(config.parent, settings, parent), config.detector)
+    model = whole(config.parent, settings, parent)
+    if config.detector.compression == "int8":  # whose kernels take a GPU's matrices of certain sizes alone
+        model.cpu()
+    model = compressed(model, config.detector)
     tensors, posts = whole_posts(config, settings)
     rows = torch.from_numpy(np.flatnonzero(posts["split"].isin(ANSWERED)))
-    with in_precision(config.detector):
+    with in_precision(config.detector, where_is(model)):
         log_odds = runner.predict(model, tensors, rows)
     outcome = runner.score(posts.iloc[rows.numpy()], log_odds, model_facts(model, config.detector))
     return dataclasses.replace(outcome, facts=outcome.facts | {"split_hash": split_files.split_hash(posts)})
 
 
 def whole(config: RunConfig, settings: Settings, checkpoint: Path) -> MICC:
-    """A finished run's detector as one would install it: reads images, answers posts of its one language."""
+    """A finished run's detector as one would install it: reads images, answers posts of its one language; on the GPU if
+    there is one."""
     from safetensors.torch import load_file
 
     plain = replace(config.detector, freeze="nothing", distil=0.0)
     model = MICC(plain, inputs.new_sclip(config.stage1, settings), config.language)
     model.load_state_dict(load_file(checkpoint))
-    return one_language(model).eval()
+    return on_device(one_language(model).eval())
 
 
 def one_language(model: MICC) -> MICC:
@@ -114,9 +119,9 @@ def compressed(model: MICC, how: MICCConfig) -> MICC:
     return model
 
 
-def in_precision(how: MICCConfig) -> torch.autocast:
-    """Products in bfloat16 where `how` says so, whether or not the machine is fast at it."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=how.compression == "bf16")
+def in_precision(how: MICCConfig, where: torch.device = CPU) -> torch.autocast:
+    """Products in bfloat16 on the model's device where `how` says so, whether or not the machine is fast at it."""
+    return torch.autocast(where.type, torch.bfloat16, enabled=how.compression == "bf16")
 
 
 def model_facts(model: nn.Module, how: MICCConfig) -> dict[str, Any]:
@@ -124,7 +129,7 @@ def model_facts(model: nn.Module, how: MICCConfig) -> dict[str, Any]:
     file deflated: what zeros are worth on disk)."""
     from safetensors.torch import save
 
-    kept = stored(model, how)
+    kept = moved(stored(model, how), CPU)
     written = save({name: tensor.contiguous() for name, tensor in kept.items()})
     sizes = [tensor.numel() for name, tensor in kept.items() if not name.endswith((".scale", ".zero_point"))]
     return {

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rumorlib import dmfl_posts, features, inputs, training
 from rumorlib.config import ReadingConfig, RunConfig, Settings
 from rumorlib.data import social_graph
-from rumorlib.data.batches import PostTensors, Texts
+from rumorlib.data.batches import PostTensors, Texts, array, device, sent
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.encoders.vocabulary import Vocabulary
@@ -120,7 +120,7 @@ def _graph(config: RunConfig, corpus: Corpus, read: Words) -> tuple[Graph, dict[
     ids, mask = read.lexicon.encode(social.texts, config.detector.word2vec.max_length)
     kept = mask.unsqueeze(-1)
     means = (read.vectors[ids] * kept).sum(1) / kept.sum(1).clamp(min=1)
-    nodes = torch.from_numpy(social_graph.node_features(social, means.numpy()))
+    nodes = torch.from_numpy(social_graph.node_features(social, array(means)))
     limits = config.detector.link_threshold, config.detector.max_neighbours
     table = neighbours(nodes, torch.from_numpy(social.edges), social.n_posts, *limits)
     return Graph(nodes, table), {"n_nodes": social.n_nodes, "n_edges": len(social.edges)}
@@ -145,8 +145,11 @@ def _similarities(config: RunConfig, corpus: Corpus, settings: Settings, checkpo
     text = inputs.joint_texts(corpus, config.stage1, checkpoint, config.language, settings)
     patches, row = inputs.joint_patches(corpus, config.stage1, checkpoint, settings)
     n_patches = [side * side for side in grid_sides(config.stage1.sclip.vision)]
-    blocks = torch.arange(len(text)).split(512)
-    return torch.cat([similarity_features(text[b], patches[row[b]].float(), n_patches) for b in blocks])
+    made, where = [], device()
+    for block in torch.arange(len(text)).split(512):
+        given = sent(text[block], where), sent(patches[row[block]], where).float()
+        made.append(similarity_features(*given, n_patches).cpu())
+    return torch.cat(made)
 
 
 def _muse(config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None) -> Built:

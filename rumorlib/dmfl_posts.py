@@ -13,7 +13,7 @@ from torch import Tensor
 from rumorlib import config as cfg
 from rumorlib import inputs, training
 from rumorlib.config import DetectorConfig, DMFLConfig, RunConfig, Settings, Word2VecConfig
-from rumorlib.data.batches import PostTensors, Texts
+from rumorlib.data.batches import PostTensors, Texts, device, moved, where_is
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders import pretrained
 from rumorlib.encoders.vision import grid_sides
@@ -25,7 +25,8 @@ from rumorlib.models.dmfl import DMFL
 def on_posts(
     config: RunConfig, settings: Settings, checkpoint: Path | None
 ) -> tuple[DMFL, PostTensors, Corpus, dict[str, Any]]:
-    """DMFL as training starts, its corpus as tensors and as a table, and facts for the report.
+    """DMFL as training starts, its corpus as tensors (both where it will be trained) and as a table, and facts for the
+    report.
 
     Args: checkpoint: weights of `config.stage1`, where it has one.
     """
@@ -54,7 +55,7 @@ def on_posts(
     if detector.parts == "text_cnn":  # what the vectors are like, beside what the CNN makes of them
         train = [tokenize(text, lexicon.unit) for text in corpus.posts.loc[corpus.posts["split"] == "train", "text"]]
         facts["closeness"] = [None if np.isnan(value) else value for value in closeness(train, lexicon, vectors)]
-    return model, tensors, corpus, facts
+    return training.on_device(model), tensors.on(device()), corpus, facts
 
 
 @lru_cache(maxsize=2)
@@ -109,7 +110,8 @@ def joint_words(lexicon: Vocabulary, config: RunConfig, settings: Settings, chec
     known = inputs.vocabulary(config.stage1, config.language, settings)
     ids, mask = known.encode(list(lexicon.words), config.stage1.sclip.text(config.language).max_length, cls=True)
     longest = int(mask.sum(1).max())
-    vectors = sclip.encode_text(Texts(ids[:, :longest], mask[:, :longest]), config.language)
+    words = moved(Texts(ids[:, :longest], mask[:, :longest]), where_is(sclip))
+    vectors = sclip.encode_text(words, config.language).cpu()
     has_word = ((ids != UNK) & (ids > SEP)).any(dim=1)
     has_word[: SEP + 1] = False
     noise = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(config.seed)) * 0.1

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rumorlib import evaluation
 from rumorlib.config import RunConfig
-from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts
+from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts, array, device, picker, sent, where_is
 from rumorlib.data.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import patch_boxes
@@ -83,19 +83,21 @@ def _relevance(model: MICC, tensors: PostTensors, chosen: pd.Series) -> list[np.
     """Relevance of the chosen posts, per scale (n, N_s)."""
     model.eval()
     rows = torch.from_numpy(np.flatnonzero(chosen.to_numpy()))
-    relevance = torch.cat([model(batch).relevance.float() for batch in tensors.in_order(rows)])
-    return [part.numpy() for part in relevance.split(model.sclip.n_patches, dim=1)]
+    batches = tensors.in_order(rows, where=where_is(model))
+    relevance = array(torch.cat([model(batch).relevance.float() for batch in batches]))
+    return np.split(relevance, np.cumsum(model.sclip.n_patches)[:-1], axis=1)
 
 
 @torch.inference_mode()
 def stage1_relevance(text: Tensor, patches: Tensor, rows: Tensor, n_patches: list[int]) -> list[np.ndarray]:
     """Relevance matrix D_s of every post by stage 1 alone (M8): per scale (n, N_s), of (n, D) texts, (I, N, D) patches
     of distinct images and each post's row among them."""
+    where = device()
     parts = [
-        torch.einsum("bnd,bd->bn", patches[rows[part]].float(), text[part])
+        torch.einsum("bnd,bd->bn", sent(patches[rows[part]], where).float(), sent(text[part], where))
         for part in torch.arange(len(rows)).split(512)
     ]
-    return [part.numpy() for part in torch.cat(parts).split(n_patches, dim=1)]
+    return np.split(array(torch.cat(parts)), np.cumsum(n_patches)[:-1], axis=1)
 
 
 @torch.inference_mode()
@@ -103,14 +105,16 @@ def relevance_of_posts(model: MICC, tensors: PostTensors, posts: pd.DataFrame) -
     """Relevance, rank among the kept and fusion weight of every patch of a few matching dev posts."""
     chosen = posts["split"].eq("dev") & posts.get("support_x0", pd.Series(-1, index=posts.index)).ge(0)
     rows = torch.from_numpy(np.flatnonzero(chosen.to_numpy()))[:N_POSTS]
-    output = model(tensors.batch(rows))
+    output = model(tensors.batch(rows, where_is(model)))
+    relevance = array(output.relevance)
+    kept, weights = (None if part is None else array(part) for part in (output.indices, output.weights))
     frames = []
     for i, row in enumerate(rows.tolist()):
-        frame = pd.DataFrame({"relevance": output.relevance[i].numpy(), "weight": 0.0, "kept": False})
-        if output.indices is not None:
-            frame.loc[output.indices[i].numpy(), "kept"] = True
-            if output.weights is not None:
-                frame.loc[output.indices[i].numpy(), "weight"] = output.weights[i].float().numpy()
+        frame = pd.DataFrame({"relevance": relevance[i], "weight": 0.0, "kept": False})
+        if kept is not None:
+            frame.loc[kept[i], "kept"] = True
+            if weights is not None:
+                frame.loc[kept[i], "weight"] = weights[i]
         scale = np.repeat(np.arange(len(model.sclip.n_patches)), model.sclip.n_patches)
         frames.append(frame.assign(post_id=posts["post_id"].iloc[row], scale=scale, patch=np.arange(len(frame))))
     return pd.concat(frames, ignore_index=True)
@@ -129,7 +133,8 @@ def truncated(model: DMFL, tensors: PostTensors, posts: pd.DataFrame, keep: Sequ
         cut = replace(tensors, texts=first_words(tensors.texts, n))
         for split in ("dev", "test"):
             chosen = torch.from_numpy(np.flatnonzero(posts["split"].eq(split).to_numpy()))
-            log_odds = torch.cat([named.log_odds(model, batch) for batch in cut.in_order(chosen)]).numpy()
+            parts = cut.in_order(chosen, where=where_is(model))
+            log_odds = array(torch.cat([named.log_odds(model, batch) for batch in parts]))
             metrics = evaluation.classification_metrics(posts["label"].to_numpy()[chosen], None, log_odds=log_odds)
             rows.append((n, split, metrics["accuracy"], metrics["auc"]))
     return pd.DataFrame(rows, columns=["n_words", "split", "accuracy", "auc"])
@@ -148,14 +153,15 @@ def attention_map(model: DMFL, batch: Batch) -> pd.DataFrame:
     """Eq 12's scores and weights of a fixed batch, mean over heads; positions, never words (Figs 10, 11)."""
     model.eval()
     output = model(batch, need_maps=True)
-    scores, weights = output.scores.float().mean(1), output.weights.float().mean(1)  # (B, patches, words)
-    frames = []
+    # (B, patches, words)
+    scores, weights = (array(part.float().mean(1)) for part in (output.scores, output.weights))
+    words, frames = array(batch.text_mask), []
     for post in range(len(scores)):
         query, key = np.indices(scores[post].shape)
-        real = batch.text_mask[post].numpy()[key.ravel()]
+        real = words[post][key.ravel()]
         frame = pd.DataFrame({
             "post": post, "patch": query.ravel(), "position": key.ravel(),
-            "score": scores[post].flatten().numpy(), "weight": weights[post].flatten().numpy(),
+            "score": scores[post].ravel(), "weight": weights[post].ravel(),
         })  # fmt: skip
         frames.append(frame[real])
     return pd.concat(frames, ignore_index=True)
@@ -165,15 +171,17 @@ def attention_map(model: DMFL, batch: Batch) -> pd.DataFrame:
 def retrieval(model: SCLIP, tensors: CaptionTensors, image_rows: Tensor, language: str) -> dict[str, float]:
     """R@1/5/10 both ways over the images at `image_rows` (M-E1), ranked by the mean similarity over scales; as the
     field counts, and with captions of the same words as hits."""
+    where = where_is(model)
     caption_rows = torch.isin(tensors.owner, image_rows).nonzero().squeeze(1)
     new_row = torch.full((len(tensors.images),), -1)
     new_row[image_rows] = torch.arange(len(image_rows))
-    patches = torch.cat([model.encode_image(tensors.images[part]) for part in image_rows.split(256)])
-    texts = model.encode_text(tensors.texts[language].rows(caption_rows), language)
+    shown = (picker(part, where)(tensors.images) for part in image_rows.split(256))
+    patches = torch.cat([model.encode_image(images) for images in shown])
+    texts = model.encode_text(tensors.texts[language].rows(caption_rows, where), language)
     similarity = torch.cat([model.similarity(part, patches).mean(-1) for part in texts.split(128)])
-    owner = new_row[tensors.owner[caption_rows]].numpy()
-    belongs = tensors.belongs(language, caption_rows, image_rows).numpy()
-    return evaluation.retrieval_recall(similarity.numpy(), owner, belongs=belongs)
+    owner = array(new_row[tensors.owner[caption_rows]])
+    belongs = array(tensors.belongs(language, caption_rows, image_rows))
+    return evaluation.retrieval_recall(array(similarity), owner, belongs=belongs)
 
 
 @torch.inference_mode()
@@ -191,7 +199,7 @@ def word_to_patch(model: DMFL, batch: Batch, words: Tensor | None = None) -> dic
     model.eval()
     output = model(batch, need_maps=True)
     asking = batch.text_mask & (batch.text_ids != CLS) & (batch.text_ids != SEP)
-    asking = asking if words is None else asking & words
+    asking = asking if words is None else asking & sent(words, asking.device)
     found = {"swapped": output.weights if model.config.swap_query else output.swapped}
     if model.config.logic_init != "bert":  # whose map is over word pieces, and no word is known by its place
         found["logic"] = output.logic_map

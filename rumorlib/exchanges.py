@@ -17,7 +17,7 @@ from rumorlib import benches, evaluation, inputs, run
 from rumorlib.benches import Bench
 from rumorlib.config import BaselineConfig, RunConfig, Settings
 from rumorlib.data import splits
-from rumorlib.data.batches import Aligned, PostTensors, Texts
+from rumorlib.data.batches import Aligned, Texts
 from rumorlib.models import baselines
 
 AS_IT_IS = "as it is"
@@ -113,7 +113,7 @@ def _of_micc(config: RunConfig, settings: Settings, stage1: Path, weights: Path)
         images, rows = inputs.joint_patches(inputs.corpus_of(config, settings), config.stage1, stage1, settings)
         tensors = replace(tensors, images=images, image_row=rows)
     test = np.flatnonzero((table["split"] == "test").to_numpy())
-    posts, own = table.iloc[test].reset_index(drop=True), _at(tensors, test)
+    posts, own = table.iloc[test].reset_index(drop=True), tensors.part(torch.from_numpy(test))
     blank = torch.cat([own.images, torch.zeros_like(own.images[:1])])
     asked = {AS_IT_IS: (own, 0.0)}
     for name, how in EXCHANGES.items():
@@ -124,13 +124,6 @@ def _of_micc(config: RunConfig, settings: Settings, stage1: Path, weights: Path)
     return table, (
         (name, posts.assign(log_odds=run.predict(model, changed)), share) for name, (changed, share) in asked.items()
     )
-
-
-def _at(tensors: PostTensors, rows: np.ndarray) -> PostTensors:
-    """The posts at `rows`; all distinct images stay."""
-    at = torch.tensor(rows)
-    return PostTensors(tensors.texts.rows(at), tensors.images, tensors.image_row[at], tensors.label[at],
-                       tensors.weight[at])  # fmt: skip
 
 
 def _emptied(texts: Texts) -> Texts:

@@ -18,7 +18,7 @@ from rumorlib import files
 from rumorlib.config import OnMissing, RunConfig, Settings, TextConfig, VisionConfig
 from rumorlib.data import captions as caption_tables
 from rumorlib.data import corpora, drawn, keys, photo, protocols
-from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
+from rumorlib.data.batches import CaptionTensors, PostTensors, Texts, device, streamed
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.data.images import Images
 from rumorlib.data.posts import CaptionCorpus, Corpus
@@ -126,8 +126,7 @@ def text_vectors(loaded: Corpus, stage1: RunConfig, checkpoint: Path, language: 
         return texts
     tower = load_sclip(stage1, checkpoint, settings).text_towers[language]
     distinct, row = torch.unique(texts.ids, dim=0, return_inverse=True)
-    made = [tower(Texts(ids, ids != PAD)) for ids in distinct.split(512)]
-    return Texts(None, None, torch.cat(made)[row])
+    return Texts(None, None, streamed(lambda ids: tower(Texts(ids, ids != PAD)), distinct, 512)[row])
 
 
 @lru_cache(maxsize=2)
@@ -136,8 +135,7 @@ def joint_texts(loaded: Corpus, stage1: RunConfig, checkpoint: Path, language: s
     """T of every post in the joint space of the trained SCLIP (M2): (n, D), unit length."""
     sclip = load_sclip(stage1, checkpoint, settings)
     vectors = text_vectors(loaded, stage1, checkpoint, language, settings).features
-    made = [sclip.encode_text(Texts(None, None, part), language) for part in vectors.split(4096)]
-    return torch.cat(made)
+    return streamed(lambda part: sclip.encode_text(Texts(None, None, part), language), vectors, 4096)
 
 
 def weights_folder(name: str | None, settings: Settings) -> Path:
@@ -218,12 +216,12 @@ def new_sclip(stage1: RunConfig, settings: Settings) -> SCLIP:
 
 
 def load_sclip(stage1: RunConfig, checkpoint: Path, settings: Settings) -> SCLIP:
-    """The SCLIP a finished stage-1 run left, in evaluation mode."""
+    """The SCLIP a finished stage-1 run left, in evaluation mode, on the GPU if there is one."""
     from safetensors.torch import load_file
 
     model = new_sclip(stage1, settings)
     model.load_state_dict(load_file(checkpoint))
-    return model.eval()
+    return model.eval().to(device())
 
 
 @lru_cache(maxsize=2)
@@ -261,12 +259,12 @@ def joint_patches(loaded: Corpus, stage1: RunConfig, checkpoint: Path, settings:
     """M of every distinct image in the joint space (M5), and the row of each post: (I, N, D) fp16 unit length, (n,)."""
     tokens, rows = patch_tokens(loaded, stage1, checkpoint, settings)
     sclip = load_sclip(stage1, checkpoint, settings)
-    return torch.cat([sclip.project_patches(part.float()).half() for part in tokens.split(256)]), rows
+    return streamed(lambda part: sclip.project_patches(part.float()).half(), tokens, 256), rows
 
 
 @torch.inference_mode()
 def _tokens(tower: nn.Module, images: Tensor) -> Tensor:
-    return tower(images).half()
+    return streamed(lambda part: tower(part).half(), images, len(images))
 
 
 # --- splits as tensors ----------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 from rumorlib.config import RunConfig
-from rumorlib.data.batches import Batch, PostTensors
+from rumorlib.data.batches import Batch, PostTensors, array, where_is
 from rumorlib.models.attention import masked_mean
 from rumorlib.models.dmfl import DMFL
 from rumorlib.statistics import t_interval
@@ -70,13 +70,13 @@ def sides(model: DMFL, batches: Iterable[Batch]) -> dict[str, Sides]:
 
 
 def _arrays(text: torch.Tensor, image: torch.Tensor) -> Sides:
-    return text.double().cpu().numpy(), image.double().cpu().numpy()
+    return array(text.double()), array(image.double())
 
 
 def of_model(model: DMFL, tensors: PostTensors, posts: pd.DataFrame, moment: str) -> pd.DataFrame:
     """`measure` of both places of a model as it stands: moment, place ("attended", "aligned"), and the measures."""
     rows = torch.from_numpy(true_pairs(posts))
-    found = sides(model, tensors.in_order(rows))
+    found = sides(model, tensors.in_order(rows, where=where_is(model)))
     return pd.DataFrame([{"moment": moment, "place": place} | measure(*pair) for place, pair in found.items()])
 
 

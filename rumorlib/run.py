@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from rumorlib import alignment, detectors, dmfl_posts, evaluation, evidence, features, inputs, training, watch
 from rumorlib.config import DetectorConfig, MICCConfig, RunConfig, Settings
 from rumorlib.data import split_files
-from rumorlib.data.batches import Aligned, Batch, PostTensors, Texts
+from rumorlib.data.batches import CPU, Aligned, Batch, PostTensors, Texts, array, moved, where_is
 from rumorlib.data.posts import Corpus, of_texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.models import baselines, named
@@ -48,7 +49,7 @@ def sclip(config: RunConfig, settings: Settings) -> Outcome:
     """Stage 1: SCLIP on image-caption pairs; scored by retrieval."""
     tensors, images = inputs.caption_tensors(config, settings)
     training.seed_everything(config.seed)
-    model = inputs.new_sclip(config, settings).to(training.device())
+    model, tensors = training.on_device(inputs.new_sclip(config, settings)), tensors.on(training.device())
     rows = {split: inputs.rows_of(images, split) for split in SPLITS}
     train = config.train
     if config.n_train is not None:
@@ -71,20 +72,21 @@ def sclip(config: RunConfig, settings: Settings) -> Outcome:
         if len(rows[split])
     }
     facts = {"n_parameters": _n_parameters(model), "best_epoch": fit.best_epoch}
-    return Outcome(metrics, fit.history, state=model.state_dict(), facts=facts)
+    return Outcome(metrics, fit.history, state=moved(model.state_dict(), CPU), facts=facts)
 
 
 # --- detectors ------------------------------------------------------------------------------------
 
 
 def micc_on_posts(config: RunConfig, settings: Settings, checkpoint: Path) -> tuple[MICC, PostTensors, pd.DataFrame]:
-    """MICC as stage 2 starts, on the SCLIP of `checkpoint`, and its corpus: as tensors it reads, and as a table."""
+    """MICC as stage 2 starts, on the SCLIP of `checkpoint`, and its corpus: as tensors it reads, and as a table. Model
+    and tensors are where it will be trained."""
     corpus = inputs.corpus_of(config, settings)
     texts, images, image_row = _micc_inputs(config, corpus, settings, checkpoint)
     tensors = inputs.post_tensors(corpus.posts, texts, images, image_row)
     training.seed_everything(config.seed)
     model = MICC(config.detector, inputs.load_sclip(config.stage1, checkpoint, settings), config.language)
-    return model, tensors, corpus.posts
+    return training.on_device(model), tensors.on(training.device()), corpus.posts
 
 
 def micc(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
@@ -191,7 +193,8 @@ def fit_detector(
     posts: pd.DataFrame,
     after_epoch: Callable[[int], None] | None = None,
 ) -> Outcome:
-    """Train on train, stop on dev, predict every post once."""
+    """Train on train, stop on dev, predict every post once; on the GPU if there is one."""
+    tensors = tensors.on(training.device())
     train, rows = config.train, {split: inputs.rows_of(posts, split) for split in ("train", "dev")}
     fit = training.fit(
         model,
@@ -209,7 +212,7 @@ def fit_detector(
         "best_epoch": fit.best_epoch,
     }
     outcome = score(posts, predict(model, tensors), facts)
-    return dataclasses.replace(outcome, history=fit.history, state=model.state_dict())
+    return dataclasses.replace(outcome, history=fit.history, state=moved(model.state_dict(), CPU))
 
 
 @torch.inference_mode()
@@ -217,21 +220,24 @@ def predict(model: nn.Module, tensors: PostTensors, rows: Tensor | None = None) 
     """(n,) float64 log-odds of rumor of every post, or of those at `rows`, in evaluation mode."""
     model.eval()
     rows = torch.arange(len(tensors.label)) if rows is None else rows
-    return torch.cat([named.log_odds(model, batch) for batch in tensors.in_order(rows)]).numpy()
+    parts = tensors.in_order(rows, where=where_is(model))
+    return array(torch.cat([named.log_odds(model, batch) for batch in parts]))
 
 
 @torch.inference_mode()
 def _mean_losses(model: nn.Module, batches) -> dict[str, float]:
     """Mean of each training loss in evaluation mode, however the batches are cut: each counts as its posts weigh."""
     model.eval()
-    sums: dict[str, float] = {}
-    n = 0.0
+    found: dict[str, list[Tensor]] = {"weight": []}
     for batch in batches:
-        size = float(batch.weight.sum()) if isinstance(batch, Batch) else len(batch.images)
+        weighs = isinstance(batch, Batch)
+        found["weight"].append(batch.weight.sum() if weighs else torch.tensor(float(len(batch.images))))
         for key, value in model.training_loss(batch).items():
-            sums[key] = sums.get(key, 0.0) + float(value) * size
-        n += size
-    return {key: value / n for key, value in sums.items()}
+            found.setdefault(key, []).append(value)
+    if not found["weight"]:
+        return {"loss": math.nan}
+    weight, *means = (array(torch.stack(values)).astype(float) for values in found.values())
+    return {key: float(sum(mean * weight)) / float(sum(weight)) for key, mean in zip(list(found)[1:], means)}
 
 
 def score(posts: pd.DataFrame, log_odds: np.ndarray, facts: dict[str, Any]) -> Outcome:

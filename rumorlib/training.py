@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,6 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from rumorlib.config import TrainConfig
+from rumorlib.data.batches import device, moved, where_is
 from rumorlib.encoders.frozen import bf16_is_fast
 
 
@@ -23,18 +25,44 @@ class Fit:
     best_epoch: int  # 1-based; 0 = the untrained model (no epochs)
 
 
-def device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def on_device(model: nn.Module) -> nn.Module:
+    """The model, moved in place to the device that trains."""
+    return model.to(device())
+
+
+def precision(train: TrainConfig, where: torch.device) -> str:
+    """What the products of a training step are made in on a device: fp32, tf32 or bf16."""
+    if train.precision == "auto":
+        return "bf16" if train.bf16 and bf16_is_fast(where) else "fp32"
+    has_tf32 = where.type == "cuda" and torch.cuda.get_device_capability(where)[0] >= 8
+    return "fp32" if train.precision == "tf32" and not has_tf32 else train.precision
 
 
 def autocast(train: TrainConfig, where: torch.device) -> torch.autocast:
-    """bf16 where the config asks for it and the machine gains by it; fp32 otherwise."""
-    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=train.bf16 and bf16_is_fast(where))
+    """bf16 where `precision` says so; fp32 otherwise."""
+    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=precision(train, where) == "bf16")
+
+
+@contextmanager
+def tf32(train: TrainConfig, where: torch.device) -> Iterator[None]:
+    """For the steps of an epoch, their backward passes included: products of float32 in tf32 if `precision` says so."""
+    if precision(train, where) != "tf32":
+        yield
+        return
+    flags = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [flag.allow_tf32 for flag in flags]
+    try:
+        for flag in flags:
+            flag.allow_tf32 = True
+        yield
+    finally:
+        for flag, was in zip(flags, before, strict=True):
+            flag.allow_tf32 = was
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the generators that initialise weights and draw dropout: torch's, on every device."""
+    """Seed the generators that initialise weights (the CPU's, so that a model starts alike on every device) and draw
+    dropout (the device's own): torch's, on every device."""
     torch.manual_seed(seed)
 
 
@@ -48,7 +76,7 @@ def fit(
     name: str = "training",
     after_epoch: Callable[[int], None] | None = None,
 ) -> Fit:
-    """Minimise `model.training_loss(batch)["loss"]`; keep the epoch with the lowest dev loss.
+    """Minimise `model.training_loss(batch)["loss"]`, on the GPU if there is one; keep the epoch of the lowest dev loss.
 
     Args:
         model: has `training_loss(batch) -> dict[str, Tensor]`, and `after_step()` where a weight has a limit.
@@ -59,23 +87,15 @@ def fit(
         after_epoch: called with the 1-based epoch, e.g. to record attention maps.
     Raises: FloatingPointError: a loss is not finite. ValueError: an epoch has no batch.
     """
+    where = where_is(on_device(model))
     optimizer = _optimizer(model, train)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(train, train.epochs * n_batches))
     generator = torch.Generator().manual_seed(seed)
-    where = next(model.parameters()).device
     rows, best, best_state, best_epoch = [], math.inf, None, 0
     with tqdm(total=train.epochs * n_batches, desc=name, unit="batch", mininterval=2, dynamic_ncols=False) as bar:
         for epoch in range(1, train.epochs + 1):
-            model.train()
-            sums: dict[str, float] = {}
-            n_seen = 0
-            for batch in batches(generator):
-                with autocast(train, where):
-                    losses = model.training_loss(batch)
-                _step(model, losses["loss"], optimizer, schedule, train)
-                sums = {key: sums.get(key, 0.0) + value.detach() for key, value in losses.items()}
-                n_seen += 1
-                bar.update()
+            with tf32(train, where):
+                sums, n_seen = _epoch(model, batches(generator), optimizer, schedule, train, bar)
             if not n_seen:
                 raise ValueError(f"{name}: no batch to train on; is the train split empty or a single image?")
             means = {f"train_{key}": float(value) / n_seen for key, value in sums.items()}
@@ -99,6 +119,21 @@ def fit(
         model.load_state_dict(best_state)
     model.eval()
     return Fit(pd.DataFrame(rows), best_epoch)
+
+
+def _epoch(model: nn.Module, batches: Iterable, optimizer, schedule, train: TrainConfig, bar: tqdm) -> tuple[dict, int]:
+    """One pass. Returns each loss summed over the batches, as tensors, so that no step waits for a number, and how many
+    batches there were."""
+    model.train()
+    where, sums, n_seen = where_is(model), {}, 0
+    for batch in batches:
+        with autocast(train, where):
+            losses = model.training_loss(batch if where.type == "cpu" else moved(batch, where))
+        _step(model, losses["loss"], optimizer, schedule, train)
+        sums = {key: sums.get(key, 0.0) + value.detach() for key, value in losses.items()}
+        n_seen += 1
+        bar.update()
+    return sums, n_seen
 
 
 def _optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:

@@ -17,7 +17,7 @@ from torch import Tensor
 from rumorlib import evidence, modalities
 from rumorlib.config import RunConfig
 from rumorlib.data import wordings
-from rumorlib.data.batches import Batch, PostTensors
+from rumorlib.data.batches import Batch, PostTensors, array, where_is
 from rumorlib.encoders.vision import grid_sides, patch_boxes
 from rumorlib.encoders.vocabulary import CLS, SEP, tokenize
 from rumorlib.models.dmfl import DMFL
@@ -58,9 +58,9 @@ class Watch:
 
     def _record(self, model: DMFL, epoch: int) -> None:
         rows = fixed_batch(self.posts)
-        batch = self.tensors.batch(rows)
+        batch = self.tensors.batch(rows, where_is(model))
         if epoch:
-            raw = evidence.attention_map(model, self.tensors.batch(rows[:N_RAW]))
+            raw = evidence.attention_map(model, self.tensors.batch(rows[:N_RAW], where_is(model)))
             self._raw.append(raw.assign(epoch=epoch))
         self._maps[epoch] = eq12(model, batch)
         self._other_image[epoch] = eq12(model, with_other_images(batch))
@@ -111,7 +111,7 @@ def eq12(model: DMFL, batch: Batch) -> Maps:
     weights = model(batch, need_maps=True).weights.float().mean(1)  # (B, N, L), or (B, L, N) with swap_query
     weights = weights.transpose(1, 2) if model.config.swap_query else weights
     words = batch.text_mask & (batch.text_ids != CLS) & (batch.text_ids != SEP)
-    return [grid[:, real].numpy() for grid, real in zip(weights, words, strict=True)]
+    return [np.compress(real, grid, axis=1) for grid, real in zip(array(weights), array(words), strict=True)]
 
 
 def map_statistics(maps: Mapping[int, Maps], other_image: Mapping[int, Maps]) -> pd.DataFrame:
@@ -208,12 +208,12 @@ def word_pointing(model: DMFL, tensors: PostTensors, posts: pd.DataFrame, config
     cover, inside = on_box(boxes, finest_patches(config))
     claim = claim_mask(part, config, tensors.texts.ids.shape[1])
     found = {False: [], True: []}
-    for batch, asking in zip(tensors.in_order(rows), claim.split(512), strict=True):
+    for batch, asking in zip(tensors.in_order(rows, where=where_is(model)), claim.split(512), strict=True):
         for others in found:
             found[others].append(evidence.word_to_patch(model, batch, ~asking if others else asking))
     lines = []
     for name in found[False][0]:
-        weights, rest = (torch.cat([maps[name] for maps in found[key]]).numpy() for key in (False, True))
+        weights, rest = (array(torch.cat([maps[name] for maps in found[key]])) for key in (False, True))
         mass, other = (weights * cover).sum(1), (rest * cover).sum(1)
         interval = t_interval(mass)
         top = inside[np.arange(len(weights)), weights.argmax(1)]

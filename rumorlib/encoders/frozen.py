@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rumorlib.data import batches
 from rumorlib.encoders import feature_store, pretrained
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def image_maps(
         if todo:
             encode = _image_encoder(Path(weights), size_px, scaling, device, bf16, cls)
             pixels = _ahead(pool, lambda item: (item[0], images.pixels(item[1], size_px)), todo.items())
-            batches = _encoded(pixels, encode, IMAGES_PER_BATCH)
-            store.fill(batches, IMAGES_PER_SHARD, len(todo), f"images, {Path(weights).name}", progress)
+            made = _encoded(pixels, encode, IMAGES_PER_BATCH)
+            store.fill(made, IMAGES_PER_SHARD, len(todo), f"images, {Path(weights).name}", progress)
     return store.gather([hash_of[key] for key in keys])
 
 
@@ -106,8 +107,8 @@ def text_features(
     if todo:
         encode = _text_encoder(Path(weights), max_length, device, bf16)
         by_length = sorted(todo.items(), key=lambda item: (-len(item[1]), item[0]))  # equal lengths: little padding
-        batches = _encoded(iter(by_length), encode, TEXTS_PER_BATCH)
-        store.fill(batches, TEXTS_PER_SHARD, len(todo), f"texts, {Path(weights).name}", progress)
+        made = _encoded(iter(by_length), encode, TEXTS_PER_BATCH)
+        store.fill(made, TEXTS_PER_SHARD, len(todo), f"texts, {Path(weights).name}", progress)
     return store.gather(hashes)
 
 
@@ -126,7 +127,7 @@ def _device(precision: Precision) -> tuple[torch.device, bool]:
     """Where to run, and whether under bf16 autocast."""
     if precision not in ("auto", "bf16", "fp32"):
         raise ValueError(f"precision must be auto, bf16 or fp32; got {precision!r}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = batches.device()
     return device, precision == "bf16" or (precision == "auto" and bf16_is_fast(device))
 
 

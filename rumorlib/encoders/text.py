@@ -27,8 +27,8 @@ def transformer(width: int, depth: int, n_heads: int, dropout: float) -> nn.Modu
 def plain_attention_on_cpu(tokens: Tensor) -> AbstractContextManager:
     """Attention as plain matrix products on a CPU: in bf16, on sequences of tens of tokens, the fused kernel's backward
     pass costs twice as much (measured: benchmarks/attention_backend.py)."""
-    in_bf16 = torch.is_autocast_enabled("cpu")
-    return sdpa_kernel(SDPBackend.MATH) if in_bf16 and not tokens.is_cuda else nullcontext()
+    in_bf16 = tokens.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    return sdpa_kernel(SDPBackend.MATH) if in_bf16 else nullcontext()
 
 
 class ShortSequenceEncoder(nn.TransformerEncoder):

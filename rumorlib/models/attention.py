@@ -80,7 +80,7 @@ class MultiHeadAttention(nn.Module):
         scores = weights = None
         # Plain products where asked for, and on a CPU in bf16, where torch's attention takes twice as long on a few
         # dozen rows: the fused kernel's backward pass as well as the other's safe softmax.
-        if need_weights or (torch.is_autocast_enabled("cpu") and not q.is_cuda):
+        if need_weights or (q.device.type == "cpu" and torch.is_autocast_enabled("cpu")):
             scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # (B, H, Q, K)
             weights = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(dim=-1)
             weights = weights if has_key is None else weights * has_key

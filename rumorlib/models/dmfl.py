@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rumorlib.config import DMFLConfig
-from rumorlib.data.batches import Batch
+from rumorlib.data.batches import Batch, used_columns
 from rumorlib.encoders.vocabulary import CLS, PAD, SEP
 from rumorlib.models.attention import Attended, AttentionBlock, masked_mean
 from rumorlib.models.logic import LogicChain, bert_names
@@ -64,7 +64,7 @@ class TextCNN(nn.Module):
 
 def _without_padding(batch: Batch) -> Batch:
     """Drop the columns where no text of the batch has a token: nothing depends on them, and tweets are short."""
-    length = max([0, *batch.text_mask.any(dim=0).nonzero().flatten().tolist()]) + 1
+    length = used_columns(batch.text_mask, batch.n_columns)
     return batch._replace(text_ids=batch.text_ids[:, :length], text_mask=batch.text_mask[:, :length])
 
 
@@ -206,8 +206,7 @@ class DMFL(nn.Module):
             return (words if self.config.logic_init == "scratch" else batch.text_ids), batch.text_mask
         if batch.pieces is None:
             raise ValueError("logic_init='bert' reads word pieces, and the batch has none")
-        length = int((batch.pieces != PAD).sum(1).max())
-        pieces = batch.pieces[:, :length]
+        pieces = batch.pieces[:, : used_columns(batch.pieces != PAD, batch.n_pieces)]
         return pieces, pieces != PAD
 
     def text_rows(self, words: Tensor, batch: Batch) -> Rows:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rumorlib.config import HeadsConfig
+from rumorlib.data.batches import array, device, moved, picker, sent
 
 ROWS_PER_BLOCK = 4096  # posts predicted at once
 
@@ -55,23 +56,25 @@ def fit_predict(
     if len(np.unique(label[rows])) < 2:
         raise ValueError("heads need both classes in train")
     mean, scale = features[rows].mean(0), features[rows].std(0)
+    where = device()
     x = torch.tensor((features - mean) / np.where(scale > 1e-6, scale, 1), dtype=torch.float32).clamp(-10, 10)
     y = torch.tensor(label, dtype=torch.float32)
     w = torch.ones(len(y)) if weight is None else torch.tensor(weight / weight[rows].mean(), dtype=torch.float32)
     torch.manual_seed(seed)
-    model = Heads(x.shape[1], config)
+    model = Heads(x.shape[1], config).to(where)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    train, made = torch.tensor(rows), []
+    x, y, w = moved((x, y, w), where)
+    train, asked_x, made = torch.tensor(rows), picker(torch.tensor(asked), where)(x), []
     for _ in range(config.epochs):
         model.train()
         orders = torch.stack([train[torch.randperm(len(train))] for _ in range(config.n_seeds)])  # (S, n_train)
-        for batch in orders.split(config.batch_size, dim=1):
+        for batch in sent(orders, where).split(config.batch_size, dim=1):
             losses = nn.functional.binary_cross_entropy_with_logits(model(x[batch]), y[batch], reduction="none")
             loss = ((losses * w[batch]).sum(1) / w[batch].sum(1)).sum()  # seeds do not touch each other
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-        made.append(_predict(model, x[torch.tensor(asked)], config.n_seeds))
+        made.append(_predict(model, asked_x, config.n_seeds))
     return np.stack(made)
 
 
@@ -80,4 +83,4 @@ def _predict(model: Heads, x: Tensor, n_seeds: int) -> np.ndarray:
     """(S, n) log-odds, in evaluation mode."""
     model.eval()
     parts = [model(part.expand(n_seeds, -1, -1)) for part in x.split(ROWS_PER_BLOCK)]
-    return torch.cat(parts, dim=1).numpy()
+    return array(torch.cat(parts, dim=1))

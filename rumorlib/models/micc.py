@@ -113,7 +113,7 @@ def mass_gate(relevance: Tensor, n_patches: list[int], k: int, mass: float, beta
     for part in relevance.split(n_patches, dim=1):
         shares = (part / beta).softmax(1).sort(dim=1, descending=True).values
         left = shares.flip(1).cumsum(1).flip(1)[:, :k]  # what a patch and those after it make up
-        gates.append((left > 1 - mass).index_fill(1, torch.tensor([0], device=left.device), True))
+        gates.append(torch.cat([torch.ones_like(left[:, :1], dtype=torch.bool), left[:, 1:] > 1 - mass], dim=1))
     return torch.cat(gates, dim=1).to(relevance.dtype)
 
 
@@ -156,7 +156,7 @@ class MICC(nn.Module):
     def __init__(self, config: MICCConfig, sclip: SCLIP, language: str) -> None:
         super().__init__()
         self.config, self.sclip, self.language = config, sclip, language
-        self.teacher_logit: Tensor | None = None  # (n,) of every post, where config.distil asks for it
+        self.register_buffer("teacher_logit", None, persistent=False)  # (n,) of every post, where config.distil asks
         for name, parameter in sclip.named_parameters():  # the other language and the loss's scale play no part here
             other = name.startswith(("text_towers.", "text_heads.")) and name.split(".")[1] != language
             frozen = config.freeze == "sclip" or (name.startswith("image_tower.") and config.freeze == "tokens")
@@ -167,6 +167,8 @@ class MICC(nn.Module):
             self.fuse = ScaleAwareFusion(d, config.width, config.fusion_weight)
         if config.keep == "threshold":
             self.threshold = nn.Parameter(torch.zeros(S))  # of relevance, per scale; 0: neither like nor unlike
+            size = torch.tensor([min(config.top_k, n) for n in n_patches])
+            self.register_buffer("n_of_scale", size, persistent=False)
         d_image = n_kept(config, n_patches) * d if config.fusion == "concat" else d
         extra = {"concat": 0, "product": 2 * d, "relevance": 2 * S}[config.classifier_input]
         if config.classifier_input == "product" and config.fusion == "concat":
@@ -203,8 +205,9 @@ class MICC(nn.Module):
         if self.config.keep == "mass":
             return mass_gate(aligned.relevance, n_patches, k, self.config.relevance_mass, beta)
         if self.config.keep == "threshold":
-            size = torch.tensor([min(k, n) for n in n_patches], device=aligned.rho.device)
-            over = aligned.rho - self.threshold.repeat_interleave(size)  # (B, M)
+            size = self.n_of_scale
+            limits = self.threshold.repeat_interleave(size, output_size=aligned.rho.shape[1])
+            over = aligned.rho - limits  # (B, M)
             hard = (over > 0).index_fill(1, size.cumsum(0) - size, True).to(over.dtype)  # never none
             soft = (over / beta).sigmoid()
             return hard + soft - soft.detach()  # straight-through: 1 or 0 forwards, a sigmoid's slope backwards

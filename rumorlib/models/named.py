@@ -48,12 +48,12 @@ def build(config: DetectorConfig, given: Given) -> nn.Module:
 
 @torch.inference_mode()
 def log_odds(model: nn.Module, batch: Batch) -> Tensor:
-    """(B,) float64 log-odds of rumor, on the CPU, of any detector in evaluation mode.
+    """(B,) float64 log-odds of rumor of any detector in evaluation mode, on its device.
 
     One that offers `prob_rumor` alone is read to float64's last digit: a probability of exactly 0 or 1 is taken for
     one that lies eps = 2.2e-16 away, as scikit-learn's log loss takes it, log-odds of -36 or 36.
     """
     if hasattr(model, "log_odds"):
-        return model.log_odds(batch).cpu().double()
-    prob = model.prob_rumor(batch).cpu().double()
+        return model.log_odds(batch).double()
+    prob = model.prob_rumor(batch).double()
     return torch.logit(prob, eps=torch.finfo(prob.dtype).eps)

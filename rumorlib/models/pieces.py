@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rumorlib.data.batches import Batch
+from rumorlib.data.batches import Batch, used_columns
 from rumorlib.encoders.vocabulary import CLS, SEP
 from rumorlib.models.dmfl import Rows
 
@@ -29,7 +29,7 @@ class Words(nn.Module):
 
     def forward(self, batch: Batch) -> Rows:
         """text_ids and text_mask (B, L) to rows (B, L', d_word) and their mask, without columns that nobody uses."""
-        length = max([0, *batch.text_mask.any(dim=0).nonzero().flatten().tolist()]) + 1
+        length = used_columns(batch.text_mask, batch.n_columns)
         ids, mask = batch.text_ids[:, :length], batch.text_mask[:, :length]
         return Rows(self.vectors(ids), mask & (ids != CLS) & (ids != SEP))
 

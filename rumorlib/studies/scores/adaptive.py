@@ -15,6 +15,7 @@ import torch
 
 from rumorlib import drops, experiments, profiles, statistics, trained
 from rumorlib.config import RunConfig, Settings
+from rumorlib.data.batches import array, where_is
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.results import Report
 from rumorlib.studies.scores.comparison import clusters_of, pooled
@@ -48,13 +49,14 @@ def rule(config: RunConfig) -> str:
     return RULES[config.detector.keep].format(**vars(config.detector))
 
 
-@torch.inference_mode()
 def n_kept(config: RunConfig, settings: Settings) -> pd.Series:
     """Patches that have a weight, of all scales together, by post_id; of a rule that looks at the post."""
     model, tensors, posts = trained.micc(config, settings)
     everyone = torch.arange(len(posts))
-    kept = torch.cat([(model(batch).weights > 0).sum(1) for batch in tensors.in_order(everyone)])
-    return pd.Series(kept.numpy(), posts["post_id"])
+    with torch.inference_mode():  # only here: a run that is missing is trained on the way
+        batches = tensors.in_order(everyone, where=where_is(model))
+        kept = torch.cat([(model(batch).weights > 0).sum(1) for batch in batches])
+    return pd.Series(array(kept), posts["post_id"])
 
 
 def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.DataFrame:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rumorlib.config import IG_STEPS
-from rumorlib.data.batches import Batch, Texts
+from rumorlib.data.batches import Batch, Texts, array, moved, sent, where_is
 from rumorlib.encoders.vocabulary import SEP, UNK
 from rumorlib.models.micc import MICC, MICCOutput
 
@@ -23,9 +23,11 @@ GREY = 127.5  # the pixel value that an image tower turns into 0: the baseline t
 
 
 def read(model: MICC, texts: Texts, tokens: Tensor, rows: Tensor) -> MICCOutput:
-    """The model on (n, N, D) patch tokens and n texts; rows: (n,) of the corpus, for a selection drawn per post."""
-    nothing = torch.zeros(len(rows))
-    return model(Batch(texts.ids, texts.mask, texts.features, tokens, nothing, nothing, rows))
+    """The model on (n, N, D) patch tokens and n texts, brought to its device; rows: (n,) of the corpus, for a selection
+    drawn per post."""
+    texts, tokens, rows = moved((tuple(texts), tokens, rows), where_is(model))
+    nothing = torch.zeros(len(rows), device=rows.device)
+    return model(Batch(*texts[:3], tokens, nothing, nothing, rows))
 
 
 class FromPixels(nn.Module):
@@ -42,7 +44,8 @@ class FromPixels(nn.Module):
 
     def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
         """(n,) logits."""
-        return read(self.model, Texts(ids, mask), self.model.sclip.image_tower(pixels), rows).logit
+        tokens = self.model.sclip.image_tower(sent(pixels, where_is(self.model)))
+        return read(self.model, Texts(ids, mask), tokens, rows).logit
 
 
 class FromTokens(nn.Module):
@@ -68,11 +71,12 @@ class FromTokens(nn.Module):
 def of_the_model(model: MICC, texts: Texts, tokens: Tensor, rows: Tensor) -> dict[str, np.ndarray]:
     """MICC's own: "relevance" (n, N), and "fusion weight" (n, N), 0 for patches that were not kept."""
     output = read(model, texts, tokens, rows)
-    found = {"relevance": output.relevance.numpy()}
+    found = {"relevance": array(output.relevance)}
     if output.weights is not None and model.config.alignment == "top_k":
-        found["fusion weight"] = torch.zeros_like(output.relevance).scatter(1, output.indices, output.weights).numpy()
+        spread = torch.zeros_like(output.relevance).scatter(1, output.indices, output.weights)
+        found["fusion weight"] = array(spread)
     elif model.config.alignment == "all_patches" and output.weights is not None:
-        found["fusion weight"] = output.weights.numpy()
+        found["fusion weight"] = array(output.weights)
     return found
 
 
@@ -91,7 +95,7 @@ def integrated_gradients(model: MICC, texts: Texts, pixels: Tensor, rows: Tensor
         parts.append(
             method.attribute(given, torch.full_like(given, GREY), additional_forward_args=extra, n_steps=steps)
         )
-    return per_patch(torch.cat(parts).detach(), model.sclip.image_tower.sides).abs().numpy()
+    return np.abs(array(per_patch(torch.cat(parts).detach(), model.sclip.image_tower.sides)))
 
 
 def per_patch(attribution: Tensor, sides: tuple[int, ...]) -> Tensor:
@@ -114,7 +118,7 @@ def of_tokens(model: MICC, texts: Texts, tokens: Tensor, rows: Tensor) -> dict[s
     extra, given = (texts.ids, texts.mask, rows), tokens.float().clone().requires_grad_()
     for name, method in (("Grad-CAM", LayerGradCam), ("gradient x token", LayerGradientXActivation)):
         maps = [method(wrapped, layer).attribute(given, additional_forward_args=extra) for layer in wrapped.scales]
-        found[name] = torch.cat([part.detach().sum(1) for part in maps], dim=1).abs().numpy()  # each (n, D or 1, N_s)
+        found[name] = np.abs(array(torch.cat([part.detach().sum(1) for part in maps], dim=1)))  # each (n, D or 1, N_s)
     return found
 
 
@@ -130,7 +134,7 @@ def contrast(pixels: Tensor, sides: tuple[int, ...]) -> np.ndarray:
     values = pixels.float()
     mean = per_patch(values, sides) / per_patch(torch.ones_like(values), sides)
     square = per_patch(values**2, sides) / per_patch(torch.ones_like(values), sides)
-    return (square - mean**2).clamp(min=0).sqrt().numpy()
+    return array((square - mean**2).clamp(min=0).sqrt())
 
 
 # --- words ----------------------------------------------------------------------------------------
@@ -146,6 +150,7 @@ def word_scores(
     """
     from captum.attr import LayerGradientXActivation, LayerIntegratedGradients
 
+    texts, tokens, rows = Texts(*moved(tuple(texts), where := where_is(model))), sent(tokens, where), sent(rows, where)
     embed, wrapped = model.sclip.text_towers[model.language].embed, FromTokens(model)
 
     def logit(ids: Tensor, mask: Tensor, images: Tensor, at: Tensor) -> Tensor:
@@ -158,18 +163,19 @@ def word_scores(
     )
     at_once = LayerGradientXActivation(logit, embed).attribute(texts.ids, additional_forward_args=extra)
     found = {"integrated gradients": along, "gradient x input": at_once}
-    scores = {name: values.detach().sum(-1).abs().numpy() for name, values in found.items()}
+    scores = {name: np.abs(array(values.detach().sum(-1))) for name, values in found.items()}
     return scores | {"left out": _left_out(model, texts, tokens, rows)}
 
 
 @torch.inference_mode()
 def _left_out(model: MICC, texts: Texts, tokens: Tensor, rows: Tensor) -> np.ndarray:
-    n, L = texts.ids.shape
-    post = torch.arange(n).repeat_interleave(L)
-    ids = texts.ids[post].masked_fill(torch.eye(L, dtype=torch.bool).repeat(n, 1) & texts.mask[post], UNK)
+    (n, L), where = texts.ids.shape, texts.ids.device
+    post = torch.arange(n, device=where).repeat_interleave(L)
+    one = torch.eye(L, dtype=torch.bool, device=where).repeat(n, 1)
+    ids = texts.ids[post].masked_fill(one & texts.mask[post], UNK)
     changed = [
         read(model, Texts(ids[part], texts.mask[post[part]]), tokens[post[part]].float(), rows[post[part]]).logit
-        for part in torch.arange(n * L).split(1024)
+        for part in torch.arange(n * L, device=where).split(1024)
     ]
     logits = torch.cat(changed).view(n, L)
-    return (read(model, texts, tokens.float(), rows).logit[:, None] - logits).abs().numpy()
+    return np.abs(array(read(model, texts, tokens.float(), rows).logit[:, None] - logits))

@@ -20,7 +20,7 @@ from torch import Tensor
 from rumorlib import experiments, modalities, statistics, trained
 from rumorlib.config import Settings
 from rumorlib.data import scenes
-from rumorlib.data.batches import Texts
+from rumorlib.data.batches import Texts, array, moved, where_is
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.studies.scores.comparison import names
 from rumorlib.studies.sight import attributions, explanations, interventions
@@ -58,7 +58,9 @@ def lambda_ends(one: Explained, settings: Settings) -> list[Explained]:
 
 @torch.inference_mode()
 def _state(name: str, tower: SCLIP, texts: Texts, one: Explained) -> State:
-    patches = interventions.in_parts(tower.encode_image, one.bench.images)
+    where = where_is(tower)
+    patches = interventions.in_parts(tower.encode_image, one.bench.images, where)
+    texts = Texts(*moved(tuple(texts), where))
     return State(name, tower, tower.encode_text(texts, one.config.language), patches)
 
 
@@ -91,7 +93,7 @@ def _redundancy(state: State) -> Iterator[dict[str, Any]]:
     shuffled = np.random.default_rng(0).permutation(len(fine))
     for what, side in (("pictures", 1), ("places", min(sides))):
         x, y = (F.adaptive_avg_pool2d(g, side).permute(0, 2, 3, 1) for g in (fine, coarse))  # (n, side, side, D)
-        flat = [values.reshape(-1, values.shape[-1]).numpy() for values in (x, y, y[shuffled])]
+        flat = [array(values.reshape(-1, values.shape[-1])) for values in (x, y, y[shuffled])]
         row = {"condition": "redundant scales", "quantity": f"CKA of {what} between scales", "state": state.name}
         found = modalities.cka(flat[0], flat[1]), modalities.cka(flat[0], flat[2])
         yield row | {"value": found[0], "reference": found[1], "n": len(flat[0])}
@@ -102,7 +104,7 @@ def _redundancy(state: State) -> Iterator[dict[str, Any]]:
 
 def _modality_gap(state: State) -> Iterator[dict[str, Any]]:
     """Distance of the centroids of texts and pictures (mean of their patches), and how well a line tells them apart."""
-    text, image = state.text.numpy(), F.normalize(state.patches.mean(1), dim=-1).numpy()
+    text, image = array(state.text), array(F.normalize(state.patches.mean(1), dim=-1))
     row = {"condition": "modality gap", "state": state.name, "n": len(text)}
     gap = float(np.linalg.norm(text.mean(0) - image.mean(0)))
     half = np.random.default_rng(0).permutation(np.concatenate([text, image]))
@@ -170,8 +172,8 @@ def _finest(state: State) -> tuple[int, int]:
 
 @torch.inference_mode()
 def _relevance(state: State, shown: list[scenes.Scene], rows: np.ndarray) -> np.ndarray:
-    patches = interventions.in_parts(state.sclip.encode_image, interventions.pixels(shown))
-    return torch.einsum("bnd,bd->bn", patches, state.text[torch.from_numpy(rows)]).numpy()
+    patches = interventions.in_parts(state.sclip.encode_image, interventions.pixels(shown), state.text.device)
+    return array(torch.einsum("bnd,bd->bn", patches, state.text[torch.from_numpy(rows)]))
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, n: int = 1000) -> dict[str, float]:
@@ -209,4 +211,4 @@ def decomposition(one: Explained) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     semantic = one.model.fuse.score(patches).squeeze(-1)
     share = one.config.detector.fusion_weight
     total = share * semantic + (1 - share) * output.relevance
-    return tuple(part.numpy() for part in (output.relevance, weight, semantic, total))
+    return tuple(map(array, (output.relevance, weight, semantic, total)))

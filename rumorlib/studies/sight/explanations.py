@@ -25,13 +25,14 @@ from torch import Tensor
 
 from rumorlib import experiments, inputs, results, run, statistics, trained
 from rumorlib.config import EXPLAINED_POSTS, RunConfig, Settings
-from rumorlib.data.batches import Texts
+from rumorlib.data.batches import Texts, array, where_is
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.evaluation import expected_hits
 from rumorlib.models.micc import MICC
 from rumorlib.studies.scores.comparison import names
 from rumorlib.studies.sight import attributions, interventions
 from rumorlib.studies.sight.interventions import Logit, ScenePosts
+from rumorlib.training import on_device
 
 # n posts, T objects, N patches, N_s of one scale, C content words
 
@@ -71,7 +72,7 @@ class Explained:
     def logit(self, images: Tensor, post: Tensor) -> Tensor:
         """(m,) logits of pictures or tokens with the texts of the posts (m,) they belong to."""
         if images.dtype == torch.uint8:
-            images = interventions.in_parts(self.model.sclip.image_tower, images)
+            images = interventions.in_parts(self.model.sclip.image_tower, images, where_is(self.model))
         return attributions.read(self.model, self.texts.rows(post), images, self.bench.rows[post]).logit
 
 
@@ -98,11 +99,12 @@ def explain(config: RunConfig, settings: Settings, split: str = "dev") -> Explai
     texts, scores = tensors.texts.rows(bench.rows), {}
     models = {TRAINED: model} | (before_stage_2(config, settings) if _is_checked(config, settings) else {})
     for weights, other in models.items():
-        tokens = interventions.in_parts(other.sclip.image_tower, bench.images)
+        tokens = interventions.in_parts(other.sclip.image_tower, bench.images, where_is(other))
         found = attributions.patch_scores(other, texts, bench.images, tokens.clone(), bench.rows)
         scores |= {(weights, name): values for name, values in found.items()}
     scores["none", "contrast of the pixels"] = attributions.contrast(bench.images, model.sclip.image_tower.sides)
-    made = Explained(config, models, texts, bench, bench.encoded(model.sclip.image_tower), np.empty(0), scores)
+    tokens = bench.encoded(model.sclip.image_tower, where_is(model))
+    made = Explained(config, models, texts, bench, tokens, np.empty(0), scores)
     return replace(made, effects=interventions.object_effects(made.logit, made.tokens))
 
 
@@ -115,7 +117,8 @@ def before_stage_2(config: RunConfig, settings: Settings) -> dict[str, MICC]:
     stage1 = results.run_or_load(config.stage1, settings, checkpoint=True)
     made = {STAGE1: run.micc_on_posts(config, settings, stage1.checkpoint())[0].eval()}
     torch.manual_seed(config.seed)
-    return made | {UNTRAINED: MICC(config.detector, inputs.new_sclip(config.stage1, settings), config.language).eval()}
+    untrained = MICC(config.detector, inputs.new_sclip(config.stage1, settings), config.language).eval()
+    return made | {UNTRAINED: on_device(untrained)}
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -174,7 +177,7 @@ def deletion(bench: ScenePosts, chosen: np.ndarray, logit: Logit, before: Tensor
         the pictures as they are.
     """
     after = logit(interventions.shown_without(bench, chosen, round(chosen.shape[1] ** 0.5)), torch.arange(len(chosen)))
-    return (before - after).abs().numpy()
+    return array((before - after).abs())
 
 
 def patch_table(made: list[Explained]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rumorlib.data import drawn, scenes, wordings
+from rumorlib.data.batches import array, sent
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.data.posts import Corpus
 from rumorlib.data.scenes import Scene
@@ -44,9 +45,9 @@ class ScenePosts:
     present: np.ndarray  # (n, T) bool: the scene has such an object
     boxes: np.ndarray  # (n, T, 4) x0, y0, x1, y1 in pixels; NO_BOX where absent
 
-    def encoded(self, tower: Callable[[Tensor], Tensor]) -> ScenePosts:
-        """The same posts, with (…, N, D) tokens of `tower` in the place of pixels."""
-        parts = {name: in_parts(tower, getattr(self, name)) for name in ("images", "removed", "ground")}
+    def encoded(self, tower: Callable[[Tensor], Tensor], where: torch.device | None = None) -> ScenePosts:
+        """The same posts, with (…, N, D) tokens of `tower`, which lies on `where`, in the place of pixels."""
+        parts = {name: in_parts(tower, getattr(self, name), where) for name in ("images", "removed", "ground")}
         return replace(self, **parts)
 
     @property
@@ -85,9 +86,9 @@ def pixels(shown: Sequence[Scene]) -> Tensor:
 
 
 @torch.inference_mode()
-def in_parts(function: Callable[[Tensor], Tensor], tensor: Tensor, size: int = 256) -> Tensor:
-    """function(tensor), a few hundred rows at a time."""
-    return torch.cat([function(part) for part in tensor.split(size)])
+def in_parts(function: Callable[[Tensor], Tensor], tensor: Tensor, where: torch.device | None = None) -> Tensor:
+    """function(tensor), a few hundred rows at a time, on the device of what computes it (None: the tensor's)."""
+    return torch.cat([function(sent(part, where or part.device)) for part in tensor.split(256)])
 
 
 # --- objects ------------------------------------------------------------------------------------
@@ -102,7 +103,8 @@ def object_effects(logit: Logit, bench: ScenePosts) -> np.ndarray:
     """
     with_all = logit(bench.images, torch.arange(len(bench.posts)))
     effects = np.full(bench.present.shape, np.nan)
-    effects[bench.present] = (with_all[bench.removed_from] - logit(bench.removed, bench.removed_from)).numpy()
+    without = array(logit(bench.removed, bench.removed_from))
+    effects[bench.present] = array(with_all)[bench.removed_from] - without
     return effects
 
 
@@ -188,8 +190,8 @@ def word_effects(original: Tensor, changed: Tensor, posts: WordPosts) -> np.ndar
 
     Args: original: (n,) logits of the texts as they are. changed: (m,) of the changed ones.
     """
-    moved = (original[posts.post] - changed).abs().numpy()
-    cell = posts.post.numpy() * len(WORDS) + posts.word
+    moved = np.abs(array(original)[posts.post] - array(changed))
+    cell = array(posts.post) * len(WORDS) + posts.word
     size = len(original) * len(WORDS)
     sums, counts = np.bincount(cell, moved, size), np.bincount(cell, minlength=size)
     return (sums / counts).reshape(-1, len(WORDS))
@@ -201,7 +203,7 @@ def word_positions(original: Tensor, changed: Tensor, posts: WordPosts) -> np.nd
     Args: original: (n, L) token ids of the texts as they are. changed: (m, L) of the changed ones; a word's
         alternatives have as many tokens as it has (true of the English posts).
     """
-    differs = (original[posts.post] != changed).numpy()
+    differs = array(original[posts.post] != changed)
     positions = np.zeros((len(original), len(WORDS), original.shape[1]), bool)
-    np.logical_or.at(positions, (posts.post.numpy(), posts.word), differs)
+    np.logical_or.at(positions, (array(posts.post), posts.word), differs)
     return positions

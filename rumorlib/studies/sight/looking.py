@@ -16,7 +16,7 @@ from torch import Tensor
 from rumorlib import evidence, inputs, results, trained, watch
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data import drawn
-from rumorlib.data.batches import Batch
+from rumorlib.data.batches import Batch, array, sent, where_is
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.models.dmfl import DMFL
@@ -57,13 +57,13 @@ def look(config: RunConfig, settings: Settings, split: str = "dev") -> Looked:
         DrawnConfig(seed=config.corpus_seed, **({"n_train": config.n_train} if config.n_train else {}))
     )
     bench = interventions.of_scenes(posts, torch.from_numpy(rows), [known[key] for key in posts["image"]])
-    bench = bench.encoded(lambda pictures: image_rows(config, settings, pictures))
+    bench = bench.encoded(lambda pictures: image_rows(config, settings, pictures), where_is(model))
     batch = tensors.batch(bench.rows)
     claim = watch.claim_mask(posts, config, tensors.texts.ids.shape[1])
     scores = {}
     for who, words in (("the claim's words", claim), ("all words", None)):
         for name, found in evidence.word_to_patch(model, batch._replace(images=bench.images), words).items():
-            scores[f"{name}, {who}"] = found.numpy()
+            scores[f"{name}, {who}"] = array(found)
     scores["random"] = np.random.default_rng(0).random(next(iter(scores.values())).shape)
     touched = interventions.touches(bench.boxes, watch.finest_patches(config))
     effects = interventions.object_effects(lambda images, post: logit(model, batch, images, post), bench)
@@ -78,7 +78,7 @@ def image_rows(config: RunConfig, settings: Settings, pictures: Tensor) -> Tenso
     encode = sclip.encode_image if config.detector.logic_init == "stage1" else sclip.image_tower
     sides = grid_sides(config.stage1.sclip.vision)
     start = int(np.cumsum([0, *(side * side for side in sides)])[np.argmax(sides)])
-    return encode(pictures)[:, start : start + max(sides) ** 2].half()
+    return encode(sent(pictures, where_is(sclip)))[:, start : start + max(sides) ** 2].half()
 
 
 @torch.inference_mode()
@@ -86,8 +86,7 @@ def logit(model: DMFL, batch: Batch, images: Tensor, post: Tensor) -> Tensor:
     """(m,) log odds of rumor of images (m, N, D) with the texts of the posts (m,) of the batch."""
     parts = []
     for shown, of in zip(images.split(512), post.split(512), strict=True):
-        texts = {name: part[of] for name, part in batch._asdict().items() if part is not None}
-        out = model(Batch(**dict.fromkeys(Batch._fields) | texts | {"images": shown})).logits
+        out = model(batch.posts(of)._replace(images=shown)).logits
         parts.append(out[:, 1] - out[:, 0])
     return torch.cat(parts)
 

@@ -16,6 +16,7 @@ import torch
 
 from rumorlib import experiments, inputs, rivals, statistics, trained
 from rumorlib.config import RunConfig, Settings
+from rumorlib.data.batches import array, where_is
 from rumorlib.data.scenes import CELL_PX, GRID, IMAGE_PX
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.models.micc import MICCOutput
@@ -92,17 +93,17 @@ def fingerprints(config: RunConfig, settings: Settings) -> dict[str, Any]:
     model, tensors, _ = trained.micc(config, settings)
     corpus = inputs.corpus_of(config, settings)
     bench = _marked(interventions.scene_posts(corpus, "fingerprint", None, config.corpus_seed))
-    texts, tower = tensors.texts.rows(bench.rows), model.sclip.image_tower
+    texts, tower, where = tensors.texts.rows(bench.rows), model.sclip.image_tower, where_is(model)
 
     def logit(tokens: torch.Tensor, post: torch.Tensor) -> torch.Tensor:
         return attributions.read(model, texts.rows(post), tokens, bench.rows[post]).logit
 
     plain = interventions.pixels([replace(scene, fingerprint_place=-1) for scene in bench.scenes])
-    shown = [interventions.in_parts(tower, pictures) for pictures in (bench.images, plain)]
+    shown = [interventions.in_parts(tower, pictures, where) for pictures in (bench.images, plain)]
     with torch.inference_mode():
         output, without = (attributions.read(model, texts, tokens, bench.rows) for tokens in shown)
-        effect = (output.logit - without.logit).abs().numpy()
-    objects = np.nanmax(np.abs(interventions.object_effects(logit, bench.encoded(tower))), axis=1)
+        effect = array((output.logit - without.logit).abs())
+    objects = np.nanmax(np.abs(interventions.object_effects(logit, bench.encoded(tower, where))), axis=1)
     marked = _on_the_mark(bench, config)  # (n, N)
     weight, kept = _spread(output)
     row = {"dataset": config.dataset, "model": names(config), "n": len(marked)}
@@ -115,9 +116,9 @@ def fingerprints(config: RunConfig, settings: Settings) -> dict[str, Any]:
 def _spread(output: MICCOutput) -> tuple[np.ndarray, np.ndarray]:
     """(n, N) fusion weights, 0 where not kept, and (n, N) bool: kept."""
     if output.indices is None:
-        return output.weights.numpy(), np.ones(output.weights.shape, bool)
+        return array(output.weights), np.ones(output.weights.shape, bool)
     weight = torch.zeros_like(output.relevance).scatter(1, output.indices, output.weights)
-    return weight.numpy(), torch.zeros_like(weight).scatter(1, output.indices, 1.0).bool().numpy()
+    return array(weight), array(torch.zeros_like(weight).scatter(1, output.indices, 1.0).bool())
 
 
 def _marked(bench: interventions.ScenePosts) -> interventions.ScenePosts:

@@ -10,6 +10,7 @@ import torch
 
 from rumorlib import inputs
 from rumorlib.config import RunConfig, Settings
+from rumorlib.data.batches import where_is
 from rumorlib.evaluation import expected_hits
 from rumorlib.studies.scores.comparison import names
 from rumorlib.studies.sight import attributions, interventions
@@ -42,7 +43,7 @@ def explain(one: Explained, settings: Settings, split: str = "dev") -> Explained
     original, changed = texts.rows(torch.arange(n)), texts.rows(torch.arange(n, len(texts)))
     pictures, row = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
     shown = {
-        weights: interventions.in_parts(model.sclip.image_tower, pictures[row[posts.rows]]).clone()
+        weights: interventions.in_parts(model.sclip.image_tower, pictures[row[posts.rows]], where_is(model)).clone()
         for weights, model in one.models.items()
     }
     with torch.inference_mode():
