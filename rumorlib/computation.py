@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from rumorlib import config as cfg
 from rumorlib import derived
 from rumorlib.config import BaselineConfig, HeadsConfig, RunConfig
-from rumorlib.data.batches import Batch, CaptionTensors, Texts
+from rumorlib.data.batches import CPU, Batch, CaptionTensors, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import CLS, SEP
 from rumorlib.models import baselines, heads
@@ -220,7 +220,8 @@ def _of_fit(config: RunConfig) -> float:
     label = np.arange(n) % 2
     signal = label[:, None] + np.sin(np.arange(n * 5).reshape(n, 5))  # (n, 5)
     if isinstance(detector, HeadsConfig):
-        prob = heads.fit_predict(signal, label, np.arange(n), replace(detector, n_seeds=2), np.arange(n))[-1].mean(0)
+        few, every = replace(detector, n_seeds=2), np.arange(n)
+        prob = heads.fit_predict(signal, label, every, few, every, where=CPU)[-1].mean(0)  # one dropout on all machines
     else:
         texts = [f"{'no' if one else 'yes'} word{i % 5} http://t.co/{i} {'!' * (i % 3)}" for i, one in enumerate(label)]
         made = baselines.Features(label, texts, signal, signal[:, ::-1], [signal, signal**2], 1.0 + label / 2)

@@ -600,10 +600,10 @@ class TrainConfig(Checked):
     warmup_steps: Whole | None = None  # the same in steps, and in the place of `warmup_share`
     grad_clip: Positive | None = 1.0
     optimizer: Literal["adamw", "adam"] = "adamw"
-    bf16: bool = True  # precision="auto": bf16 where the machine is fast at it; False: fp32
-    precision: Literal["auto", "fp32", "tf32", "bf16"] = later("auto")
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
     # of products in a training step: fp32; tf32 (10 bits of significand, on GPUs from 2020 on; fp32 elsewhere); bf16
-    # autocast, whatever it costs; auto: as bf16 says. Dev losses and predictions are fp32's always
+    # autocast, whatever it costs; auto: bf16 where the machine is fast at it, else fp32. Dev losses and predictions are
+    # fp32's always
     captions_per_image: Count = 1  # stage 1: captions of one image used in one step
     record_epochs: tuple[
         Count, ...

@@ -51,7 +51,15 @@ def twins(run: Stored) -> Stored:
     return run | {"sclip": {"mask_twins": False} | run["sclip"]} if run.get("sclip") else run
 
 
-RULES: tuple[Callable[[Stored], Stored], ...] = (kind_of_run, lengths_in_steps, twins)
+def precision(run: Stored) -> Stored:
+    """`precision` names what products are made in; before, `bf16` said whether a machine fast at it may take bf16."""
+    train = dict(run["train"])
+    if "bf16" in train:
+        train["precision"] = "auto" if train.pop("bf16") else "fp32"
+    return run | {"train": train}
+
+
+RULES: tuple[Callable[[Stored], Stored], ...] = (kind_of_run, lengths_in_steps, twins, precision)
 
 
 def upgraded(run: Mapping[str, Any]) -> Stored:

@@ -6,7 +6,6 @@ import csv
 import fnmatch
 import hashlib
 import json
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,10 +173,9 @@ def _train(folder: Path, config: cfg.RunConfig, settings: cfg.Settings) -> None:
             report = run_or_load(needed, settings, checkpoint=True)
             more[name] = {"run": report.name, "checkpoint_sha256": report.hashes[runs.CHECKPOINT]}
             weights[name] = report.checkpoint()
-    start = time.perf_counter()
-    outcome = kinds.run(config, settings, **weights)
-    time_s = time.perf_counter() - start
-    runs.write_run(folder, config, outcome, time_s, **more)
+    with runs.measured() as took:
+        outcome = kinds.run(config, settings, **weights)
+    runs.write_run(folder, config, outcome, time_s := took.pop("time_s"), **more, **took)
     ledger.enter(config, json.loads((folder / "report.json").read_text(encoding="utf-8")))
     print(f"{config.path.as_posix()}: {time_s:.1f} s", flush=True)
 

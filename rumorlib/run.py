@@ -71,7 +71,7 @@ def sclip(config: RunConfig, settings: Settings) -> Outcome:
         for split in ("dev", "test")
         if len(rows[split])
     }
-    facts = {"n_parameters": _n_parameters(model), "best_epoch": fit.best_epoch}
+    facts = {"n_parameters": _n_parameters(model), "best_epoch": fit.best_epoch, "precision": fit.precision}
     return Outcome(metrics, fit.history, state=moved(model.state_dict(), CPU), facts=facts)
 
 
@@ -210,6 +210,7 @@ def fit_detector(
         "n_parameters": _n_parameters(model),
         "n_trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "best_epoch": fit.best_epoch,
+        "precision": fit.precision,
     }
     outcome = score(posts, predict(model, tensors), facts)
     return dataclasses.replace(outcome, history=fit.history, state=moved(model.state_dict(), CPU))

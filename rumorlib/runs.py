@@ -19,6 +19,7 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,7 +67,7 @@ def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: flo
         outcome: what came out; `post_id` and other keys of real corpora become opaque, see `keys.public_frame`.
             Predictions have `log_odds` (`evaluation.to_store`), from which readers make probabilities.
         time_s: seconds the run took.
-        more: further JSON values for report.json, e.g. `stage1`.
+        more: further JSON values for report.json, e.g. `stage1`, and what `measured` found.
     Raises: ValueError: predictions without log_odds.
     """
     _remove_leftovers(folder)
@@ -136,9 +137,8 @@ def _report(config: cfg.RunConfig, outcome: Outcome, time_s: float, hashes: Mapp
         "files": dict(hashes),
         "git": git_state(),
         "libraries": library_versions(),
-        "device": _device(),
         "time_s": round(time_s, 1),
-        "peak_memory_mib": _peak_memory_mib(),
+        "deterministic": cfg.is_deterministic(),
         "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -281,18 +281,28 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def _device() -> str:
+@contextlib.contextmanager
+def measured() -> Iterator[dict[str, Any]]:
+    """What a `with` block took, when it has ended: time_s; device, the GPU's name if the block put anything on it, else
+    "cpu"; peak_memory_mib of that device; on a GPU also host_peak_memory_mib. A GPU's peak is the block's own, the
+    CPU's is that of the process so far."""
     import torch
 
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+    has_gpu, found, before = torch.cuda.is_available(), {}, 0
+    if has_gpu:
+        torch.cuda.init()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    start = time.perf_counter()
+    yield found
+    found |= {"time_s": time.perf_counter() - start, "device": "cpu", "peak_memory_mib": _host_peak_mib()}
+    if has_gpu and (peak := torch.cuda.max_memory_allocated()) > before:
+        found |= {"device": torch.cuda.get_device_name(), "peak_memory_mib": round(peak / 2**20)}
+        found["host_peak_memory_mib"] = _host_peak_mib()
 
 
-def _peak_memory_mib() -> int:
-    """High-water mark of this process (all runs so far), on the GPU where one is used."""
-    import torch
-
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 2**20)
+def _host_peak_mib() -> int:
+    """High-water mark of this process, all runs so far."""
     try:
         import resource
     except ImportError:  # Windows

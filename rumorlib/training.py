@@ -23,6 +23,7 @@ class Fit:
 
     history: pd.DataFrame  # one row per epoch: epoch, train_<loss>, dev_<loss>, lr
     best_epoch: int  # 1-based; 0 = the untrained model (no epochs)
+    precision: str  # of the products of a step, see `precision`
 
 
 def on_device(model: nn.Module) -> nn.Module:
@@ -33,7 +34,7 @@ def on_device(model: nn.Module) -> nn.Module:
 def precision(train: TrainConfig, where: torch.device) -> str:
     """What the products of a training step are made in on a device: fp32, tf32 or bf16."""
     if train.precision == "auto":
-        return "bf16" if train.bf16 and bf16_is_fast(where) else "fp32"
+        return "bf16" if bf16_is_fast(where) else "fp32"
     has_tf32 = where.type == "cuda" and torch.cuda.get_device_capability(where)[0] >= 8
     return "fp32" if train.precision == "tf32" and not has_tf32 else train.precision
 
@@ -118,7 +119,7 @@ def fit(
     if best_state is not None:
         model.load_state_dict(best_state)
     model.eval()
-    return Fit(pd.DataFrame(rows), best_epoch)
+    return Fit(pd.DataFrame(rows), best_epoch, precision(train, where))
 
 
 def _epoch(model: nn.Module, batches: Iterable, optimizer, schedule, train: TrainConfig, bar: tqdm) -> tuple[dict, int]:

@@ -22,13 +22,16 @@ hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip `real_data` tests when RUMORLIB_DATA names no folder."""
-    if Path(os.environ.get("RUMORLIB_DATA") or "/nonexistent").is_dir():
-        return
-    skip = pytest.mark.skip(reason="real_data: RUMORLIB_DATA is not set")
+    """Skip `real_data` tests when RUMORLIB_DATA names no folder, `gpu` tests where there is none."""
+    import torch
+
+    missing = {"gpu": "no GPU"} if not torch.cuda.is_available() else {}
+    if not Path(os.environ.get("RUMORLIB_DATA") or "/nonexistent").is_dir():
+        missing["real_data"] = "RUMORLIB_DATA is not set"
     for item in items:
-        if item.get_closest_marker("real_data"):
-            item.add_marker(skip)
+        for marker in missing:
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=f"{marker}: {missing[marker]}"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -226,7 +226,7 @@ def test_the_temperature_is_clamped_after_the_step_and_never_loses_its_gradient(
     model, data = sclip().train(), batch()
     with torch.no_grad():
         model.logit_scale.fill_(math.log(start))
-    train = TrainConfig(lr=1e-3, bf16=False)
+    train = TrainConfig(lr=1e-3, precision="fp32")
     sgd = torch.optim.SGD(model.parameters(), lr=train.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: 1.0)
     training._step(model, model.training_loss(data)["loss"], sgd, schedule, train)

@@ -23,7 +23,7 @@ from rumorlib.encoders.sclip import SCLIP
 from rumorlib.training import Fit, fit
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
-PLAIN = TrainConfig(epochs=4, lr=0.1, weight_decay=0.0, patience=None, warmup_share=0.0, bf16=False)
+PLAIN = TrainConfig(epochs=4, lr=0.1, weight_decay=0.0, patience=None, warmup_share=0.0, precision="fp32")
 
 
 class Counter(nn.Module):
@@ -251,7 +251,7 @@ def train_sclip(seed: int, similarity: str = "lse", lr: float = 1e-3) -> tuple[d
                           count.cumsum(0) - count, count)  # fmt: skip
     training.seed_everything(seed)
     model = SCLIP(dataclasses.replace(SMALL, similarity=similarity), {"en": 30})
-    train = TrainConfig(epochs=3, batch_size=8, lr=lr, patience=None, bf16=False)
+    train = TrainConfig(epochs=3, batch_size=8, lr=lr, patience=None, precision="fp32")
     rows, dev = torch.arange(24), next(iter(data.shuffled(torch.arange(24), 24, 2, torch.Generator().manual_seed(5))))
 
     @torch.no_grad()
@@ -297,11 +297,11 @@ def test_bf16_is_used_only_where_asked_for_and_fast(monkeypatch):
     cpu = torch.device("cpu")
     monkeypatch.setattr(training, "bf16_is_fast", lambda where: True)
     for asked in (True, False):
-        with training.autocast(TrainConfig(bf16=asked), cpu):
+        with training.autocast(TrainConfig(precision="auto" if asked else "fp32"), cpu):
             assert torch.is_autocast_enabled("cpu") is asked
             product = torch.ones(2, 2) @ torch.ones(2, 2)
         assert product.dtype == (torch.bfloat16 if asked else torch.float32)
     monkeypatch.setattr(training, "bf16_is_fast", lambda where: False)
-    with training.autocast(TrainConfig(bf16=True), cpu):
+    with training.autocast(TrainConfig(), cpu):
         assert not torch.is_autocast_enabled("cpu")
     assert isinstance(training.device(), torch.device)

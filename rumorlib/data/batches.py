@@ -83,7 +83,7 @@ def staying(sizes: Sequence[int], free: int, share: float = SHARE) -> list[bool]
 def placed(parts: Sequence[Any], where: torch.device) -> list[Any]:
     """Parts of a corpus, those that fit on `where`; the others on the CPU, from where batches are streamed."""
     sizes = [sum(t.nbytes for t in _pytree.tree_leaves(part) if isinstance(t, Tensor)) for part in parts]
-    stays = staying(sizes, free_bytes(where)) if where.type == "cuda" else [True] * len(sizes)
+    stays = staying(sizes, free_bytes(where)) if where.type != "cpu" else [True] * len(sizes)
     return [_pytree.tree_map_only(Tensor, lambda tensor, at=where if stay else CPU: tensor.to(at), part)
             for part, stay in zip(parts, stays, strict=True)]  # fmt: skip
 

@@ -43,20 +43,21 @@ def fit_predict(
     asked: np.ndarray,
     weight: np.ndarray | None = None,
     seed: int = 0,
+    where: torch.device | None = None,
 ) -> np.ndarray:
     """Train S heads on the posts `rows` and predict the posts `asked` after every epoch.
 
     Args:
         features: (n, d); standardised on `rows`. label: (n,) 1 = rumor. rows, asked: row numbers.
         weight: (n,) of each post in the loss; None: 1.
-        seed: of the first head; the others follow.
+        seed: of the first head; the others follow. where: they are trained; None: on the GPU if there is one.
     Returns: (E, S, len(asked)) log-odds of rumor.
     Raises: ValueError: one class in `rows`.
     """
     if len(np.unique(label[rows])) < 2:
         raise ValueError("heads need both classes in train")
     mean, scale = features[rows].mean(0), features[rows].std(0)
-    where = device()
+    where = where or device()
     x = torch.tensor((features - mean) / np.where(scale > 1e-6, scale, 1), dtype=torch.float32).clamp(-10, 10)
     y = torch.tensor(label, dtype=torch.float32)
     w = torch.ones(len(y)) if weight is None else torch.tensor(weight / weight[rows].mean(), dtype=torch.float32)
