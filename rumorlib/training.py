@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import pandas as pd
 import torch
@@ -21,8 +22,8 @@ from rumorlib.encoders.frozen import bf16_is_fast
 class Fit:
     """What training leaves: the model holds the weights of `best_epoch`."""
 
-    history: pd.DataFrame  # one row per epoch: epoch, train_<loss>, dev_<loss>, lr
-    best_epoch: int  # 1-based; 0 = the untrained model (no epochs)
+    history: pd.DataFrame  # one row per look at dev: epoch, step, train_<loss>, dev_<loss>, lr
+    best_epoch: int  # the row, from 1, whose weights the model holds; 0 = the untrained model (no epochs)
     precision: str  # of the products of a step, see `precision`
 
 
@@ -85,41 +86,64 @@ def fit(
         n_batches: batches per epoch, for the schedule and the bar.
         dev_loss: dev figures of the model as it stands; key "loss" decides. It never sees test.
         train: with `patience=None` all epochs run and the last is kept, as where an experiment names its epochs.
-        after_epoch: called with the 1-based epoch, e.g. to record attention maps.
+        after_epoch: called after each look at dev with its number, from 1: the epoch, where that is once a pass.
     Raises: FloatingPointError: a loss is not finite. ValueError: an epoch has no batch.
     """
     where = where_is(on_device(model))
-    optimizer = _optimizer(model, train)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(train, train.epochs * n_batches))
+    optimizer, n_steps = _optimizer(model, train), budget(train, n_batches)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(train, n_steps))
     generator = torch.Generator().manual_seed(seed)
-    rows, best, best_state, best_epoch = [], math.inf, None, 0
-    with tqdm(total=train.epochs * n_batches, desc=name, unit="batch", mininterval=2, dynamic_ncols=False) as bar:
-        for epoch in range(1, train.epochs + 1):
+    passes = (iter(batches(generator)) for _ in range(train.epochs))
+    stream = chain.from_iterable(passes)
+    rows, best, best_state, best_row, best_step, step = [], math.inf, None, 0, 0, 0
+    with tqdm(total=n_steps, desc=name, unit="batch", mininterval=2, dynamic_ncols=False) as bar:
+        while step < n_steps:
+            part = next(passes, None) if train.evaluate_every is None else islice(stream, train.evaluate_every)
             with tf32(train, where):
-                sums, n_seen = _epoch(model, batches(generator), optimizer, schedule, train, bar)
-            if not n_seen:
+                sums, n_seen = _epoch(model, islice(part or (), n_steps - step), optimizer, schedule, train, bar)
+            if not n_seen and not step:
                 raise ValueError(f"{name}: no batch to train on; is the train split empty or a single image?")
+            if not n_seen:  # a pass may have a batch less than its number of posts says
+                break
+            step += n_seen
             means = {f"train_{key}": float(value) / n_seen for key, value in sums.items()}
             if not math.isfinite(means["train_loss"]):
-                raise FloatingPointError(f"{name}: loss is {means['train_loss']} in epoch {epoch}; lower the lr")
+                raise FloatingPointError(f"{name}: loss is {means['train_loss']} by step {step}; lower the lr")
             dev = dev_loss()
             if not math.isfinite(dev["loss"]):
-                raise FloatingPointError(f"{name}: dev loss is {dev['loss']} after epoch {epoch}; is dev empty?")
-            rows.append({"epoch": epoch, **means, **{f"dev_{k}": v for k, v in dev.items()}, "lr": _lr(optimizer)})
+                raise FloatingPointError(f"{name}: dev loss is {dev['loss']} after step {step}; is dev empty?")
+            epoch = len(rows) + 1 if train.evaluate_every is None else round(step / n_batches, 3)
+            rows.append(_told(epoch, step, means, dev, optimizer))
             bar.set_postfix_str(f"epoch {epoch} train {means['train_loss']:.3f} dev {dev['loss']:.3f}")
             if after_epoch is not None:
-                after_epoch(epoch)
-            if train.patience is None:
-                best_epoch = epoch  # the last is kept, and the model holds it
+                after_epoch(len(rows))
+            if train.patience is None and train.patience_steps is None:
+                best_row = len(rows)  # the last is kept, and the model holds it
             elif dev["loss"] < best:
-                best, best_epoch = dev["loss"], epoch
+                best, best_row, best_step = dev["loss"], len(rows), step
                 best_state = {key: value.detach().clone() for key, value in model.state_dict().items()}
-            elif epoch - best_epoch >= train.patience:
+            elif _patience_is_over(train, len(rows) - best_row, step - best_step):
                 break
     if best_state is not None:
         model.load_state_dict(best_state)
     model.eval()
-    return Fit(pd.DataFrame(rows), best_epoch, precision(train, where))
+    return Fit(pd.DataFrame(rows), best_row, precision(train, where))
+
+
+def budget(train: TrainConfig, n_batches: int) -> int:
+    """Most optimiser steps of a training: `steps`, within `min_epochs` and `epochs` passes; `epochs` passes without."""
+    most = train.epochs * n_batches
+    return most if train.steps is None else min(max(train.steps, train.min_epochs * n_batches), most)
+
+
+def _told(epoch: float, step: int, means: dict, dev: dict, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """A row of the history."""
+    lr = float(optimizer.param_groups[-1]["lr"])
+    return {"epoch": epoch, "step": step, **means, **{f"dev_{k}": v for k, v in dev.items()}, "lr": lr}
+
+
+def _patience_is_over(train: TrainConfig, looks: int, steps: int) -> bool:
+    return looks >= train.patience if train.patience_steps is None else steps >= train.patience_steps
 
 
 def _epoch(model: nn.Module, batches: Iterable, optimizer, schedule, train: TrainConfig, bar: tqdm) -> tuple[dict, int]:
@@ -151,15 +175,16 @@ def _optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
 
 
 def _warmup_cosine(train: TrainConfig, n_steps: int) -> Callable[[int], float]:
-    """Factor on the learning rate: linear to 1 over the warm-up, then a half cosine to 0."""
-    warmup = max(1, round(train.warmup_share * n_steps))
+    """Factor on the learning rate: linear to 1 over the warm-up, then a half cosine to 0; 1 where neither is asked."""
+    asked = round(train.warmup_share * n_steps) if train.warmup_steps is None else train.warmup_steps
+    warmup = max(1, asked)
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / warmup
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
 
-    return factor if train.warmup_share > 0 else lambda step: 1.0
+    return factor if train.warmup_share > 0 or train.warmup_steps else lambda step: 1.0
 
 
 def _step(model: nn.Module, loss: torch.Tensor, optimizer: torch.optim.Optimizer, schedule, train: TrainConfig) -> None:
@@ -171,7 +196,3 @@ def _step(model: nn.Module, loss: torch.Tensor, optimizer: torch.optim.Optimizer
     schedule.step()
     if hasattr(model, "after_step"):
         model.after_step()
-
-
-def _lr(optimizer: torch.optim.Optimizer) -> float:
-    return float(optimizer.param_groups[-1]["lr"])

@@ -84,7 +84,7 @@ def test_no_epochs_leave_the_model_as_it_is():
 
 def test_history_has_a_row_per_epoch():
     history = fit_counter([0.4, 0.3, 0.2, 0.1], PLAIN)[1].history
-    assert list(history) == ["epoch", "train_loss", "train_extra", "dev_loss", "dev_accuracy", "lr"]
+    assert list(history) == ["epoch", "step", "train_loss", "train_extra", "dev_loss", "dev_accuracy", "lr"]
     assert history["epoch"].tolist() == [1, 2, 3, 4] and history["dev_loss"].tolist() == [0.4, 0.3, 0.2, 0.1]
     assert history["train_extra"].eq(2).all() and history["train_loss"].is_monotonic_decreasing
 
@@ -98,7 +98,7 @@ def test_the_epochs_train_loss_is_the_mean_over_its_batches():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_an_error(bad):
-    with pytest.raises(FloatingPointError, match=r"stage 1: loss is (nan|inf) in epoch 1; lower the lr"):
+    with pytest.raises(FloatingPointError, match=r"stage 1: loss is (nan|inf) by step 2; lower the lr"):
         fit(Counter(), lambda generator: [1.0, bad], 2, lambda: {"loss": 0.0}, PLAIN, seed=0, name="stage 1")
 
 
@@ -288,6 +288,52 @@ def test_golden_losses(similarity):
         pytest.skip(f"wrote {GOLDEN.name}")
     for name, values in found.items():
         assert values == pytest.approx(golden[f"sclip {similarity}"][name], abs=1e-4), name
+
+
+# --- lengths in steps -------------------------------------------------------------------------
+
+
+def looked_at(n_batches: int, train: TrainConfig, dev: list[float] | None = None) -> tuple[list[int], int, int]:
+    """Steps at which dev was looked at, the row that was kept, and batches drawn; dev losses as given, else falling."""
+    losses = iter(dev or [1 / (k + 1) for k in range(100)])
+    drawn = []
+
+    def batches(generator):
+        for _ in range(n_batches):
+            drawn.append(1)
+            yield 1.0
+
+    fitted = fit(Counter(), batches, n_batches, lambda: {"loss": next(losses)}, train, seed=0)
+    return fitted.history["step"].tolist(), fitted.best_epoch, len(drawn)
+
+
+def test_lengths_in_steps():
+    plain = dataclasses.replace(PLAIN, epochs=4, patience=2)
+    assert looked_at(5, plain) == ([5, 10, 15, 20], 4, 20), "without steps: once a pass, all passes"
+    assert looked_at(5, dataclasses.replace(plain, steps=12)) == ([5, 10, 12], 3, 12)
+    assert looked_at(5, dataclasses.replace(plain, steps=12, evaluate_every=4)) == ([4, 8, 12], 3, 12)
+    assert looked_at(5, dataclasses.replace(plain, evaluate_every=7)) == ([7, 14, 20], 3, 20), "across passes"
+    assert looked_at(5, dataclasses.replace(plain, steps=999, evaluate_every=10))[2] == 20, "epochs are the cap"
+    assert looked_at(5, dataclasses.replace(plain, steps=1, min_epochs=2)) == ([5, 10], 2, 10), (
+        "and min_epochs the floor"
+    )
+
+
+def test_patience_in_steps():
+    rising = [1.0, 0.5, *[2.0] * 30]
+    asked = dataclasses.replace(PLAIN, epochs=4, patience=2, evaluate_every=2)
+    assert looked_at(10, asked, rising)[:2] == ([2, 4, 6, 8], 2)
+    steps = dataclasses.replace(asked, patience_steps=7)
+    assert looked_at(10, steps, rising)[:2] == ([2, 4, 6, 8, 10, 12], 2), "seven steps after the best: at the next look"
+    last = dataclasses.replace(asked, patience=None)
+    assert looked_at(10, last, rising)[1] == 20, "no patience: the last is kept"
+
+
+def test_warm_up_in_steps():
+    rates = [training._warmup_cosine(dataclasses.replace(PLAIN, warmup_steps=4), 10)(step) for step in range(11)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and rates[-1] == pytest.approx(0) and max(rates) == 1
+    share = training._warmup_cosine(dataclasses.replace(PLAIN, warmup_share=0.4), 10)
+    assert rates == [share(step) for step in range(11)]
 
 
 # --- precision --------------------------------------------------------------------------------
