@@ -31,6 +31,12 @@ def test_saved_again_by_python_3(tmp_path, protocol, number):
     assert event_ids.read(path) == EVENTS
 
 
+def test_a_post_whose_event_is_no_number_has_none(tmp_path):
+    path = tmp_path / "train_id.pickle"
+    path.write_bytes(pickle.dumps({"1": 7.0, "2": float("nan"), "None": np.float64(3)}, 2))
+    assert event_ids.read(path) == {"1": "7", "None": "3"}
+
+
 def test_folder(tmp_path):
     (tmp_path / "train_id.pickle").write_bytes(PUBLISHED)
     (tmp_path / "test_id.pickle").write_bytes(pickle.dumps({"5": 3}, 2))
@@ -65,7 +71,7 @@ def test_nothing_else_is_built(tmp_path, monkeypatch, value, protocol):
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", PUBLISHED[:60], b"\x80\x04\x95", pickle.dumps([1]),
-                                     pickle.dumps({"1": "x"}), b"(dp1\nPref\n."])  # fmt: skip
+                                     pickle.dumps({"1": "x"}), pickle.dumps({"1": 1e999}), b"(dp1\nPref\n."])  # fmt: skip
 def test_damage(tmp_path, content):
     path = tmp_path / "train_id.pickle"
     path.write_bytes(content)

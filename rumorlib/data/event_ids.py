@@ -7,6 +7,7 @@ turned their line ends into \\r\\n, at which numpy's own names fail ("numpy.core
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import struct
 from pathlib import Path
@@ -74,11 +75,11 @@ def read(path: Path) -> dict[str, str]:
             f"{path} cannot be read safely ({error}); use EANN's original file or remove it, the events are optional"
         ) from None
     plain = isinstance(found, dict) and all(
-        isinstance(k, (str, int)) and isinstance(v, (int, float)) for k, v in found.items()
+        isinstance(k, (str, int)) and isinstance(v, (int, float)) and abs(v) != math.inf for k, v in found.items()
     )
     if not plain:
         raise PostsError(f"{path}: expected post ids with an event number each; use EANN's original file or remove it")
-    return {str(post_id): str(int(event)) for post_id, event in found.items()}
+    return {str(post_id): str(int(event)) for post_id, event in found.items() if not math.isnan(event)}  # nan: none
 
 
 def read_folder(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
