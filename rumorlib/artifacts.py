@@ -2,7 +2,8 @@
 
 A table is results/<profile>/tables/<id>.csv (+ .md to read, + .json provenance); a figure is figures/<profile>/<id>.png
 (+ .csv the data drawn, + .json). Ids stand in results/index.csv. Rebuilt from the same runs, the csv, md and json files
-are byte-identical: they hold no time, no commit and no machine. A csv cell is nothing a spreadsheet would run, markdown
+are byte-identical: they hold no time, no commit and no machine. The json says which function of rumorlib made the frame
+and which runs each row was computed from (provenance.py). A csv cell is nothing a spreadsheet would run, markdown
 carries no markup of posts.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
-from rumorlib import files
+from rumorlib import files, provenance
 from rumorlib.data import keys
 
 if TYPE_CHECKING:
@@ -69,14 +70,15 @@ def save_table(frame: pd.DataFrame, artifact_id: str, reports: Sequence[Report],
         profile: demo, laptop or paper; decides the folder.
         notebook: the notebook that makes it; the index's unless given.
         note: one sentence below the table.
-    Raises: KeyError: unknown id. ValueError: a report of another profile, or an id that cannot name a file.
+    Raises: KeyError: unknown id. ValueError: a report of another profile, an id that cannot name a file, or a row
+        computed from a run that is not among the reports.
     """
     row = index_row(artifact_id, caption)
     path = _place("results/{}/tables", artifact_id, reports, profile)
     written = {f"{artifact_id}.csv": files.write_csv(path, spreadsheet_safe(frame))}
     text = markdown(frame, row, profile, note)
     written[f"{artifact_id}.md"] = files.write_bytes(path.with_suffix(".md"), text.encode())
-    _write_provenance(path, row, reports, profile, notebook, note, written)
+    _write_provenance("save_table", path, row, reports, profile, notebook, note, written, frame)
     return path
 
 
@@ -103,11 +105,12 @@ def save_figure(
     fig.savefig(draft, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
     draft.replace(picture)
     written = {path.name: files.write_csv(path, spreadsheet_safe(data))}  # the png's bytes depend on installed fonts
-    _write_provenance(path, row, reports, profile, notebook, note, written)
+    _write_provenance("save_figure", path, row, reports, profile, notebook, note, written, data)
     return picture
 
 
 def _write_provenance(
+    how: str,
     path: Path,
     row: dict[str, str],
     reports: Sequence[Report],
@@ -115,15 +118,30 @@ def _write_provenance(
     notebook: str | None,
     note: str,
     written: dict[str, str],
+    frame: pd.DataFrame,
 ) -> None:
     content = {key: row[key] for key in ("id", "paper", "printed", "caption")} | {
         "profile": profile,
         "notebook": notebook or row["notebook"],
+        "function": provenance.functions(notebook or row["notebook"]).get((how, row["id"]), ""),
         "note": note,
         "runs": {r.name: r.fingerprint for r in reports},
         "files": written,
     }
+    if reports:
+        content["rows"] = _places(frame, sorted(content["runs"]), row["id"])
     files.write_json(path.with_suffix(".json"), content)
+
+
+def _places(frame: pd.DataFrame, names: Sequence[str], artifact_id: str) -> list[list[int]] | None:
+    """Each row's runs as places in the sorted names of the artifact's runs; None: the frame does not say."""
+    rows = provenance.runs_of_rows(frame)
+    if rows is None:
+        return None
+    if unknown := {name for row in rows for name in row}.difference(names):
+        raise ValueError(f"{artifact_id} has rows of runs that are not among its reports: {', '.join(sorted(unknown))}")
+    place = {name: i for i, name in enumerate(names)}
+    return [[place[name] for name in row] for row in rows]
 
 
 # --- cells ------------------------------------------------------------------------------------

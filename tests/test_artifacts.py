@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from rumorlib import artifacts, evaluation, experiments, files, profiles, store
+from rumorlib import artifacts, evaluation, experiments, files, profiles, provenance, store
 from rumorlib import config as cfg
 from rumorlib.studies.trust import compute
 
@@ -44,6 +46,7 @@ def read(path: Path) -> list[dict[str, str]]:
 INDEX = read(artifacts.INDEX)
 STORE = cfg.PROJECT_ROOT / "results" / "laptop" / "store"
 RUNS = store.entries(STORE)
+TABLES = STORE.parent / "tables"
 KIND = {row["id"]: row["kind"] for row in INDEX}
 REPORTED = sorted((artifacts.INDEX.parent / "reported").glob("*.csv"))
 
@@ -104,6 +107,55 @@ def test_provenance_fits(profile: str, kind: str, path: Path) -> None:
         content = [config, report["metrics"], report["files"].get(store.PREDICTIONS)]
         made_of = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         assert made_of == fingerprint, f"{path.stem} was made from another run of {name}"
+
+
+@pytest.mark.parametrize("row", [row for row in INDEX if row["notebook"]], ids=lambda row: row["id"])
+def test_the_notebook_says_which_function_makes_it(row: dict[str, str]) -> None:
+    found = provenance.functions(row["notebook"])["save_table" if row["kind"] == "table" else "save_figure", row["id"]]
+    module, _, name = found.rpartition(".")
+    assert module.startswith("rumorlib.studies.") and callable(getattr(importlib.import_module(module), name))
+
+
+# Verdicts weigh rows of several tables, and a few studies do not say it yet: their rows are those of all their runs.
+ROWS_UNSAID = {"d_claims", "d_e11_claims", "d_e11_fig", "d_e2_claims", "d_e6", "d_e6_claims", "m_claims", "m_e6_claims",
+               "s_claims"}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [path for profile, _, path in MADE if profile == "laptop"], ids=lambda path: path.stem)
+def test_every_row_names_its_runs(path: Path) -> None:
+    said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert said["function"].startswith("rumorlib.studies.")
+    if not said["runs"]:
+        assert "rows" not in said
+        return
+    rows = said["rows"]
+    assert (rows is None) == (path.stem in ROWS_UNSAID and path != TABLES / "d_e6.csv")
+    if rows is not None:
+        assert len(rows) == len(read(path)) and all(rows)
+        assert {place for row in rows for place in row} <= set(range(len(said["runs"])))
+
+
+def test_a_row_of_the_main_table_names_the_seeds_of_its_model() -> None:
+    said = json.loads((TABLES / "m_e2.json").read_text(encoding="utf-8"))
+    names = sorted(said["runs"])
+    for line, row in zip(read(TABLES / "m_e2.csv"), said["rows"], strict=True):
+        configs = [RUNS[names[place]]["config"] for place in row]
+        assert {config["variant"] for config in configs} == {line["variant"]}
+        assert len(configs) == int(line["n_seeds"]) and all(c["dataset"] in line["dataset"] for c in configs)
+
+
+def test_rows_keep_their_runs_through_filter_sort_and_choice_of_columns() -> None:
+    rows = {"model": ["b", "a", "a"], "k": [1, 2, 3], "score": [0.1, 0.9, 0.5], provenance.RUNS: [["r1"], ["r3", "r2"],
+            ["r2"]]}  # fmt: skip
+    frame = provenance.by_runs(pd.DataFrame(rows), "model", "k")
+    assert list(frame) == ["model", "k", "score"]
+    assert provenance.runs_of_rows(frame) == [("r1",), ("r2", "r3"), ("r2",)]
+    kept = frame[frame["score"] > 0.2].sort_values("score", ignore_index=True)
+    assert provenance.runs_of_rows(kept) == [("r2",), ("r2", "r3")]
+    assert provenance.runs_of_rows(pd.concat([kept, frame], ignore_index=True))[2:] == [("r1",), ("r2", "r3"), ("r2",)]
+    assert provenance.runs_of_rows(frame[["score"]]) is None, "the columns that tell rows apart are gone"
+    assert provenance.runs_of_rows(frame.assign(model="c")) is None, "rows that no run is known of"
+    assert provenance.runs_of_rows(provenance.by_runs(pd.DataFrame(rows), "model")) == [("r1",), *[("r2", "r3")] * 2]
 
 
 def test_every_committed_metric_recomputes_from_the_predictions() -> None:

@@ -45,6 +45,7 @@ LAYERS = (
     ("ledger", "runs"),
     ("migrations", "store"),
     ("results",),
+    ("provenance",),
     ("artifacts", "trained"),
     ("comparison",),
     ("anatomy", "believable"),

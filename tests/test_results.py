@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import artifacts, files, kinds, ledger, results, runs
+from rumorlib import artifacts, files, kinds, ledger, provenance, results, runs
 from rumorlib import config as cfg
 
 DEMO = cfg.Settings("demo", ("demo-en",), (0,))
@@ -418,9 +418,22 @@ def test_a_table_is_byte_identical_when_built_again(trainer: Trainer, output: Pa
         contents.append({p.name: p.read_bytes() for p in path.parent.iterdir()})
     assert len(trainer.calls) == 2 and contents[0] == contents[1]
     assert set(contents[0]) == {"m_e2.csv", "m_e2.md", "m_e2.json"}
-    provenance = json.loads(contents[0]["m_e2.json"])
-    assert provenance["runs"] == {report.name: report.fingerprint}
+    said = json.loads(contents[0]["m_e2.json"])
+    assert said["runs"] == {report.name: report.fingerprint}
+    assert said["function"] == "rumorlib.studies.scores.comparison.main_table" and said["rows"] is None
     assert str(output) not in contents[0]["m_e2.json"].decode()
+
+
+def test_the_json_says_which_runs_a_row_is_of(trainer: Trainer, output: Path) -> None:
+    report = results.run_or_load(STAGE1, DEMO)
+    frame = pd.DataFrame({"model": ["SCLIP"], "accuracy": [0.5], provenance.RUNS: [provenance.run_names([report])]})
+    table = provenance.by_runs(frame, "model")
+    path = artifacts.save_table(table, "my_table", [report], "demo", caption="A table of mine")
+    said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert (said["function"], said["rows"]) == ("", [[0]]) and "runs" not in path.read_text(encoding="utf-8")
+    strange = provenance.by_runs(frame.assign(**{provenance.RUNS: [["other/run"]]}), "model")
+    with pytest.raises(ValueError, match="not among its reports: other/run"):
+        artifacts.save_table(strange, "my_table", [report], "demo", caption="A table of mine")
 
 
 def test_another_result_changes_the_fingerprint(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from rumorlib.data.batches import Batch
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.models.micc import MICC
+from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.scores.sweeps import by_variant, paper_fields, printed
 
@@ -47,9 +48,10 @@ def micc_cost(reports: Iterable[Report]) -> pd.DataFrame:
         n_patches = sum(side * side for side in grid_sides(config.stage1.sclip.vision))
         sizes = facts["n_parameters"], facts["n_trainable"], facts["n_parameters"] * 4 / 2**20
         model, post = untrained_micc(config)
-        rows.append((dataset, printed(config), paper_fields(config), n_patches, *sizes, macs(model, post)))
+        sizes = *sizes, macs(model, post)
+        rows.append((dataset, printed(config), paper_fields(config), n_patches, *sizes, run_names(seeds)))
     names = ["dataset", "model", "receptive_fields", "n_patches", "n_parameters", "n_trainable", "size_mib", "n_macs"]
-    return pd.DataFrame(rows, columns=names)
+    return by_runs(pd.DataFrame(rows, columns=[*names, RUNS]), "dataset", "model")
 
 
 def untrained_micc(config: RunConfig) -> tuple[MICC, Batch]:

@@ -24,6 +24,7 @@ from rumorlib.data.batches import Batch
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.models.micc import MICC
 from rumorlib.profiles import LANGUAGE, first_datasets
+from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.cost import costs, timing
 from rumorlib.studies.scores import sweeps
@@ -97,7 +98,7 @@ def report(reports: Iterable[Report]) -> pd.DataFrame:
         config, facts = seeds[0].config, [seed.facts for seed in seeds]
         how = config.detector.classifier_input
         test = sweeps.predictions(seeds, "test")
-        first = firsts.setdefault((dataset, how), test)
+        first, whole = firsts.setdefault((dataset, how), (test, seeds))
         row = {"dataset": dataset, "classifier_input": how, "model": printed(config)}
         row |= {name: facts[0][name] for name in ("n_parameters", "n_nonzero")}
         row["share_int8"] = facts[0]["n_int8"] / facts[0]["n_parameters"]
@@ -108,8 +109,9 @@ def report(reports: Iterable[Report]) -> pd.DataFrame:
                 for split in derived.ANSWERED for metric in ("accuracy", "auc")}  # fmt: skip
         loss = drops.paired_drop(first, test)
         row |= {"loss": loss.estimate, "loss_low": loss.low, "loss_high": loss.high, "changed": _changed(first, test)}
+        row[RUNS] = run_names([*seeds, *whole])  # the loss is against the first row
         rows.append(row)
-    return pd.DataFrame(rows)
+    return by_runs(pd.DataFrame(rows), "dataset", "classifier_input", "model")
 
 
 def _changed(first: pd.DataFrame, other: pd.DataFrame) -> float:

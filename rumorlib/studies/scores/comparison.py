@@ -17,6 +17,7 @@ from rumorlib import evaluation, statistics
 from rumorlib.artifacts import INDEX
 from rumorlib.config import RunConfig
 from rumorlib.data.keys import image_weights
+from rumorlib.provenance import RUNS, by_runs, of_runs, run_names
 from rumorlib.results import Report
 
 NAMES: dict[tuple[str, str], str] = {
@@ -95,7 +96,7 @@ def pooled(reports: Iterable[Report]) -> list[tuple[RunConfig, pd.DataFrame]]:
     made = []
     for group in groups.values():
         frames = [r.predictions().rename(columns={"row_key": "post_id"}).assign(seed=r.config.seed) for r in group]
-        made.append((group[0].config, pd.concat(frames, ignore_index=True)))
+        made.append((group[0].config, of_runs(pd.concat(frames, ignore_index=True), group)))
     return made
 
 
@@ -112,8 +113,8 @@ def main_table(reports: Iterable[Report], splits: Sequence[str] = ("dev", "test"
         for split in splits:
             part = predictions[predictions["split"] == split].reset_index(drop=True)
             if len(part):
-                rows.append(_main_row(config, part, split))
-    return pd.DataFrame(rows)
+                rows.append(_main_row(config, part, split) | {RUNS: run_names(predictions)})
+    return by_runs(pd.DataFrame(rows), "dataset", "model")
 
 
 def _main_row(config: RunConfig, part: pd.DataFrame, split: str) -> dict[str, Any]:
@@ -190,10 +191,10 @@ def auc_by(reports: Iterable[Report], column: str, split: str = "test") -> pd.Da
             rows.append({
                 "dataset": corpus_name(config), "model": names(config), column: value, "n": len(chosen) // n_seeds,
                 "n_rumor": len(rumors) // n_seeds, "called_rumor": called.mean(),
-                "estimate": auc.estimate, "low": auc.low, "high": auc.high,
+                "estimate": auc.estimate, "low": auc.low, "high": auc.high, RUNS: run_names(predictions),
             })  # fmt: skip
     columns = ["dataset", "model", column, "n", "n_rumor", "called_rumor", "estimate", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
+    return by_runs(pd.DataFrame(rows, columns=[*columns, RUNS]), "dataset", "model")
 
 
 def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[tuple[str, str]],
@@ -224,11 +225,13 @@ def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[
         scores["highest_score"], top = max((_score(c.dataset, frame, split), names(c)) for c, frame in others)
         row = {"dataset": dataset, "model": names(config), "rival": names(best), "metric": metric, "highest": top}
         row |= {"n_seeds": ours["seed"].nunique(), "rival_seeds": theirs["seed"].nunique()}
+        row[RUNS] = [name for frame in (ours, *(frame for _, frame in others)) for name in run_names(frame)]
         rows.append(row | scores | test)
     if not rows:
         return pd.DataFrame()
     holm = statistics.holm({row["dataset"]: row["p_value"] for row in rows})
-    return pd.DataFrame(rows).assign(p_holm=holm["p_holm"], significant=holm["significant"])
+    frame = pd.DataFrame(rows).assign(p_holm=holm["p_holm"], significant=holm["significant"])
+    return by_runs(frame, "dataset", "model")
 
 
 def _score(dataset: str, predictions: pd.DataFrame, split: str) -> float:

@@ -17,6 +17,7 @@ from rumorlib.config import Settings
 from rumorlib.data import drawn
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.data.posts import Corpus
+from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.scores.comparison import clusters_of, corpus_name, names, pooled
 
@@ -178,8 +179,9 @@ def retrieval_frame(reports: Iterable[Report]) -> pd.DataFrame:
                             "direction": direction, "k": k, "recall": found[f"{way}_recall_at_{k}"],
                             "recall_twins": values.get(f"{way}_twins_recall_at_{k}", np.nan), "chance": chance,
                             "n_texts": n_texts, "n_images": n_images, "median_rank": values[f"{way}_median_rank"],
+                            RUNS: run_names([report]),
                         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return by_runs(pd.DataFrame(rows), "dataset", "model")
 
 
 def _any_of(n: int, right: int, k: int) -> float:
@@ -193,9 +195,10 @@ def histories(reports: Iterable[Report]) -> pd.DataFrame:
     for report in reports:
         config = report.config
         seed = f", seed {config.seed}" if config.seed else ""
-        frames.append(report.history().assign(run=f"{names(config)}, {corpus_name(config)}{seed}"))
+        frame = report.history().assign(run=f"{names(config)}, {corpus_name(config)}{seed}")
+        frames.append(frame.assign(**{RUNS: [run_names([report])] * len(frame)}))
     frame = pd.concat(frames, ignore_index=True)
-    return frame[["run", *(column for column in frame if column != "run")]]
+    return by_runs(frame[["run", *(column for column in frame if column != "run")]], "run")
 
 
 def bounds_table(reports: Iterable[Report], split: str = "dev") -> pd.DataFrame:
@@ -220,8 +223,8 @@ def bounds_table(reports: Iterable[Report], split: str = "dev") -> pd.DataFrame:
         row |= {"train_accuracy": train[row["dataset"], row["model"]], "accuracy": found.estimate}
         row |= {"low": found.low, "high": found.high, "over_text": found.estimate - text}
         row |= {"over_image": found.estimate - image}
-        rows.append(row | {"reading": _reading(row, max(text, image))})
-    return pd.DataFrame(rows)
+        rows.append(row | {"reading": _reading(row, max(text, image)), RUNS: run_names(predictions)})
+    return by_runs(pd.DataFrame(rows), "dataset", "model")
 
 
 def _oracle(dataset: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.scores.comparison import corpus_name
 from rumorlib.studies.scores.sweeps import SETTINGS, by_variant
@@ -25,15 +26,17 @@ def points(reports: Sequence[Report], first: str, second: str, metric: str = "ac
         values = {split: report.metrics[split][metric] for split in SPLITS}
         settings = {name: SETTINGS[name](report.config) for name in (first, second)}
         rows.append({"dataset": corpus_name(report.config), **settings, "seed": report.config.seed, **values,
-                     "gap": values["train"] - values["test"]})  # fmt: skip
-    return pd.DataFrame(rows)
+                     "gap": values["train"] - values["test"], RUNS: run_names([report])})  # fmt: skip
+    return by_runs(pd.DataFrame(rows), "dataset", first, second, "seed")
 
 
 def gaps(frame: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """Mean over seeds of `points`: dataset, both settings, train, dev, test, gap, n_seeds. Scores in [0, 1]."""
     grouped = frame.groupby(["dataset", first, second], sort=True)
     table = grouped[[*SPLITS, "gap"]].mean()
-    return table.assign(n_seeds=grouped.size()).reset_index()
+    table = table.assign(n_seeds=grouped.size())
+    table[RUNS] = [run_names(part) for _, part in grouped]
+    return by_runs(table.reset_index(), "dataset", first, second)
 
 
 def interaction(frame: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
@@ -56,8 +59,9 @@ def interaction(frame: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
             if cells.isna().any(axis=None) or len(cells) != n_first * n_second:
                 raise ValueError(f"{dataset}: the grid of {first} and {second} is not complete")
             cube = cells.to_numpy().reshape(n_first, n_second, -1)
-            rows.append({"dataset": dataset, "split": split} | _variance(cube, first, second))
-    return pd.DataFrame(rows)
+            row = {"dataset": dataset, "split": split} | _variance(cube, first, second)
+            rows.append(row | {RUNS: run_names(part)})
+    return by_runs(pd.DataFrame(rows), "dataset")
 
 
 def _variance(cube: np.ndarray, first: str, second: str) -> dict[str, float]:

@@ -25,6 +25,7 @@ from rumorlib.profiles import (
     points,
     swept,
 )
+from rumorlib.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison, sweeps
 from rumorlib.studies.trust import calibration
@@ -84,6 +85,7 @@ def longer_table(reports: Iterable[Report]) -> pd.DataFrame:
         usual = "default" if how == "concat" else how
         for split in sweeps.SPLITS:
             row = {"dataset": dataset, "classifier_input": how, "split": split}
+            row[RUNS] = run_names([*longer, *groups[dataset, usual]])
             for name, runs in (("longer", longer), ("usual", groups[dataset, usual])):
                 frame = sweeps.predictions(runs, split)
                 row[name] = statistics.cluster_bootstrap(frame, "accuracy", None, n=1).estimate
@@ -91,7 +93,8 @@ def longer_table(reports: Iterable[Report]) -> pd.DataFrame:
             gain = (100 * value for value in ahead[split](dataset, variant, usual))
             rows.append(row | dict(zip(("gain", "low", "high"), gain)))
     names = ["dataset", "classifier_input", "split", "usual", "longer", "gain", "low", "high"]
-    return pd.DataFrame(rows, columns=[*names, "auc_usual", "auc_longer"])
+    frame = pd.DataFrame(rows, columns=[*names, "auc_usual", "auc_longer", RUNS])
+    return by_runs(frame, "dataset", "classifier_input")
 
 
 def kinds_table(reports: Sequence[Report]) -> pd.DataFrame:
@@ -100,7 +103,8 @@ def kinds_table(reports: Sequence[Report]) -> pd.DataFrame:
     named = {comparison.names(report.config): sweeps.printed(report.config) for report in reports}
     frames = [comparison.auc_by(reports, "distance", split).assign(split=split) for split in sweeps.SPLITS]
     frame = pd.concat(frames, ignore_index=True)
-    return frame.assign(model=frame["model"].map(named))
+    frame[RUNS] = [names for part in frames for names in runs_of_rows(part) or []]
+    return by_runs(frame.assign(model=frame["model"].map(named)), "dataset", "model")
 
 
 # --- fewer pictures ---------------------------------------------------------------------------------
@@ -125,7 +129,8 @@ def pictures_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
     frames = []
     for report in reports:
         frame = sweeps.stage1_table([report]).query("split == 'dev'")
-        frames.append(frame.assign(pictures=report.config.n_train or FLICKR8K_PICTURES))
+        about = {"pictures": report.config.n_train or FLICKR8K_PICTURES, RUNS: [run_names([report])] * len(frame)}
+        frames.append(frame.assign(**about))
     frame = pd.concat(frames, ignore_index=True)
     told = []
     for name in ("t2i_R@1", "t2i_R@10"):
@@ -133,7 +138,8 @@ def pictures_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
         steps = np.log2(frame["pictures"].iloc[-1] / frame["pictures"].iloc[-2])
         last = 100 * (frame[name].iloc[-1] - frame[name].iloc[-2]) / steps
         told.append(f"{name} {slope:.1f} points on average, {last:.1f} the last one")
-    frame = frame[["pictures", "language", *frame.filter(regex="R@"), "best_epoch"]]
+    frame = frame[["pictures", "language", *frame.filter(regex="R@"), "best_epoch", RUNS]]
+    frame = by_runs(frame, "pictures")
     return frame, f"A doubling of the train pictures adds on dev: {'; '.join(told)}. One draw of pictures, one seed."
 
 
@@ -167,9 +173,9 @@ def known_table(reports: Iterable[Report]) -> pd.DataFrame:
             "auc": statistics.cluster_bootstrap(test, "auc", None, n=1).estimate, "share_called": called.mean(),
             "accuracy": (called == test["label"]).mean(),
             "accuracy_dev_threshold": (chosen["prob_rumor"] == test["label"]).mean(),
-            **dict(zip(("lost", "low", "high"), lost)), "n_seeds": test["seed"].nunique(),
+            **dict(zip(("lost", "low", "high"), lost)), "n_seeds": test["seed"].nunique(), RUNS: run_names(frame),
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return by_runs(pd.DataFrame(rows), "dataset", "train_on")
 
 
 # --- after stage 2 ----------------------------------------------------------------------------------
@@ -181,13 +187,14 @@ def retrieval_after(reports: Iterable[Report]) -> pd.DataFrame:
     Columns: dataset, variant, stage, language, then R@k both ways (t2i, i2t) in [0, 1] and median ranks, as the field
     counts and with twins as hits.
     """
-    frames = [
-        report.extra("retrieval").assign(dataset=report.config.dataset, variant=report.config.variant)
-        for report in reports
-        if "extras/retrieval.csv" in report.hashes
-    ]
+    frames = []
+    for report in reports:
+        if "extras/retrieval.csv" in report.hashes:
+            frame, config = report.extra("retrieval"), report.config
+            about = {"dataset": config.dataset, "variant": config.variant, RUNS: [run_names([report])] * len(frame)}
+            frames.append(frame.assign(**about))
     if not frames:
         return pd.DataFrame(columns=["dataset", "variant", "stage", "language"])
     frame = pd.concat(frames, ignore_index=True)
     first: list[Any] = ["dataset", "variant", "stage", "language"]
-    return frame[[*first, *(name for name in frame if name not in first)]]
+    return by_runs(frame[[*first, *(name for name in frame if name not in first)]], "dataset", "variant")

@@ -14,6 +14,7 @@ import pandas as pd
 
 from rumorlib import drops, evaluation, experiments, files, statistics
 from rumorlib.config import RunConfig, as_dict
+from rumorlib.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.results import Report
 from rumorlib.studies.scores.comparison import corpus_name, need_same_posts, reported
 
@@ -80,11 +81,20 @@ def scores(
         for split in splits:
             frame = predictions(seeds, split)
             rows += [
-                (dataset, printed(seeds[0].config), variant, split, metric, *_interval(frame, metric), len(seeds))
+                (
+                    dataset,
+                    printed(seeds[0].config),
+                    variant,
+                    split,
+                    metric,
+                    *_interval(frame, metric),
+                    len(seeds),
+                    run_names(seeds),
+                )
                 for metric in metrics
             ]
-    names = ["dataset", "model", "variant", "split", "metric", "estimate", "low", "high", "n_seeds"]
-    return pd.DataFrame(rows, columns=names)
+    names = ["dataset", "model", "variant", "split", "metric", "estimate", "low", "high", "n_seeds", RUNS]
+    return by_runs(pd.DataFrame(rows, columns=names), "dataset", "variant")
 
 
 def _interval(frame: pd.DataFrame, metric: str) -> tuple[float, float, float]:
@@ -115,8 +125,9 @@ def ablation_table(full: Sequence[Report], variants: Sequence[Report], split: st
             drop = statistics.Interval(np.nan, np.nan, np.nan)
         row |= dict(zip(("drop", "drop_low", "drop_high"), (100 * value for value in drop)))
         row |= reported_drops(seeds[0].config)
+        row[RUNS] = run_names([*seeds, *whole[dataset, "default"]])  # the drop is against the full model
         rows.append(row | {"n_trainable": seeds[0].facts["n_trainable"], "n_seeds": len(seeds)})
-    return pd.DataFrame(rows)
+    return by_runs(pd.DataFrame(rows), "dataset", "model")
 
 
 def _columns(frame: pd.DataFrame) -> dict[str, float]:
@@ -256,12 +267,12 @@ def sweep(reports: Sequence[Report], *settings: str, metrics: Sequence[str] = ("
 def wide(frame: pd.DataFrame, *settings: str) -> pd.DataFrame:
     """A sweep as a table: a line per corpus, setting and split; accuracy, acc_low, acc_high, auc, auc_low, auc_high."""
     keys = ["dataset", *settings, "split", "n_seeds", "best_on_dev"]
-    rows: dict[tuple, dict[str, float]] = {}
-    for line in frame.itertuples():
+    rows: dict[tuple, dict[str, Any]] = {}
+    for line, names in zip(frame.itertuples(), runs_of_rows(frame) or [()] * len(frame), strict=True):
         short = {"accuracy": "acc"}.get(line.metric, line.metric)
         row = rows.setdefault(tuple(getattr(line, key) for key in keys), {})
-        row |= {line.metric: line.estimate, f"{short}_low": line.low, f"{short}_high": line.high}
-    return pd.DataFrame([dict(zip(keys, key)) | row for key, row in rows.items()])
+        row |= {line.metric: line.estimate, f"{short}_low": line.low, f"{short}_high": line.high, RUNS: names}
+    return by_runs(pd.DataFrame([dict(zip(keys, key)) | row for key, row in rows.items()]), "dataset", *settings)
 
 
 def stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -285,5 +296,5 @@ def stage1_table(reports: Iterable[Report]) -> pd.DataFrame:
                 row = what | {"similarity": config.sclip.similarity, "language": language, "split": split}
                 for way in ("t2i", "i2t"):
                     row |= {f"{way}_R@{k}": values[f"{way}_recall_at_{k}"] for k in (1, 5, 10)}
-                rows.append(row | {"best_epoch": report.facts["best_epoch"]})
-    return pd.DataFrame(rows)
+                rows.append(row | {"best_epoch": report.facts["best_epoch"], RUNS: run_names([report])})
+    return by_runs(pd.DataFrame(rows), "dataset", "receptive_fields", "training", "similarity", "language")

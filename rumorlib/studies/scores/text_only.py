@@ -12,6 +12,7 @@ from rumorlib import experiments, statistics
 from rumorlib.config import FEW_SEEDS, RunConfig, Settings
 from rumorlib.data.splits import PHEME_DEV
 from rumorlib.profiles import SIZES
+from rumorlib.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
 
@@ -87,26 +88,32 @@ def word2vec_runs(settings: Settings) -> list[RunConfig]:
 def table(reports: Sequence[Report]) -> pd.DataFrame:
     """`comparison.main_table` of text-only runs, and below it each model's mean over PHEME's five events."""
     frame = comparison.main_table(reports)
+    frame[RUNS] = runs_of_rows(frame)
     folds = frame[frame["dataset"].str.contains("(event:", regex=False)]
     scores = ["primary_value", "accuracy", "auc", *comparison.POINT_METRICS]
     means = folds.groupby(["model", "variant", "split"], sort=False)[scores].mean().reset_index()
     means = means.assign(dataset="pheme-text (mean of the events)", primary="accuracy")
     means["n_seeds"] = folds["n_seeds"].min()
-    return pd.concat([frame, means], ignore_index=True)[frame.columns] if len(folds) else frame
+    means[RUNS] = [run_names(part) for _, part in folds.groupby(["model", "variant", "split"], sort=False)]
+    whole = pd.concat([frame, means], ignore_index=True)[frame.columns] if len(folds) else frame
+    return by_runs(whole, "dataset", "model")
 
 
 def tests(reports: Sequence[Report]) -> pd.DataFrame:
     """The named comparisons of D-E9: the text CNN against the baseline that is best on dev, on every corpus and split
     (`comparison.compare`), Holm over all of them; and on whole texts against the one on their first words (C39)."""
-    found = [comparison.compare(reports, ("dmfl", "TCNN"), [("baseline", kind) for kind in BASELINES])]
-    return pd.concat([*found, comparison.compare(reports, ("dmfl", "TCNN"), [("dmfl", CUT)])], ignore_index=True)
+    pairs = [[("baseline", kind) for kind in BASELINES], [("dmfl", CUT)]]
+    found = [comparison.compare(reports, ("dmfl", "TCNN"), rivals) for rivals in pairs]
+    frame = pd.concat(found, ignore_index=True)
+    frame[RUNS] = [names for part in found for names in runs_of_rows(part) or []]
+    return by_runs(frame, "dataset", "rival")
 
 
 def lengths(reports: Sequence[Report]) -> pd.DataFrame:
     """Accuracy and AUC on test by length of the text (thirds of the test posts by characters), and with the first
     words of each text only. Runs whose texts were not measured (drawn posts) are left out. Columns LENGTHS."""
     rows = [*_by_length(reports), *_truncated(reports)]
-    return pd.DataFrame(rows, columns=LENGTHS)
+    return by_runs(pd.DataFrame(rows, columns=[*LENGTHS, RUNS]), "dataset", "model", "cut")
 
 
 def _by_length(reports: Sequence[Report]) -> Iterable[tuple]:
@@ -124,20 +131,21 @@ def _by_length(reports: Sequence[Report]) -> Iterable[tuple]:
             auc = statistics.cluster_bootstrap(chosen, "auc", comparison.clusters_of(chosen), n=1).estimate
             n = len(chosen) // chosen["seed"].nunique()
             name = comparison.corpus_name(config), comparison.names(config)
-            yield (*name, "characters", level, n, found.estimate, found.low, found.high, auc)
+            yield (*name, "characters", level, n, found.estimate, found.low, found.high, auc,
+                   run_names(predictions))  # fmt: skip
 
 
 def _truncated(reports: Sequence[Report]) -> Iterable[tuple]:
     made = [report for report in reports if "extras/truncated.csv" in report.hashes]
-    groups: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    groups: dict[tuple[str, str], list[Report]] = {}
     for report in made:
         key = comparison.corpus_name(report.config), comparison.names(report.config)
-        groups.setdefault(key, []).append(report.extra("truncated").query("split == 'test'"))
-    for key, frames in groups.items():
-        frame = pd.concat(frames)
+        groups.setdefault(key, []).append(report)
+    for key, seeds in groups.items():
+        frame = pd.concat(report.extra("truncated").query("split == 'test'") for report in seeds)
         for n_words, part in frame.groupby("n_words"):
             accuracy = statistics.t_interval(part["accuracy"])  # over seeds
-            yield (*key, "first words", str(n_words), np.nan, *accuracy, part["auc"].mean())
+            yield (*key, "first words", str(n_words), np.nan, *accuracy, part["auc"].mean(), run_names(seeds))
 
 
 def vectors(reports: Sequence[Report]) -> pd.DataFrame:
@@ -154,6 +162,7 @@ def vectors(reports: Sequence[Report]) -> pd.DataFrame:
         test = frame[frame["split"] == "test"].reset_index(drop=True)
         found = statistics.cluster_bootstrap(test, "accuracy", comparison.clusters_of(test))
         row = comparison.corpus_name(report.config), name, facts["n_words"], facts["word2vec_coverage"]
-        rows.append((*row, *facts["closeness"], report.metrics["dev"]["accuracy"], *found))
+        rows.append((*row, *facts["closeness"], report.metrics["dev"]["accuracy"], *found, run_names([report])))
     names = ["dataset", "vectors", "n_words", "coverage", "closeness", "low", "high", "tcnn_dev"]
-    return pd.DataFrame(rows, columns=[*names, "tcnn_test", "test_low", "test_high"])
+    frame = pd.DataFrame(rows, columns=[*names, "tcnn_test", "test_low", "test_high", RUNS])
+    return by_runs(frame, "dataset", "vectors")

@@ -13,6 +13,7 @@ import pandas as pd
 
 from rumorlib import experiments, modalities, results, trained
 from rumorlib.config import FEW_SEEDS, RunConfig, Settings
+from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.statistics import verdict
 from rumorlib.studies.scores.verdicts import COLUMNS
@@ -70,10 +71,12 @@ def table(runs: Iterable[Report]) -> pd.DataFrame:
         fused = frame["place"].eq("aligned" if kind == "forward" else "attended")
         about = {"dataset": report.config.dataset, "alignment": kind, "seed": report.config.seed}
         frame = frame.assign(**about, fused=fused, test_accuracy=report.metrics["test"]["accuracy"])
+        frame[RUNS] = [run_names([report])] * len(frame)
         first = [*about, "moment", "place", "fused"]
         frames.append(frame[[*first, *(name for name in frame if name not in first)]])
     names = ["dataset", "alignment", "seed", "moment", "place", "fused", *MEASURES]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names)
+    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names)
+    return by_runs(whole, "dataset", "alignment", "seed")
 
 
 def panels(measured: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import pandas as pd
 from rumorlib import inputs
 from rumorlib.config import Settings
 from rumorlib.encoders.vision import grid_sides, patch_boxes
+from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.scores.sweeps import paper_fields, printed
 
@@ -69,8 +70,9 @@ def attention_statistics(reports: Iterable[Report]) -> pd.DataFrame:
         for epoch, part in of_posts(report).groupby("epoch"):
             means = part.drop(columns=["post", "epoch"]).mean()
             loss = losses.get((dataset, epoch), np.nan)
-            rows.append({"dataset": dataset, "epoch": epoch, "dev_loss": loss, "n_posts": len(part), **means})
-    return pd.DataFrame(rows)
+            rows.append({"dataset": dataset, "epoch": epoch, "dev_loss": loss, "n_posts": len(part), **means,
+                         RUNS: run_names([report])})  # fmt: skip
+    return by_runs(pd.DataFrame(rows), "dataset")
 
 
 def word_pointing(reports: Iterable[Report]) -> pd.DataFrame:

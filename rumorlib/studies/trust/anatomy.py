@@ -21,6 +21,7 @@ from rumorlib.bench_fits import EPOCH_ON_TEST
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data import splits
 from rumorlib.profiles import HEADS
+from rumorlib.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.results import Report
 
 HONEST = "honest"
@@ -62,7 +63,14 @@ def measured(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame, list[Repor
         curves.append(doses(name, points))
         behind[0].extend(report for reports in made.values() for report in reports)
         behind[1].extend(points.values())
-    return pd.concat(falls, ignore_index=True), pd.concat(curves, ignore_index=True), *behind
+    kept = [_below(falls, "dataset", "step"), _below(curves, "dataset", "leak", "dose")]
+    return *kept, *behind
+
+
+def _below(frames: Sequence[pd.DataFrame], *keys: str) -> pd.DataFrame:
+    frame = pd.concat(frames, ignore_index=True)
+    frame[RUNS] = [names for part in frames for names in runs_of_rows(part) or []]
+    return by_runs(frame, *keys)
 
 
 # --- the waterfall --------------------------------------------------------------------------------
@@ -105,9 +113,9 @@ def waterfall(name: str, made: Mapping[str, Sequence[Report]]) -> pd.DataFrame:
             "majority": max(share := float(frame["label"].mean()), 1 - share),
             "n_train": round(float(np.mean([report.facts["n_train"] for report in made[fit]]))),
             "n_test": frame["post_id"].nunique(), "n_groups": frame["group"].nunique(),
-            "n_seeds": frame["seed"].nunique(),
+            "n_seeds": frame["seed"].nunique(), RUNS: run_names(made[fit]),
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return by_runs(pd.DataFrame(rows), "dataset", "step")
 
 
 def _read(report: Report, reading: str, best: bool) -> pd.DataFrame:
@@ -155,9 +163,9 @@ def doses(name: str, made: Mapping[Point, Report]) -> pd.DataFrame:
         found = statistics.cluster_bootstrap(frame, "accuracy", "group")
         rows.append({"dataset": name, "leak": leak, "dose": dose, "accuracy": found.estimate, "low": found.low,
                      "high": found.high, "n_train": report.facts["n_train"], "n_test": frame["post_id"].nunique(),
-                     "n_seeds": frame["seed"].nunique()})  # fmt: skip
+                     "n_seeds": frame["seed"].nunique(), RUNS: run_names([report])})  # fmt: skip
     frame = pd.DataFrame(rows)
     both = frame[frame["leak"] == ""]  # dose 0 is the same point of every curve
     kinds = [leak for leak in dict.fromkeys(frame["leak"]) if leak]
-    return pd.concat([part for kind in kinds for part in (both.assign(leak=kind), frame[frame["leak"] == kind])],
-                     ignore_index=True)  # fmt: skip
+    parts = [part for kind in kinds for part in (both.assign(leak=kind), frame[frame["leak"] == kind])]
+    return by_runs(pd.concat(parts, ignore_index=True), "dataset", "leak", "dose")

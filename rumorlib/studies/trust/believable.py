@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import evaluation
+from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
 from rumorlib.studies.trust import calibration
@@ -30,8 +31,9 @@ def calibration_table(reports: Iterable[Report]) -> pd.DataFrame:
         row = {"dataset": comparison.corpus_name(made), "model": comparison.names(made)}
         row |= {"accuracy": float(np.mean(scores))}
         row |= {"accuracy_dev_threshold": calibration.accuracy_at_dev_threshold(dev, test)} | mean
-        rows.append(row | {"within_floor": mean["ece"] <= mean["ece_floor"], "n_seeds": len(found)})
-    return pd.DataFrame(rows)
+        row |= {"within_floor": mean["ece"] <= mean["ece_floor"], "n_seeds": len(found)}
+        rows.append(row | {RUNS: run_names(predictions)})
+    return by_runs(pd.DataFrame(rows), "dataset", "model")
 
 
 def reliability_frame(reports: Iterable[Report]) -> pd.DataFrame:
@@ -41,6 +43,7 @@ def reliability_frame(reports: Iterable[Report]) -> pd.DataFrame:
     for made, predictions in comparison.pooled(reports):
         test = predictions[(predictions["split"] == "test") & (predictions["seed"] == predictions["seed"].min())]
         curve = calibration.reliability_curve(test, comparison.clusters_of(test))
+        curve[RUNS] = [run_names(test)] * len(curve)
         frames.append(curve.assign(dataset=comparison.corpus_name(made), model=comparison.names(made)))
-    frame = pd.concat(frames, ignore_index=True)
+    frame = by_runs(pd.concat(frames, ignore_index=True), "dataset", "model")
     return frame[["dataset", "model", *(column for column in frame if column not in ("dataset", "model"))]]

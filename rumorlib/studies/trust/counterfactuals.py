@@ -14,6 +14,7 @@ import pandas as pd
 from rumorlib import benches, experiments, results, statistics
 from rumorlib.config import BaselineConfig, RunConfig, Settings
 from rumorlib.exchanges import AS_IT_IS, INTERVENTIONS, reading
+from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
 
@@ -41,7 +42,7 @@ def table(settings: Settings) -> tuple[pd.DataFrame, list[Report]]:
         for config, name in zip(runs(settings, dataset), names, strict=True):
             reports.append(results.run_or_load(config, settings))
             rows += _rows(*name, dataset, reports[-1])
-    return pd.DataFrame(rows), reports
+    return by_runs(pd.DataFrame(rows), "dataset", "model"), reports
 
 
 def _rows(name: str, model: str, dataset: str, report: Report) -> list[dict[str, Any]]:
@@ -60,5 +61,6 @@ def _rows(name: str, model: str, dataset: str, report: Report) -> list[dict[str,
             "primary": "image-macro balanced accuracy" if dataset in comparison.IMAGE_MACRO else "accuracy",
             "estimate": low_high.estimate, "low": low_high.low, "high": low_high.high, "auc": auc,
             "moved": float(np.abs(prob - first).mean()), "flipped": float(called.mean()),
+            RUNS: run_names([report]),
         })  # fmt: skip
     return rows

@@ -21,6 +21,7 @@ from rumorlib.bench_fits import KINDS, N_FOLDS, balanced_log_loss
 from rumorlib.config import BaselineConfig, RunConfig, Settings
 from rumorlib.data import keys
 from rumorlib.profiles import HEADS
+from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
 
@@ -99,11 +100,25 @@ def table(
     tried = [_tried(choice, report) for choice, report in zip(choices(), reports, strict=True)]
     points = pd.DataFrame([_point(one) for one in tried])
     rules = pd.DataFrame([_row(rule, one) for rule, one in _chosen(tried).items()])
+    a_priori = run_names([reports[[one.name for one in tried].index(DEFAULT)]])  # every other rule looks at all
+    rules[RUNS] = [a_priori if rule == "a priori" else run_names(reports) for rule in rules["rule"]]
     average = {"rule": "mean of all configurations", "configuration": f"{len(tried)} configurations"}
-    average |= {"primary": rules["primary"].iloc[0]} | points[["estimate", "auc"]].mean().to_dict()
+    average |= {"primary": rules["primary"].iloc[0], RUNS: run_names(reports)} | points[
+        ["estimate", "auc"]
+    ].mean().to_dict()
     trained = [report for report in trained if report.config.dataset == dataset]
     rows = pd.DataFrame([_row(rule, one) for rule, one in _of_trained(trained, folds).items()])
-    return pd.concat([rules, pd.DataFrame([average]), rows], ignore_index=True), points, [*reports, *trained, *folds]
+    if len(rows):
+        rows[RUNS] = [_behind(rule, trained, folds) for rule in rows["rule"]]
+    whole = by_runs(pd.concat([rules, pd.DataFrame([average]), rows], ignore_index=True), "rule")
+    return whole, points, [*reports, *trained, *folds]
+
+
+def _behind(rule: str, trained: Sequence[Report], folds: Sequence[Report]) -> tuple[str, ...]:
+    """Names of the runs of trained detectors that a rule looks at."""
+    if rule == "MICC: a priori":
+        return run_names(comparison.pooled(trained)[0][1])
+    return run_names([*trained, *(folds if "cross-fit" in rule else ())])
 
 
 def agreement(points: pd.DataFrame) -> str:
