@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rumorlib import experiments, files
-from rumorlib.config import DetectorConfig, RunConfig, Settings, TrainConfig, check
-from rumorlib.profiles import LANGUAGE, SIZES
+from rumorlib.config import DetectorConfig, RunConfig, Settings, TrainConfig, check, record
+from rumorlib.profiles import SIZES, of_corpus
 
 
 def detector(
@@ -25,7 +25,7 @@ def detector(
         options: further words for the class; they are part of the run and of its folder's name.
     Raises: SettingError: no such field of TrainConfig, or a wrong value.
     """
-    sizes, language = SIZES[settings.profile], LANGUAGE[dataset]
+    sizes, language = SIZES[settings.profile], record(dataset).language
     words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
     train = dict(train or {})
     named = [
@@ -33,7 +33,7 @@ def detector(
         *(f"{name}={value}" for name, value in sorted(options.items()) + sorted(train.items())),
     ]
     return RunConfig(
-        model="detector", dataset=dataset, seed=seed, profile=settings.profile, language=language,
+        model="detector", seed=seed, **of_corpus(settings, dataset),
         variant="-".join(named), stage1=experiments.sclip(settings, language),
         train=check("train", asdict(sizes.dmfl_train) | train, TrainConfig),
         detector=DetectorConfig(

@@ -4,7 +4,8 @@ A table is results/<profile>/tables/<id>.csv (+ .md to read, + .json provenance)
 (+ .csv the data drawn, + .json). Ids stand in results/index.csv. Rebuilt from the same runs, the csv, md and json files
 are byte-identical: they hold no time, no commit and no machine. The json says which function of rumorlib made the frame
 and which runs each row was computed from (provenance.py). A csv cell is nothing a spreadsheet would run, markdown
-carries no markup of posts.
+carries no markup of posts. Runs with a fault that stays visible until they are made anew (`MARKS`) are named below a
+table and in the json.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import csv
 import html
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
-from rumorlib import files, provenance
+from rumorlib import files, provenance, results
 from rumorlib.data import keys
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from rumorlib.results import Report
 
 
+SATURATED = 0.01  # share of a run's stored probabilities that are exactly 0 or 1, from which it is marked
+MOST_NAMED = 20  # variants named in a sentence; the json names every run
 INDEX = cfg.PROJECT_ROOT / "results" / "index.csv"
 
 
@@ -76,7 +79,7 @@ def save_table(frame: pd.DataFrame, artifact_id: str, reports: Sequence[Report],
     row = index_row(artifact_id, caption)
     path = _place("results/{}/tables", artifact_id, reports, profile)
     written = {f"{artifact_id}.csv": files.write_csv(path, spreadsheet_safe(frame))}
-    text = markdown(frame, row, profile, note)
+    text = markdown(frame, row, profile, [note, *_said(reports)])
     written[f"{artifact_id}.md"] = files.write_bytes(path.with_suffix(".md"), text.encode())
     _write_provenance("save_table", path, row, reports, profile, notebook, note, written, frame)
     return path
@@ -130,7 +133,71 @@ def _write_provenance(
     }
     if reports:
         content["rows"] = _places(frame, sorted(content["runs"]), row["id"])
+    if marked := marked_runs(reports):
+        content["marks"] = marked
     files.write_json(path.with_suffix(".json"), content)
+
+
+# --- what a reader must know of the runs behind a table -----------------------------------------
+
+
+def saturation(report: Report) -> pd.DataFrame:
+    """How many of a run's stored probabilities are exactly 0 or 1: a row per split, columns split, share, n (answers of
+    all seeds). Empty for a run that stored log-odds or answers no post."""
+    answers = report.predictions()
+    if "prob_rumor" not in answers or "log_odds" in answers:
+        return answers.reindex(columns=["split", "share", "n"]).iloc[:0]
+    exact = answers["prob_rumor"].isin([0, 1]).groupby(answers["split"])
+    return exact.agg(share="mean", n="size").reset_index()
+
+
+def _saturated(report: Report) -> str:
+    found = saturation(report)
+    if found.empty or (found["share"] * found["n"]).sum() < SATURATED * found["n"].sum():
+        return ""
+    wrong = "1 % or more of the stored probabilities are exactly 0 or 1 (p_7), so AUC counts ties and log loss is of "
+    return wrong + "what was rounded away"
+
+
+def _declared(report: Report) -> str:
+    lines = results.declared_since(report.name, report.facts.get("finished_utc", ""))
+    return "; ".join(f"{line['what']} ({line['why']})" for line in lines)
+
+
+# Mark -> what is wrong with a stored run, in a sentence; "" where nothing is.
+MARKS: dict[str, Callable[[Report], str]] = {"saturated": _saturated, "declared": _declared}
+_KNOWN: dict[tuple[Path, str], dict[str, str]] = {}  # of each run of this process: tables share runs
+
+
+def marks(report: Report) -> dict[str, str]:
+    """The MARKS of a run, each with what is wrong."""
+    key = report.folder, report.fingerprint
+    if key not in _KNOWN:
+        _KNOWN[key] = {name: wrong for name, of in MARKS.items() if (wrong := of(report))}
+    return _KNOWN[key]
+
+
+def marked_runs(reports: Sequence[Report]) -> dict[str, dict[str, list[str]]]:
+    """Mark -> what is wrong -> the runs; only marks that some run has."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for report in sorted(reports, key=lambda report: report.name):
+        for mark, wrong in marks(report).items():
+            found.setdefault(mark, {}).setdefault(wrong, set()).add(report.name)
+    return {mark: {wrong: sorted(found[mark][wrong]) for wrong in found[mark]} for mark in MARKS if mark in found}
+
+
+def _said(reports: Sequence[Report]) -> list[str]:
+    """A sentence per thing that is wrong, with its runs; several seeds of one variant are counted."""
+    marked, n = marked_runs(reports), len({report.name for report in reports})
+    said = []
+    for mark, wrong, runs in ((mark, *pair) for mark, about in marked.items() for pair in about.items()):
+        seeds: dict[str, list[str]] = {}
+        for run in runs:
+            seeds.setdefault(run.rpartition("/")[0], []).append(run)
+        names = [f"{name} ({len(of)} seeds)" if len(of) > 1 else of[0] for name, of in seeds.items()]
+        names[MOST_NAMED:] = [f"and {len(names) - MOST_NAMED} more variants (json)"] * (len(names) > MOST_NAMED)
+        said.append(f"Marked {mark}, until made anew: {wrong}. {len(runs)} of {n} runs: {', '.join(names)}.")
+    return said
 
 
 def _places(frame: pd.DataFrame, names: Sequence[str], artifact_id: str) -> list[list[int]] | None:
@@ -174,19 +241,19 @@ def _safe_cell(value: Any) -> Any:
     return value
 
 
-def markdown(frame: pd.DataFrame, row: dict[str, str], profile: str, note: str) -> str:
+def markdown(frame: pd.DataFrame, row: Mapping[str, str], profile: str, notes: Sequence[str]) -> str:
     """A GitHub table below its caption.
 
     Args:
         frame: the table; fractions are printed to four decimals.
         row: id, paper, printed and caption, as in results/index.csv.
         profile: named in the heading.
-        note: a sentence below the table, or "".
+        notes: paragraphs below the table; "" is none.
     """
     lines = [f"**{row['id']}** ({row['paper']} {row['printed']}, {profile} profile): {_cell(row['caption'])}", ""]
     lines += ["| " + " | ".join(map(_cell, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
     lines += ["| " + " | ".join(map(_cell, values)) + " |" for values in frame.itertuples(index=False)]
-    return "\n".join([*lines, *(["", _cell(note)] if note else [])]) + "\n"
+    return "\n".join([*lines, *(line for note in notes if note for line in ("", _cell(note)))]) + "\n"
 
 
 def _cell(value: Any) -> str:

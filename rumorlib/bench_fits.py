@@ -12,7 +12,7 @@ import pandas as pd
 
 from rumorlib import benches, evaluation, statistics
 from rumorlib.benches import Bench
-from rumorlib.config import BaselineConfig, HeadsConfig, RunConfig, Settings
+from rumorlib.config import BaselineConfig, HeadsConfig, RunConfig, Settings, about, record
 from rumorlib.data import keys, protocols, splits
 from rumorlib.models import baselines, heads
 from rumorlib.run import Outcome
@@ -27,18 +27,18 @@ def anatomy(config: RunConfig, settings: Settings) -> Outcome:
     """All seeds of a head on one split (`side_of`), test read as `HeadsConfig.readings` says; drawn scenes with
     `HeadsConfig.dose` of dev and test posts being train posts worded anew."""
     head = config.detector
-    drawn = config.profile == "demo"
+    drawn = record(config.dataset).kind == "drawn"
     bench = benches.of_drawn(head, head.dose) if drawn else benches.of_corpus(config.dataset, settings)
     return fitted(bench, side_of(bench, config.protocol), head)
 
 
 def side_of(bench: Bench, protocol: str) -> pd.Series:
-    """(n,) side of each post. "": as the corpus is used elsewhere; "event:<name>": PHEME's fold, its dev event in a
+    """(n,) side of each post. "": as the corpus is used elsewhere; "event:<name>": a fold, PHEME's dev event being in a
     fixed table; "grouped": random, of near-duplicate groups whatever their event; "random": of posts."""
     if not protocol:
         return bench.posts["split"]
     parsed = protocols.parse(protocol)
-    if parsed.name == "event":
+    if parsed.event in splits.PHEME_DEV:
         return splits.event_fold(bench.posts, parsed.event, splits.PHEME_DEV[parsed.event])["split"]
     posts = bench.posts.assign(event="") if parsed.name == "grouped" else bench.posts
     return protocols.split(replace(bench.corpus, posts=posts), parsed)["split"]
@@ -81,7 +81,7 @@ def balanced_log_loss(label: np.ndarray, log_odds: np.ndarray, weight: np.ndarra
 def dose(config: RunConfig, settings: Settings) -> Outcome:
     """All seeds of a head, read once; `HeadsConfig.dose` of what `HeadsConfig.leak` names is in train (`dosed`)."""
     head = config.detector
-    if config.profile == "demo":
+    if record(config.dataset).kind == "drawn":
         bench = benches.of_drawn(head, head.dose)
         side = bench.posts["split"]
         return fitted_dose(bench, side, *(np.flatnonzero(side == name) for name in ("train", "test")), head)
@@ -105,7 +105,7 @@ def dosed(bench: Bench, side: pd.Series, config: HeadsConfig) -> Iterator[tuple[
     yield "", 0.0, train, asked
     pictured = bench.image is not None
     units = bench.group[pool] if pictured else np.arange(len(pool)).astype(str)
-    named = bool((bench.posts["event"].iloc[test] != "").all())
+    named = about(bench.name).events
     other = "same picture" if pictured else "same event" if named else "other test posts"
     for leak, leaking, names in ((other, pool, units),
                                  ("same post", asked, np.arange(len(asked)).astype(str))):  # fmt: skip

@@ -15,16 +15,14 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import evaluation, experiments, inputs
-from rumorlib.config import BaselineConfig, HeadsConfig, Kind, RunConfig, Settings
+from rumorlib.config import DATASETS, BaselineConfig, HeadsConfig, Kind, RunConfig, Settings, record
 from rumorlib.data import claims, corpora, drawn, keys, split_files
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.posts import Corpus
 from rumorlib.models import baselines
-from rumorlib.profiles import HEADS, LANGUAGE, SIZES
+from rumorlib.profiles import HEADS, SIZES
 from rumorlib.run import Outcome
 
-# Corpora of the anatomy: real ones (photo tier: one modality says nothing there), drawn scenes at demo.
-OF_ANATOMY = {"demo": ("demo-en",), "laptop": (real := ("twitter", "weibo-text", "pheme-text")), "paper": real}
 THUMBNAIL_PX = 8  # drawn scenes: colours of an 8 x 8 grid
 N_TIME_BINS, MOST_IMAGES = 20, 9
 DRAWN_POSTS = {"n_train": 800, "n_dev": 200, "n_test": 400, "n_unseen": 1, "n_pairs": 1, "n_undetectable": 1,
@@ -67,17 +65,40 @@ class Bench:
         return self.text if self.image is None else np.hstack([self.text, self.image])
 
 
+def of_anatomy(settings: Settings) -> list[str]:
+    """Corpora of the anatomy: posts (on the photo tier one modality says nothing), and of drawn scenes the English; the
+    profile's where none of the datasets is one."""
+    named = dict.fromkeys((*settings.datasets, *settings.text_only))
+    found = [name for name in named if record(name).kind == "posts" or _scenes(name)]
+    return found or of_anatomy(replace(settings, datasets=DATASETS[settings.profile]))
+
+
+def with_pictures(settings: Settings) -> list[str]:
+    """Datasets whose benches hold text and picture; the profile's where none of the datasets is one."""
+    found = [name for name in settings.datasets if pictured(name, settings) or _scenes(name)]
+    return found or with_pictures(replace(settings, datasets=DATASETS[settings.profile]))
+
+
+def pictured(name: str, settings: Settings) -> bool:
+    """Whether the profile has frozen encoders for both the texts and the pictures of a corpus with files."""
+    known, sizes = record(name), SIZES[settings.profile]
+    return known.pictures and sizes.texts[known.language].kind == "frozen" and sizes.vision.kind == "feature_map"
+
+
+def _scenes(name: str) -> bool:
+    return (record(name).kind, record(name).language) == ("drawn", "en")
+
+
 @lru_cache(maxsize=1)
 def of_corpus(name: str, settings: Settings) -> Bench:
     """The bench of a corpus: frozen encoders where it has pictures, TF-IDF for a corpus of texts."""
     config = HEADS[settings.profile]
-    if settings.profile == "demo":
+    if record(name).kind == "drawn":
         return of_drawn(config)
-    corpus = inputs.corpus(name, settings)
+    corpus, language = inputs.corpus(name, settings), record(name).language
     corpus = replace(corpus, posts=corpus.posts.reset_index(drop=True))
-    language = "zh" if name.startswith("weibo") else "en"
     image = None
-    if corpus.images is not None and SIZES[settings.profile].texts[language].kind == "frozen":
+    if pictured(name, settings):
         stage1 = experiments.sclip(settings, language)
         texts = inputs.encode_texts(corpus.posts["text"].tolist(), stage1, language, settings).features.float()
         maps, rows = inputs.images_of(corpus, stage1.sclip.vision, settings)
@@ -95,7 +116,7 @@ def of_drawn(config: HeadsConfig, leak_rate: float = 0.0) -> Bench:
     pixels = np.stack([corpus.images.pixels(key, THUMBNAIL_PX).reshape(-1) for key in shown]).astype(np.float32)
     image = reduced(pixels, config)[[row_of[key] for key in corpus.posts["image"]]]
     group = corpus.posts["image"].to_numpy()
-    return Bench(printed("demo-en"), corpus, words(corpus.posts["text"], "en", config), image, None, group)
+    return Bench(printed(corpus.name), corpus, words(corpus.posts["text"], "en", config), image, None, group)
 
 
 def words(texts: pd.Series, language: str, config: HeadsConfig) -> np.ndarray:
@@ -141,16 +162,16 @@ def unsplit(bench: Bench, settings: Settings) -> Corpus:
 
 def printed(dataset: str) -> str:
     """Printed name of a bench's corpus."""
-    return "demo-en, few posts" if dataset == "demo-en" else dataset
+    return f"{dataset}, few posts" if record(dataset).kind == "drawn" else dataset
 
 
 def plan(settings: Settings, dataset: str, kind: Kind, variant: str, detector: HeadsConfig | BaselineConfig,
          protocol: str = "") -> RunConfig:  # fmt: skip
     """A run of small classifiers on a bench; all seeds of a head are one run."""
-    few = DRAWN_POSTS["n_train"] if settings.profile == "demo" else None
+    few = DRAWN_POSTS["n_train"] if record(dataset).kind == "drawn" else None
     return RunConfig(
         model="bench", dataset=dataset, kind=kind, variant=variant, profile=settings.profile,
-        language=LANGUAGE[dataset], detector=detector, protocol=protocol, n_train=few,
+        language=record(dataset).language, detector=detector, protocol=protocol, n_train=few,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import re
+import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -423,6 +424,7 @@ class BaselineConfig(Checked):
                   "text_forest", "image_forest"]  # fmt: skip
     inverse_regularisation: Positive | Several[Positive] | None = None
     # scikit-learn's C, or values among which dev chooses; None: BASELINE_C of the kind, filled in
+    text: TextConfig | None = None  # frozen encoder that text_lr reads; None: the text tower of stage 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -624,7 +626,7 @@ class RunConfig(Checked):
 
     model: Literal["sclip", "micc", "dmfl", "baseline", "bench", "detector",
                    "safe", "carmn", "mfan", "eann", "spotfake", "muse"]  # fmt: skip
-    dataset: str  # name of a corpus, see data/corpora.py: LOADERS
+    dataset: str  # name of a corpus (CORPORA), or of captions in several languages
     variant: str = "default"
     seed: Seed = 0
     profile: Profile = "demo"
@@ -675,15 +677,192 @@ def config_hash(config: RunConfig) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+# --- corpora --------------------------------------------------------------------------------
+
+Language = Literal["en", "zh"]  # languages with text towers and words
+
+
+@dataclass(frozen=True)
+class CorpusRecord(Checked):
+    """What is known of a corpus before it is read. Code asks the record; nothing compares names.
+
+    Posts of one's own are such a record too (`own_corpus`); its fields may stand in a corpus.toml beside them. The
+    caption corpus of a stage 1 is the profile's for the record's language (profiles.py: STAGE1).
+    """
+
+    name: str
+    kind: Literal["posts", "photo", "drawn", "captions"] = "posts"  # photo: made of captions; drawn: scenes, no file
+    folder: str | None = None  # below the data folder; "": that folder itself; an absolute one: posts of one's own
+    layouts: tuple[str, ...] = ()  # it may have there (data/layouts.py), the first that fits; (): any
+    language: Language = "en"
+    label_means: str = ""  # label 1; "": as its reader says, and of captions, which have no label
+    pictures: bool = True  # False: a corpus of texts, whatever lies there
+    events: bool = False  # its posts belong to events that a discriminator can learn
+    replies: bool = False  # published as threads
+    dates: bool = False  # its posts say when they were published
+    shared_pictures: bool = False  # many posts share one: each picture counts once, in training and in the main score
+    same_pictures: str = ""  # corpora in several languages that show the same pictures share this name
+    protocol: str = ""  # how it is split unless another way is asked for (data/protocols.py); "": as its posts allow
+    dev_by_event: bool = False  # dev is whole train events (data/splits.py: twitter_folds), else near-duplicate groups
+    version: Count = 1  # of the recipe that photo posts are drawn by
+    posts_of: str = ""  # of captions: the corpus whose train posts they are
+    reported: Literal["", "pheme", "weibo"] = ""  # corpus of the papers whose printed rows stand beside; "": language's
+    lambda_c: Weight | None = None  # DMFL's (§6.3): 1.2 on Weibo and what stands in for it, 1.8 on PHEME; None: so
+    printed: str = ""  # name in tables; "": name
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name):
+            raise SettingError(f"a corpus is named by letters, digits, _, . and -; got {self.name!r}")
+        usual = {"en": ("pheme", 1.8), "zh": ("weibo", 1.2)}[self.language]
+        object.__setattr__(self, "reported", self.reported or usual[0])
+        object.__setattr__(self, "lambda_c", usual[1] if self.lambda_c is None else self.lambda_c)
+        object.__setattr__(self, "printed", self.printed or self.name)
+
+    @property
+    def own(self) -> bool:
+        """Whether these are posts of the user's own, in a folder of their own."""
+        return self.folder is not None and Path(self.folder).is_absolute()
+
+
+_DRAWN = "1 = the claim contradicts the picture, cannot be, or speaks of a pasted-in object (drawn scenes)"
+_PHOTO = "out of context: the text is the caption of another photograph (0 = its own caption)"
+_TWITTER = "fake media: the attached picture is fake or misused for the event (0 = real media)"
+_WEIBO = "debunked: a post the platform's rumor board refuted (0 = a news post of a verified outlet)"
+_CED = "debunked: a post the platform's rumor board refuted (0 = a post it did not)"
+_PHEME = "rumor at posting time: unverified when posted, whether it proved true or not (0 = no rumor)"
+CORPORA: dict[str, CorpusRecord] = {
+    one.name: one
+    for one in (
+        CorpusRecord("demo-en", "drawn", label_means=_DRAWN, events=True, same_pictures="demo"),
+        # 1.8 on demo-zh, photo-zh and weibo-text: as their stored runs were made
+        CorpusRecord("demo-zh", "drawn", None, (), "zh", _DRAWN, events=True, same_pictures="demo", lambda_c=1.8),
+        CorpusRecord("photo-en", "photo", "flickr8k", label_means=_PHOTO, same_pictures="photo"),
+        CorpusRecord("photo-zh", "photo", "flickr8k", (), "zh", _PHOTO, same_pictures="photo", lambda_c=1.8),
+        CorpusRecord("photo2-en", "photo", "flickr8k", label_means=_PHOTO, same_pictures="photo2", version=2),
+        CorpusRecord("photo2-zh", "photo", "flickr8k", (), "zh", _PHOTO, same_pictures="photo2", version=2),
+        CorpusRecord("twitter", "posts", "twitter_mediaeval2016", ("twitter-table", "mediaeval"), "en", _TWITTER,
+                     events=True, dates=True, shared_pictures=True, dev_by_event=True),
+        CorpusRecord("weibo", "posts", "weibo_jin2017", ("weibo17",), "zh", _WEIBO, dates=True),
+        CorpusRecord("weibo-text", "posts", "weibo_jin2017", ("weibo17",), "zh", _WEIBO, False, dates=True,
+                     lambda_c=1.8),
+        CorpusRecord("mfan-weibo", "posts", "mfan_weibo", ("manifest", "mfan-weibo"), "zh", _CED),
+        CorpusRecord("ced-text", "posts", "ced", ("ced",), "zh", _CED, False, dates=True),
+        CorpusRecord("pheme", "posts", "pheme", ("pheme",), "en", _PHEME, events=True, replies=True, dates=True,
+                     protocol="event:charliehebdo"),
+        CorpusRecord("pheme-text", "posts", "pheme_text", ("pheme-table", "pheme"), "en", _PHEME, False, events=True,
+                     dates=True, protocol="event:charliehebdo"),
+        CorpusRecord("mfan-pheme", "posts", "mfan_pheme", ("manifest", "mfan-pheme"), "en", _PHEME, events=True,
+                     dates=True),
+        CorpusRecord("manifest", "posts", "", ("manifest",)),
+        CorpusRecord("demo-captions-en", "captions"),
+        CorpusRecord("demo-captions-zh", "captions", language="zh"),
+        CorpusRecord("flickr8k-en", "captions", "flickr8k", ("captions", "flickr8k")),
+        CorpusRecord("flickr8k-zh", "captions", "flickr8k", ("captions",), "zh"),
+        CorpusRecord("flickr30k-en", "captions", "flickr30k", ("flickr30k",)),
+        CorpusRecord("coco-cn-zh", "captions", "coco_cn", ("coco-cn", "chinese-clip"), "zh"),
+        CorpusRecord("twitter-train", "captions", posts_of="twitter"),
+    )
+}  # fmt: skip
+RECORD_FILE = "corpus.toml"  # what a folder of posts says of itself
+# The fields it may name: those that show in a run's config or in the hash of its posts, or change no number.
+OF_RECORD_FILE = ("label_means", "language", "pictures", "events", "dates", "replies", "protocol", "layouts",
+                  "lambda_c", "reported", "printed")  # fmt: skip
+_PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
+
+
+def record(name: str) -> CorpusRecord:
+    """The record of a corpus. Raises SettingError: no corpus has that name."""
+    if name not in CORPORA:
+        raise SettingError(f"no corpus called {name!r}; there are {', '.join(CORPORA)}{nearest(name, CORPORA)}")
+    return CORPORA[name]
+
+
+_UNKNOWN = CorpusRecord("unknown")
+
+
+def about(name: str) -> CorpusRecord:
+    """The record of a corpus that a run or a table names; one that has no record here gets the defaults."""
+    return CORPORA.get(name) or next((one for one in CORPORA.values() if one.printed == name), _UNKNOWN)
+
+
+def printed(name: str) -> str:
+    """`CorpusRecord.printed` of a corpus; of one that has no record here its name."""
+    return CORPORA[name].printed if name in CORPORA else name
+
+
+def is_real(profile: str, dataset: str) -> bool:
+    """Whether what is stored of a corpus may name no post: every corpus but drawn scenes."""
+    return profile != "demo" or about(dataset).own
+
+
+def same_pictures(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of the corpora named that show the same pictures, with English and with Chinese texts."""
+    shown = {(one.same_pictures, one.language): one.name for one in map(about, names) if one.same_pictures}
+    sets = dict.fromkeys(name for name, _ in shown)
+    return [(shown[name, "en"], shown[name, "zh"]) for name in sets if {(name, "en"), (name, "zh")} <= set(shown)]
+
+
+def own_corpus(name: str, folder: str | Path) -> CorpusRecord:
+    """Make the posts in `folder` a corpus called `name`, for this process: they are then a dataset like any other.
+
+    What its corpus.toml does not say: English, of texts if no picture lies in the folder or up to two folders below.
+    Raises: SettingError: no such folder, the name is taken, or the file names no field of a record, or a wrong value.
+    """
+    place = Path(folder).expanduser().absolute()
+    if not place.exists():
+        raise SettingError(f"corpus {name}: {place} does not exist")
+    known = CORPORA.get(name)
+    if known and known.folder != str(place):
+        where = f"the posts in {known.folder}" if known.own else "another corpus"
+        raise SettingError(f"corpus {name}={place}: {name} is {where}; choose another name")
+    told = record_file(place)
+    told.setdefault("pictures", any(
+        path.suffix.lower() in _PICTURES for depth in ("*", "*/*", "*/*/*") for path in place.glob(depth)
+    ))  # fmt: skip
+    try:
+        CORPORA[name] = CorpusRecord(**{"name": name, "folder": str(place), **told})
+    except SettingError as error:
+        raise SettingError(f"corpus {name}, {place / RECORD_FILE}: {error}") from error
+    return CORPORA[name]
+
+
+def own_folders() -> dict[str, str]:
+    """Name -> folder of the posts of one's own that this process knows."""
+    return {one.name: one.folder for one in CORPORA.values() if one.own}
+
+
+def record_file(folder: Path) -> dict[str, Any]:
+    """What the corpus.toml in a folder says, {} without one. Raises SettingError: not TOML, or no field of a record."""
+    file = folder / RECORD_FILE
+    if not file.is_file():
+        return {}
+    try:
+        told = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # TOMLDecodeError is one
+        raise SettingError(f'{file}: {error}; write lines like label_means = "..."') from error
+    if unknown := [name for name in told if name not in OF_RECORD_FILE]:
+        guess = nearest(unknown[0], OF_RECORD_FILE)
+        raise SettingError(f"{file}: no field {unknown[0]!r}{guess}; it may name {', '.join(OF_RECORD_FILE)}")
+    if "label_means" in told:
+        means = told["label_means"]
+        if not isinstance(means, str) or not means.strip():
+            raise SettingError(f'{file}: label_means is {means!r}; say in words what label 1 means, e.g. "fake news"')
+        told["label_means"] = means.strip()
+    return told
+
+
 # --- what one notebook or command works on --------------------------------------------------
 
+# Datasets of a profile unless others are named, and corpora of texts alone that come with them: audited, and read by
+# the rows of words.
 DATASETS: dict[str, tuple[str, ...]] = {
     "demo": ("demo-en", "demo-zh"),
     "laptop": ("photo-en", "photo-zh", "twitter"),
     "paper": ("weibo", "pheme"),
 }
-# What a profile works on too, where it is named. photo2: the photo tier drawn anew (data/photo.py), without runs yet.
-ON_REQUEST: dict[str, tuple[str, ...]] = {"laptop": ("photo2-en", "photo2-zh")}
+TEXT_ONLY: dict[str, tuple[str, ...]] = dict.fromkeys(("laptop", "paper"), ("weibo-text", "pheme-text"))
+KINDS: dict[str, tuple[str, ...]] = {"demo": ("drawn",), "laptop": ("photo", "posts"), "paper": ("posts",)}
 # Main rows, whose seed noise has to be known; and ablations and sweeps, which compare many runs.
 SEEDS: dict[str, tuple[int, ...]] = {"demo": (0,), "laptop": tuple(range(10)), "paper": tuple(range(10))}
 SWEEP_SEEDS: dict[str, tuple[int, ...]] = {"demo": (0,), "laptop": (0, 1, 2), "paper": (0, 1, 2)}
@@ -699,7 +878,14 @@ class Settings(Checked):
     seeds: tuple[Seed, ...]
     train: Train = "missing"  # missing: runs not on disk · all: every run again · none: read only
     grid: Grid = "reduced"  # reduced: few points · full: every point, and at demo three seeds
-    data_root: Path | None = None  # None at demo
+    data_root: Path | None = None  # None at demo, and where only posts of one's own are read
+
+    @property
+    def text_only(self) -> tuple[str, ...]:
+        """Corpora of texts: those among the datasets, or where these are the profile's, those that come with them."""
+        if self.datasets == DATASETS[self.profile]:
+            return TEXT_ONLY.get(self.profile, ())
+        return tuple(dataset for dataset in self.datasets if not record(dataset).pictures)
 
 
 def resolve(
@@ -713,22 +899,21 @@ def resolve(
 ) -> Settings:
     """Replace each None by the profile's value and refuse wrong ones: the one door of notebooks and command line.
 
-    Args: sweep: ablations and sweeps follow, which have SWEEP_SEEDS; main rows have SEEDS.
+    Args:
+        datasets: names of corpora, or "name=folder" for posts of one's own (`own_corpus`); names of those that
+            RUMORLIB_CORPORA holds (name=folder, several with the path separator between them) are known, too.
+        sweep: ablations and sweeps follow, which have SWEEP_SEEDS; main rows have SEEDS.
     Raises: SettingError: a value of the wrong type, an unknown profile, train mode, grid or dataset, one named twice,
                 a data folder that profile demo would not read, or a place for results that cannot be written.
-            FileNotFoundError: the profile needs real data, runs may be trained, and no data folder is given.
+            FileNotFoundError: a dataset lies in the data folder, runs may be trained, and no data folder is given.
     """
     given = {"profile": (profile, Profile), "datasets": (datasets, Several[str] | None), "train": (train, Train),
              "seeds": (seeds, Several[Seed] | None), "grid": (grid, Grid), "sweep": (sweep, bool),
              "data": (data, str | Path | None)}  # fmt: skip
     for name, (value, hint) in given.items():
         check(name, value, hint)
-    known = (*DATASETS[profile], *ON_REQUEST.get(profile, ()))
-    for dataset in datasets or ():
-        if dataset not in known:
-            hint = nearest(dataset, known)
-            raise SettingError(f"profile {profile} has datasets {', '.join(known)}; got {dataset!r}{hint}")
-    for name, values in (("datasets", datasets or ()), ("seeds", seeds or ())):
+    chosen = _datasets(profile, datasets)
+    for name, values in (("datasets", chosen), ("seeds", seeds or ())):
         if twice := [value for place, value in enumerate(values) if value in values[:place]]:
             raise SettingError(f"{name} names {twice[0]!r} twice; name each once")
     if profile == "demo" and data:
@@ -737,15 +922,31 @@ def resolve(
         for variable, root in (("RUMORLIB_OUTPUT", output_root() / "results"), ("RUMORLIB_CACHE", cache_root())):
             _need_writable(variable, root)
     default_seeds = (0, 1, 2) if profile == "demo" and grid == "full" else (SWEEP_SEEDS if sweep else SEEDS)[profile]
-    needs_data = profile != "demo" and train != "none"
+    needs_data = train != "none" and not all(record(name).own or record(name).kind == "drawn" for name in chosen)
     return Settings(
         profile=profile,
-        datasets=tuple(datasets or DATASETS[profile]),
+        datasets=chosen,
         seeds=tuple(seeds or default_seeds),
         train=train,
         grid=grid,
         data_root=data_root(data) if needs_data or data else None,
     )
+
+
+def _datasets(profile: str, given: Iterable[str] | None) -> tuple[str, ...]:
+    """Names of the datasets; entries name=folder become corpora first. Raises SettingError: not one of the profile."""
+    for entry in filter(None, os.environ.get("RUMORLIB_CORPORA", "").split(os.pathsep)):
+        own_corpus(*entry.split("=", 1))
+    names = [own_corpus(*entry.split("=", 1)).name if "=" in entry else entry for entry in given or DATASETS[profile]]
+    known = [one.name for one in CORPORA.values() if one.own or one.kind in KINDS[profile]]
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known)
+            raise SettingError(
+                f"profile {profile} has datasets {', '.join(known)}, and posts of your own as name=folder; "
+                f"got {name!r}{hint}"
+            )
+    return tuple(names)
 
 
 def _need_writable(variable: str, root: Path) -> None:

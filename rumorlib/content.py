@@ -18,7 +18,7 @@ from typing import Any
 from rumorlib import config as cfg
 from rumorlib import files, inputs
 from rumorlib.config import RunConfig, Settings
-from rumorlib.data import claims, corpora, drawn, keys, scenes, wordings
+from rumorlib.data import claims, drawn, keys, scenes, wordings
 from rumorlib.data.images import ImageError, Images
 
 Hashes = dict[str, str]  # "posts", "pictures" and "weights <folder>" -> sha256
@@ -34,7 +34,7 @@ def of_run(config: RunConfig, settings: Settings) -> Hashes:
 
 def changed(stored: Mapping[str, str], config: RunConfig, settings: Settings) -> list[str]:
     """Names of `stored` hashes that are other ones today; those whose data are not at hand are not compared."""
-    if config.profile != "demo" and settings.data_root is None:
+    if config.profile != "demo" and settings.data_root is None and not cfg.about(config.dataset).own:
         return []
     try:
         now = of_run(config, settings)
@@ -65,8 +65,8 @@ def _asked(config: RunConfig, settings: Settings) -> str:
 
 
 def _state(config: RunConfig, settings: Settings) -> str:
-    name = "twitter" if config.dataset == "twitter-train" else config.dataset
-    name = name if name in corpora.LOADERS else f"{name}-{config.language}"
+    name = cfg.about(config.dataset).posts_of or config.dataset
+    name = name if name in cfg.CORPORA else f"{name}-{config.language}"
     return inputs.state_of(name, settings) or _drawing()
 
 

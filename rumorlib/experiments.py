@@ -11,15 +11,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from rumorlib.config import BaselineConfig, RunConfig, SCLIPConfig, Settings
+from rumorlib.config import BaselineConfig, RunConfig, SCLIPConfig, Settings, record
 from rumorlib.profiles import (
-    LANGUAGE,
     LONGER,
     SIZES,
     STAGE1,
     first_datasets,
     loss_weight_seeds,
     loss_weights,
+    of_corpus,
     points,
     swept,
 )
@@ -33,22 +33,17 @@ def sclip(settings: Settings, language: str, seed: int = 0, corpus_seed: int = 0
     """Stage 1 for detectors that read `language` (M-E1), in the profile's languages unless `languages` names others.
     `changes` are fields of SCLIPConfig."""
     sizes = SIZES[settings.profile]
-    corpus, usual = STAGE1[settings.profile][language]
+    captions, usual = STAGE1[settings.profile][language]
     languages = languages or usual
     vision = replace(sizes.vision, receptive_fields=receptive_fields) if receptive_fields else sizes.vision
     config = SCLIPConfig(
-        texts=tuple((name, sizes.texts[name]) for name in languages),
-        vision=vision,
-        d_joint=sizes.d_joint,
-        dropout=sizes.sclip_dropout,
-        head=sizes.head,
-        feature_dropout=sizes.feature_dropout,
-        temperature_init=sizes.temperature,
-        mask_twins=sizes.mask_twins,
-    )
+        texts=tuple((name, sizes.texts[name]) for name in languages), vision=vision, d_joint=sizes.d_joint,
+        dropout=sizes.sclip_dropout, head=sizes.head, feature_dropout=sizes.feature_dropout,
+        temperature_init=sizes.temperature, mask_twins=sizes.mask_twins,
+    )  # fmt: skip
     name = variant if len(languages) > 1 or variant != "default" else f"default-{languages[0]}"
     return RunConfig(
-        model="sclip", dataset=corpus, variant=name, seed=seed, profile=settings.profile, language=languages[0],
+        model="sclip", dataset=captions, variant=name, seed=seed, profile=settings.profile, language=languages[0],
         corpus_seed=corpus_seed, sclip=replace(config, **changes), train=sizes.stage1,
     )  # fmt: skip
 
@@ -60,7 +55,7 @@ def fields(settings: Settings, *paper_fields: int) -> tuple[int, ...]:
 
 def stage1_runs(settings: Settings) -> list[RunConfig]:
     """The stage-1 runs the profile's datasets start from, each once."""
-    runs = [sclip(settings, LANGUAGE[dataset]) for dataset in settings.datasets]
+    runs = [sclip(settings, record(dataset).language) for dataset in settings.datasets]
     return list(dict.fromkeys(runs))
 
 
@@ -72,9 +67,8 @@ def micc(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
     """One MICC run; `changes` are fields of MICCConfig. Stage 1 is seeded once: seeds vary stage 2."""
     sizes = SIZES[settings.profile]
     return RunConfig(
-        model="micc", dataset=dataset, variant=variant, seed=seed, profile=settings.profile,
-        language=LANGUAGE[dataset], corpus_seed=corpus_seed,
-        stage1=stage1 or sclip(settings, LANGUAGE[dataset], corpus_seed=corpus_seed),
+        model="micc", variant=variant, seed=seed, corpus_seed=corpus_seed, **of_corpus(settings, dataset),
+        stage1=stage1 or sclip(settings, record(dataset).language, corpus_seed=corpus_seed),
         detector=replace(sizes.micc, **changes), train=sizes.micc_train,
     )  # fmt: skip
 
@@ -98,7 +92,7 @@ def micc_ablations(settings: Settings) -> list[RunConfig]:
     single = fields(settings, 32)
     runs = []
     for dataset in swept(settings):
-        language = LANGUAGE[dataset]
+        language = record(dataset).language
         one_scale = sclip(settings, language, variant=_named(settings, language, single), receptive_fields=single)
         variants: dict[str, dict[str, Any]] = {
             "A-gamma": {"alignment": "all_patches"},
@@ -120,7 +114,7 @@ def each_seed(settings: Settings, dataset: str, variants: dict[str, dict[str, An
 def sclip_variants(settings: Settings) -> list[RunConfig]:
     """Stage 1 on each scale alone, with the other similarities of choice C3, and longer, beside the default (M-E1), in
     the language of the first dataset."""
-    language = LANGUAGE[settings.datasets[0]]
+    language = record(settings.datasets[0]).language
     runs = [sclip(settings, language)]
     for chosen in (fields(settings, *one) for one in points(settings).single_scales):
         runs.append(sclip(settings, language, variant=_named(settings, language, chosen), receptive_fields=chosen))
@@ -152,7 +146,7 @@ def micc_receptive_fields(settings: Settings) -> list[RunConfig]:
     """Scales sweep (M-E3); each needs its own stage 1. Pixels are the paper's, scaled to the profile's images."""
     runs = []
     for dataset in swept(settings):
-        language = LANGUAGE[dataset]
+        language = record(dataset).language
         for paper_fields in points(settings).receptive_fields:
             chosen = fields(settings, *paper_fields)
             name = _named(settings, language, chosen)
@@ -183,20 +177,22 @@ def micc_grid(settings: Settings) -> list[RunConfig]:
 
 def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "default", corpus_seed: int = 0,
          train: dict[str, Any] | None = None, **changes: Any) -> RunConfig:  # fmt: skip
-    """One DMFL run; `changes` are fields of DMFLConfig, `train` of TrainConfig. Stage 1 only if its tower is read."""
+    """One DMFL run; `changes` are fields of DMFLConfig, `train` of TrainConfig. Stage 1 only if its tower is read, and
+    an image encoder only if pictures are."""
     sizes = SIZES[settings.profile]
-    language = LANGUAGE[dataset]
+    language = record(dataset).language
     words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
-    default = replace(sizes.dmfl, word2vec=words)
-    if dataset == "weibo":
-        default = replace(default, lambda_c=1.2)  # paper §6.3: 1.2 on Weibo, 1.8 elsewhere
+    default = replace(sizes.dmfl, word2vec=words, lambda_c=record(dataset).lambda_c)
     starts = {"stage1": {"logic_width": sizes.d_joint}, "bert": {"logic_weights": sizes.texts[language].weights}}
     default = replace(default, **starts.get(changes.get("logic_init", default.logic_init), {}))
-    stage1 = None if default.image else sclip(settings, language, corpus_seed=corpus_seed)
+    detector, stage1 = replace(default, **changes), None
+    if not detector.reads_image:
+        detector = replace(detector, image=None, image_components=None, image_cls=False, image_positions=False)
+    if (detector.reads_image and not detector.image) or detector.logic_init == "stage1":
+        stage1 = sclip(settings, language, corpus_seed=corpus_seed)
     return RunConfig(
-        model="dmfl", dataset=dataset, variant=variant, seed=seed, profile=settings.profile, language=language,
-        corpus_seed=corpus_seed, stage1=stage1,
-        detector=replace(default, **changes), train=replace(sizes.dmfl_train, **(train or {})),
+        model="dmfl", variant=variant, seed=seed, corpus_seed=corpus_seed, stage1=stage1, detector=detector,
+        train=replace(sizes.dmfl_train, **(train or {})), **of_corpus(settings, dataset, detector.reads_image),
     )  # fmt: skip
 
 
@@ -240,27 +236,33 @@ def dmfl_heads(settings: Settings) -> list[RunConfig]:
 # --- baselines and bounds ---------------------------------------------------------------------------
 
 BASELINES = ("majority", "tfidf_lr", "surface_lr", "text_lr", "image_lr", "text_image_lr", "relevance_lr")
+OF_WORDS = ("majority", "tfidf_lr", "surface_lr", "text_forest")  # read no encoder and no stage 1
+OF_TEXTS = (*OF_WORDS, "text_lr")  # read no picture
 
 
-def baseline(settings: Settings, dataset: str, kind: str) -> RunConfig:
-    """One deterministic row; rows on frozen features read the towers of the dataset's stage 1."""
-    return RunConfig(
-        model="baseline", dataset=dataset, variant=kind, profile=settings.profile, language=LANGUAGE[dataset],
-        stage1=sclip(settings, LANGUAGE[dataset]), detector=BaselineConfig(kind=kind),
-    )  # fmt: skip
+def baseline(settings: Settings, dataset: str, kind: str, protocol: str = "") -> RunConfig:
+    """One deterministic row, with no more than it reads: rows on frozen text their encoder, where the profile has one;
+    rows on towers that stage 1 trains, on pictures or on relevance the dataset's stage 1."""
+    about = of_corpus(settings, dataset, kind not in OF_TEXTS)
+    tower = SIZES[settings.profile].texts[about["language"]]
+    text = tower if kind == "text_lr" and tower.kind == "frozen" else None
+    stage1 = None if kind in OF_WORDS or text else sclip(settings, about["language"])
+    about["protocol"] = protocol or about["protocol"]
+    detector = BaselineConfig(kind=kind, text=text)
+    return RunConfig(model="baseline", variant=kind, stage1=stage1, detector=detector, **about)
 
 
 def baselines(settings: Settings) -> list[RunConfig]:
-    """What a user would try first: deterministic rows, one run each."""
-    return [baseline(settings, dataset, kind) for dataset in settings.datasets for kind in BASELINES]
+    """What a user would try first: deterministic rows, one run each; on corpora of texts those that read texts."""
+    every = [(dataset, kind) for dataset in settings.datasets for kind in BASELINES]
+    return [baseline(settings, *one) for one in every if record(one[0]).pictures or one[1] in OF_TEXTS]
 
 
 def single_modality_fits(settings: Settings) -> list[RunConfig]:
     """Text alone and image alone, by classifiers that know the train posts by heart: on drawn scenes dev must stay at
     the Bayes bound all the same."""
-    return [
-        baseline(settings, dataset, kind) for dataset in settings.datasets for kind in ("text_forest", "image_forest")
-    ]
+    drawn = [dataset for dataset in settings.datasets if record(dataset).kind == "drawn"]
+    return [baseline(settings, dataset, kind) for dataset in drawn for kind in ("text_forest", "image_forest")]
 
 
 def second_corpus(settings: Settings) -> list[RunConfig]:

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from rumorlib import config as cfg
 from rumorlib import evidence, inputs
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data.posts import Corpus
+from rumorlib.encoders import frozen as encoders
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.models import baselines
 
@@ -36,7 +38,11 @@ def of_corpus(config: RunConfig, settings: Settings, checkpoint: Path | None, co
 
 def frozen_texts(config: RunConfig, settings: Settings, checkpoint: Path | None, corpus: Corpus) -> np.ndarray:
     """(n, d) frozen text features of every post: of the pretrained encoder, or T of stage 1 where there is none."""
-    frozen = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings).features
+    texts = corpus.posts["text"].tolist()
+    if own := getattr(config.detector, "text", None):
+        folder = inputs.weights_folder(own.weights, settings)
+        return encoders.text_features(texts, folder, cfg.cache_root()).float().numpy()
+    frozen = inputs.encode_texts(texts, config.stage1, config.language, settings).features
     if frozen is None:
         frozen = inputs.joint_texts(corpus, config.stage1, checkpoint, config.language, settings)
     return frozen.float().numpy()

@@ -43,8 +43,8 @@ def corpus(
 
 def state_of(corpus: str, settings: Settings) -> str:
     """State of the files of a corpus, `files.state`; "" for drawn scenes."""
-    folder = corpora.folder_of(corpus)
-    return "" if folder is None else files.state(cfg.data_root(settings.data_root) / folder)
+    place = corpora.place_of(corpus, settings)
+    return files.state(place if place.is_dir() else place.parent) if place else ""
 
 
 @lru_cache(maxsize=4)
@@ -85,9 +85,9 @@ def _drawn_corpus(dataset: str, seed: int, n_train: int) -> Corpus:
 
 @lru_cache(maxsize=4)
 def captions(dataset: str, language: str, settings: Settings, corpus_seed: int = 0) -> CaptionCorpus:
-    """Captions of stage-1 corpus `dataset` in one language; "twitter-train": the corpus's own train and dev posts."""
-    if dataset == "twitter-train":
-        return caption_tables.of_posts(corpus("twitter", settings), language)
+    """Captions of stage-1 corpus `dataset` in one language, or the posts it is made of (CorpusRecord.posts_of)."""
+    if of := cfg.about(dataset).posts_of:
+        return caption_tables.of_posts(corpus(of, settings), language)
     return corpora.load_captions(f"{dataset}-{language}", settings, corpus_seed)
 
 

@@ -59,7 +59,27 @@ def precision(run: Stored) -> Stored:
     return run | {"train": train}
 
 
-RULES: tuple[Callable[[Stored], Stored], ...] = (kind_of_run, lengths_in_steps, twins, precision)
+def nothing_unneeded(run: Stored) -> Stored:
+    """A run names what it reads and no more; before, every baseline had a stage 1, and every DMFL an image encoder.
+
+    Rows of words lose stage 1. Those on frozen text lose it, too, and name that encoder themselves. DMFL's rows of
+    words lose the image encoder, and the stage 1 whose image tower they did not read.
+    """
+    detector = run["detector"] or {}
+    if run["model"] == "baseline" and detector["kind"] in ("majority", "tfidf_lr", "surface_lr", "text_forest"):
+        return run | {"stage1": None}
+    if run["model"] == "baseline" and detector["kind"] == "text_lr" and run["stage1"]:
+        tower = dict(run["stage1"]["sclip"]["texts"])[run["language"]]
+        if tower["kind"] == "frozen":
+            return run | {"stage1": None, "detector": detector | {"text": tower}}
+    if run["model"] == "dmfl" and detector["parts"] in ("text_cnn", "text_transformer"):
+        kept = run["stage1"] if detector.get("logic_init") == "stage1" else None
+        encoder = {"image": None, "image_components": None, "image_cls": False, "image_positions": False}
+        return run | {"stage1": kept, "detector": detector | encoder}
+    return run
+
+
+RULES: tuple[Callable[[Stored], Stored], ...] = (kind_of_run, lengths_in_steps, twins, precision, nothing_unneeded)
 
 
 def upgraded(run: Mapping[str, Any]) -> Stored:

@@ -10,6 +10,7 @@ test.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from rumorlib.config import (
     CARMNConfig,
@@ -21,12 +22,14 @@ from rumorlib.config import (
     MUSEConfig,
     RivalConfig,
     SAFEConfig,
+    SettingError,
     Settings,
     SpotFakeConfig,
     TextConfig,
     TrainConfig,
     VisionConfig,
     Word2VecConfig,
+    record,
 )
 
 
@@ -178,8 +181,6 @@ HEADS = {
     "laptop": HeadsConfig(),
     "paper": HeadsConfig(),
 }
-LANGUAGE = {"demo-en": "en", "demo-zh": "zh", "photo-en": "en", "photo-zh": "zh", "photo2-en": "en", "photo2-zh": "zh",
-            "twitter": "en", "weibo": "zh", "pheme": "en", "weibo-text": "zh", "pheme-text": "en"}  # fmt: skip
 # Stage-1 corpus of each language: demo trains one visual tower on both languages of the drawn captions.
 STAGE1 = {
     "demo": {"en": ("demo-captions", ("en", "zh")), "zh": ("demo-captions", ("en", "zh"))},
@@ -254,7 +255,6 @@ REDUCED = {"demo": FEW, "laptop": FULL, "paper": FEW}
 # DMFL on a laptop takes minutes a run on the 36,000 photo posts and one on Twitter. So on the reduced grid its loss
 # weights have one seed, and on photographs six values (with the default: the fewest whose order can be told from
 # chance) that are not halved.
-DMFL_QUICK = "twitter"
 DMFL_LOSS_WEIGHTS = (0.4, 1.2, 2.0, 2.8, 4.0)
 
 
@@ -280,9 +280,21 @@ def loss_weight_seeds(settings: Settings) -> tuple[int, ...]:
 
 def loss_weights(settings: Settings, dataset: str) -> tuple[float, ...]:
     """Points of DMFL's loss weights on a dataset."""
-    slow = _reduced_laptop(settings) and dataset != DMFL_QUICK
+    slow = _reduced_laptop(settings) and record(dataset).kind == "photo"
     return DMFL_LOSS_WEIGHTS if slow else points(settings).loss_weights
 
 
 def _reduced_laptop(settings: Settings) -> bool:
     return settings.profile == "laptop" and settings.grid != "full"
+
+
+def of_corpus(settings: Settings, dataset: str, reads_pictures: bool = True) -> dict[str, Any]:
+    """Fields of a run that its corpus decides; posts of one's own bring the split that their record asks for.
+
+    Raises: SettingError: no such corpus, or the run reads pictures and the corpus has none.
+    """
+    known = record(dataset)
+    if reads_pictures and not known.pictures:
+        raise SettingError(f"{dataset} is a corpus of texts, and this model reads pictures; rows of words: notebook 01")
+    asked = known.protocol if known.own else ""
+    return {"dataset": dataset, "language": known.language, "profile": settings.profile, "protocol": asked}

@@ -71,7 +71,7 @@ class Report:
 
     @property
     def _predictions_file(self) -> str:
-        return "predictions.csv" if self.config.profile == "demo" else "predictions.csv.gz"
+        return "predictions.csv.gz" if cfg.is_real(self.config.profile, self.config.dataset) else "predictions.csv"
 
     def _frame(self, name: str) -> pd.DataFrame:
         if self.store:

@@ -6,32 +6,29 @@ from dataclasses import replace
 from typing import Any
 
 from rumorlib import experiments
-from rumorlib.config import FEW_SEEDS, EANNConfig, MFANConfig, ReadingConfig, RunConfig, Settings
-from rumorlib.profiles import LANGUAGE, SIZES
+from rumorlib.config import FEW_SEEDS, EANNConfig, MFANConfig, ReadingConfig, RunConfig, Settings, record
+from rumorlib.profiles import SIZES, of_corpus
 
 MODELS = ("safe", "carmn", "mfan", "eann", "spotfake", "muse")
 NAMED = ("safe", "carmn", "mfan")  # the baselines that DMFL's paper names
-# Corpora whose posts belong to events that a discriminator can learn; Weibo's are known for few posts.
-WITH_EVENTS = ("demo-en", "demo-zh", "twitter", "pheme")
-WITH_REPLIES = ("pheme",)  # and only as the published threads, so its graph row is on the full grid alone
 
 
 def rival(settings: Settings, dataset: str, model: str, seed: int = 0, **changes: Any) -> RunConfig:
     """One run; `changes` are fields of the model's config. A variant name says what the corpus cannot give."""
     sizes, dmfl = SIZES[settings.profile], experiments.dmfl(settings, dataset)
-    detector, stage1 = replace(sizes.rivals[model], **changes), experiments.sclip(settings, LANGUAGE[dataset])
+    detector, stage1 = replace(sizes.rivals[model], **changes), experiments.sclip(settings, record(dataset).language)
     variant = "default"
     if isinstance(detector, ReadingConfig):
         words, image = dmfl.detector.word2vec, dmfl.detector.image
         detector = replace(detector, word2vec=words, image=image, image_components=dmfl.detector.image_components)
         stage1 = dmfl.stage1
-    if isinstance(detector, EANNConfig) and dataset not in WITH_EVENTS:
+    if isinstance(detector, EANNConfig) and not record(dataset).events:
         detector, variant = replace(detector, adversary=False), "no-adversary"
     if isinstance(detector, MFANConfig) and not detector.graph:
         variant = "no-graph"
     return RunConfig(
-        model=model, dataset=dataset, variant=variant, seed=seed, profile=settings.profile,
-        language=LANGUAGE[dataset], stage1=stage1, detector=detector, train=sizes.rivals_train,
+        model=model, variant=variant, seed=seed, stage1=stage1, detector=detector, train=sizes.rivals_train,
+        **of_corpus(settings, dataset),
     )  # fmt: skip
 
 
@@ -41,7 +38,7 @@ def main(settings: Settings) -> list[RunConfig]:
     for dataset in settings.datasets:
         for seed in settings.seeds[:FEW_SEEDS]:  # seed by seed: its word vectors are trained once
             runs += [rival(settings, dataset, model, seed) for model in MODELS]
-            if settings.grid == "full" and dataset in WITH_REPLIES:
+            if settings.grid == "full" and record(dataset).replies:
                 runs.append(rival(settings, dataset, "mfan", seed, graph=True))
     return runs + single_scale(settings)
 

@@ -104,7 +104,7 @@ def _write_files(draft: Path, config: cfg.RunConfig, outcome: Outcome) -> Iterat
     """Write frames and weights; yield each file's name and sha256."""
     from rumorlib.data import keys
 
-    real = config.profile != "demo"
+    real = cfg.is_real(config.profile, config.dataset)
     predictions, name = outcome.predictions, "predictions.csv"
     if len(predictions) and "log_odds" not in predictions:
         raise ValueError(f"predictions have log_odds; got {', '.join(predictions.columns)}")

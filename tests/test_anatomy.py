@@ -164,7 +164,7 @@ def test_doses_keep_all_sizes_and_leak_what_they_say(pictures: bool) -> None:
         else:
             assert not set(entered) & set(asked)
     assert len(asked_ids) == 1, "the same posts are asked at every dose"
-    kind = "same picture" if pictures else "same event"
+    kind = "same picture" if pictures else "other test posts"  # no record says that its events are known
     assert seen["", 0.0] == set() and seen[kind, 0.5] < seen[kind, 1.0], "a larger dose holds the smaller one"
     assert len(seen["same post", 1.0]) == len(next(iter(asked_ids)))
 
@@ -182,13 +182,24 @@ def test_more_leaks_higher_scores() -> None:
 
 @pytest.mark.parametrize("pictures", [True, False])
 def test_the_leaks_that_are_planned_are_those_the_posts_allow(pictures: bool) -> None:
-    toy = bench(pictures=pictures)
-    found = {leak for leak, *_ in bench_fits.dosed(toy, toy.posts["split"], CONFIG)} - {""}
-    assert found == set(anatomy.LEAKS["twitter" if pictures else "pheme-text"])
-    for dataset, leaks in anatomy.LEAKS.items():
-        profile = "demo" if dataset == "demo-en" else "laptop"
-        points = list(anatomy.dose_runs(cfg.resolve(profile, train="none"), dataset))
-        assert points[0] == ("", 0.0) and {leak for leak, _ in points} - {""} == set(leaks)
+    laptop = cfg.resolve("laptop", train="none")
+    for dataset in ("twitter", "mfan-pheme") if pictures else ("weibo-text", "pheme-text", "mfan-weibo"):
+        toy = replace(bench(pictures=pictures), name=dataset)
+        found = {leak for leak, *_ in bench_fits.dosed(toy, toy.posts["split"], CONFIG)} - {""}
+        points = list(anatomy.dose_runs(laptop, dataset))
+        assert points[0] == ("", 0.0) and {leak for leak, _ in points} - {""} == found
+    assert anatomy.leaks(cfg.resolve("demo"), "demo-en") == (anatomy.SCENE,)
+
+
+def test_the_anatomy_is_of_posts_and_exchanges_need_pictures_with_frozen_encoders() -> None:
+    demo, laptop = cfg.resolve("demo"), cfg.resolve("laptop", train="none")
+    assert benches.of_anatomy(demo) == benches.with_pictures(demo) == ["demo-en"]
+    assert benches.of_anatomy(laptop) == ["twitter", "weibo-text", "pheme-text"]
+    assert benches.with_pictures(laptop) == ["photo-en", "twitter"]
+    both = cfg.resolve("laptop", ["mfan-pheme", "mfan-weibo"], train="none")
+    assert benches.of_anatomy(both) == ["mfan-pheme", "mfan-weibo"] and benches.with_pictures(both) == ["mfan-pheme"]
+    assert (selection.dataset(demo), selection.dataset(laptop), selection.dataset(both)) == ("demo-en", "twitter", None)
+    assert "metadata" not in anatomy.fits(both, "mfan-weibo"), "its posts have no dates"
 
 
 # --- selection ------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rumorlib import benches, evaluation, exchanges, experiments, store
 from rumorlib import config as cfg
-from rumorlib import exchanges, experiments, store
 from rumorlib.studies.trust import anatomy, counterfactuals, selection
 
 VARIANTS = {"MICC (literal)": "default", "MICC (product input)": "product", "MICC (relevance input)": "relevance"}
@@ -19,7 +19,7 @@ SETTINGS = cfg.resolve("laptop", train="none")
 
 def stored(config: cfg.RunConfig) -> pd.DataFrame:
     """Predictions of a committed run, with `right`: whether the post was called right."""
-    frame = store.frame(LAPTOP / "store", config.path.as_posix(), store.PREDICTIONS)
+    frame = evaluation.with_prob(store.frame(LAPTOP / "store", config.path.as_posix(), store.PREDICTIONS))
     return frame.assign(right=(frame["prob_rumor"] >= 0.5) == (frame["label"] == 1))
 
 
@@ -34,7 +34,7 @@ def image_macro(frame: pd.DataFrame) -> float:
     return sum(shares) / 2
 
 
-@pytest.mark.parametrize("dataset", anatomy.LEAKS.keys() - {"demo-en"})
+@pytest.mark.parametrize("dataset", benches.of_anatomy(SETTINGS))
 def test_every_step_of_the_anatomy_recomputes(dataset: str) -> None:
     table = committed(LAPTOP / "tables" / "p_2.csv").query("dataset == @dataset").set_index("step")
     frames = {fit: pd.concat(map(stored, runs)) for fit, runs in anatomy.fits(SETTINGS, dataset).items()}
@@ -46,14 +46,14 @@ def test_every_step_of_the_anatomy_recomputes(dataset: str) -> None:
     assert set(table.index) == set(anatomy.READINGS)
 
 
-@pytest.mark.parametrize("dataset", anatomy.LEAKS.keys() - {"demo-en"})
+@pytest.mark.parametrize("dataset", benches.of_anatomy(SETTINGS))
 def test_every_dose_recomputes(dataset: str) -> None:
     data = committed(cfg.PROJECT_ROOT / "figures" / "laptop" / "p_fig2.csv").query("dataset == @dataset")
     scores = {point: stored(run)["right"].mean() for point, run in anatomy.dose_runs(SETTINGS, dataset).items()}
     for line in data.itertuples():
         point = (line.leak, line.dose) if line.dose else ("", 0.0)
         assert line.accuracy == pytest.approx(scores[point], rel=1e-5, abs=1e-9), point
-    assert len(data) == len(scores) - 1 + len(anatomy.LEAKS[dataset]), "dose 0 starts every curve"
+    assert len(data) == len(scores) - 1 + len(anatomy.leaks(SETTINGS, dataset)), "dose 0 starts every curve"
 
 
 def test_every_rule_recomputes() -> None:
@@ -85,7 +85,7 @@ def test_every_rule_recomputes() -> None:
     assert float(table.loc["oracle on test", "estimate"]) == pytest.approx(max(score.values()), rel=1e-5, abs=1e-9)
 
 
-@pytest.mark.parametrize("dataset", counterfactuals.DATASETS["laptop"])
+@pytest.mark.parametrize("dataset", benches.with_pictures(SETTINGS))
 def test_every_counterfactual_recomputes(dataset: str) -> None:
     table = committed(LAPTOP / "tables" / "p_3.csv").query("dataset == @dataset")
     runs = counterfactuals.runs(SETTINGS, dataset)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import random
+import re
+import shutil
 import typing
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,10 @@ from typing import Any
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import experiments
+from rumorlib import experiments, profiles, results, rivals, store
 from rumorlib.commands import check_data, execute, readme, rebuild, score
+from rumorlib.data import corpora
+from rumorlib.studies.scores import comparison, text_only
 
 CONFIGS = sorted(
     (kind for _, kind in inspect.getmembers(cfg, inspect.isclass)
@@ -21,7 +26,7 @@ CONFIGS = sorted(
     key=lambda kind: kind.__name__,
 )  # fmt: skip
 NEEDED = {"kind": "majority", "path": "a:B", "model": "micc", "dataset": "demo-en", "profile": "demo",
-          "datasets": ("demo-en",), "seeds": (0,)}  # fmt: skip
+          "datasets": ("demo-en",), "seeds": (0,), "name": "mine"}  # fmt: skip
 
 
 def made(kind: type, /, **given: Any) -> Any:
@@ -101,14 +106,12 @@ def test_a_whole_number_for_a_fraction_is_the_same_run() -> None:
 
 
 def test_every_committed_config_is_read_and_keeps_its_hash() -> None:
-    paths = sorted((cfg.PROJECT_ROOT / "results").rglob("config.json"))
-    assert len(paths) > 500
-    for path in paths:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        config = cfg.from_dict(stored)
-        assert cfg.as_dict(config) == stored, path
-        assert f"{cfg.config_hash(config)}\n" == (path.parent / "DONE").read_text(encoding="utf-8")[:17], path
-        assert path.parent.as_posix().endswith(config.path.as_posix())
+    entries = store.entries(cfg.PROJECT_ROOT / "results" / "laptop" / "store")
+    assert len(entries) > 500
+    for name, entry in entries.items():
+        config = cfg.from_dict(entry["config"])
+        assert cfg.as_dict(config) == entry["config"] and config.path.as_posix() == name
+        assert cfg.config_hash(config) == entry["report"]["config_hash"], name
 
 
 def test_a_stored_config_with_a_field_this_version_lacks_is_an_error() -> None:
@@ -229,3 +232,135 @@ def test_a_parameter_twice_in_a_file_is_an_error(
     (tmp_path / "p.yaml").write_text("seeds: [0]\nseeds: [1]\n")
     assert execute.main(["01", "-f", str(tmp_path / "p.yaml")]) == 2
     assert "seeds" in (shown := capsys.readouterr().err) and "twice" in shown and shown.count("\n") == 1
+
+
+# --- corpora ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder with a manifest of texts, and records that are forgotten after the test."""
+    monkeypatch.setattr(cfg, "CORPORA", dict(cfg.CORPORA))
+    monkeypatch.setenv("RUMORLIB_CORPORA", "")
+    monkeypatch.setenv("RUMORLIB_DATA", "")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    draw, letters = random.Random(0), "abcdefghijklmnopqrstuvwxyz"
+    said = [" ".join("".join(draw.choices(letters, k=5)) for _ in range(6)) for _ in range(40)]  # no near-duplicates
+    lines = [f"p{i},{words} {'shark' if i % 2 else 'rain'},{i % 2}" for i, words in enumerate(said)]
+    (folder / "manifest.csv").write_text("\n".join(["id,text,label", *lines]) + "\n")
+    return folder
+
+
+def test_posts_of_ones_own_are_a_dataset_by_name_and_folder(own: Path) -> None:
+    for profile in cfg.PROFILES:  # laptop and paper without a data folder: nothing in it is read
+        settings = cfg.resolve(profile, [f"mine={own}"])
+        assert settings.datasets == ("mine",) and settings.data_root is None
+        assert settings.text_only == ("mine",), "no picture lies in the folder"
+    record = cfg.record("mine")
+    assert record.own and record.language == "en" and record.lambda_c == 1.8 and record.reported == "pheme"
+    (own / "images").mkdir()
+    (own / "images" / "a.jpg").write_bytes(b"")
+    assert cfg.own_corpus("mine", own).pictures
+
+
+def test_the_record_may_stand_beside_the_posts(own: Path) -> None:
+    told = 'language = "zh"\nlabel_means = "spam (0 = ham)"\nprotocol = "random:1"\nevents = true\n'
+    (own / cfg.RECORD_FILE).write_text(told)
+    settings = cfg.resolve("laptop", [f"mine={own}"])
+    record, run = cfg.record("mine"), experiments.baseline(settings, "mine", "tfidf_lr")
+    assert (record.lambda_c, record.reported, record.events) == (1.2, "weibo", True)
+    assert run.language == "zh" and run.protocol == "random:1", "what decides a result stands in the run's config"
+    assert corpora.load("mine", settings).label_means == "spam (0 = ham)"
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ('languge = "zh"', "no field 'languge', did you mean 'language'?"),
+        ('language = "fr"', "CorpusRecord.language must be one of 'en', 'zh'; got 'fr'"),
+        ("lambda_c = -1", "CorpusRecord.lambda_c must be a number of at least 0"),
+        ("shared_pictures = true", "no field 'shared_pictures'"),
+        ("language = zh", "corpus.toml"),
+    ],
+)
+def test_a_wrong_record_is_refused(own: Path, told: str, message: str) -> None:
+    (own / cfg.RECORD_FILE).write_text(told)
+    with pytest.raises(cfg.SettingError) as error:
+        cfg.resolve("laptop", [f"mine={own}"])
+    assert message in str(error.value) and str(own) in str(error.value)
+
+
+def test_a_name_is_one_folder(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg.resolve("demo", [f"mine={own}"])
+    assert cfg.resolve("demo", ["mine", "demo-en"]).datasets == ("mine", "demo-en"), "known from now on"
+    for entry, message in (
+        (f"mine={tmp_path}", "mine is the posts in"), (f"twitter={own}", "twitter is another corpus"),
+        (f"mine={own / 'gone'}", "does not exist"), (f"a b={own}", "named by letters"),
+        ("mime", "did you mean 'mine'?"),
+    ):  # fmt: skip
+        with pytest.raises(cfg.SettingError, match=re.escape(message)):
+            cfg.resolve("demo", [entry])
+    monkeypatch.setenv("RUMORLIB_CORPORA", f"other={own}")
+    assert cfg.resolve("demo", ["other", "mine"]).datasets == ("other", "mine"), "as the kernels of a run know it"
+
+
+def test_every_corpus_of_posts_is_a_dataset_by_name(own: Path) -> None:
+    for profile in ("laptop", "paper"):
+        for name in ("mfan-pheme", "mfan-weibo", "pheme-text", "manifest", "twitter"):
+            assert cfg.resolve(profile, [name], train="none").datasets == (name,)
+    assert "mfan-pheme" not in cfg.resolve("laptop", train="none").datasets
+    for profile, name in (
+        ("demo", "mfan-pheme"),
+        ("laptop", "demo-en"),
+        ("paper", "photo-en"),
+        ("laptop", "flickr8k-en"),
+    ):
+        with pytest.raises(cfg.SettingError, match=f"profile {profile} has datasets"):
+            cfg.resolve(profile, [name], train="none")
+    settings = cfg.resolve("laptop", ["mfan-pheme", "mfan-weibo"], train="none")
+    assert [c.detector.lambda_c for c in experiments.dmfl_main(settings)[:: len(settings.seeds)]] == [1.8, 1.2]
+    assert {c.stage1.dataset for c in experiments.micc_main(settings)} == {"flickr8k"}
+
+
+def test_a_model_that_reads_pictures_refuses_texts_before_anything_starts(own: Path) -> None:
+    settings = cfg.resolve("laptop", [f"mine={own}"])
+    for make in (experiments.micc_main, experiments.dmfl_main, rivals.main, experiments.micc_ablations):
+        with pytest.raises(cfg.SettingError, match="mine is a corpus of texts, and this model reads pictures"):
+            make(settings)
+    kinds = {config.variant for config in experiments.baselines(settings)}
+    assert kinds == set(experiments.OF_TEXTS) & set(experiments.BASELINES)
+    of_texts = text_only.runs(settings)
+    assert {c.variant for c in of_texts} >= {"TCNN", "TTRAS", "tfidf_lr"} and {c.dataset for c in of_texts} == {"mine"}
+
+
+@pytest.mark.parametrize("profile", cfg.PROFILES)
+def test_a_run_names_nothing_that_it_does_not_read(profile: str) -> None:
+    settings = cfg.resolve(profile, train="none")
+    plans = experiments.baselines(settings) + experiments.dmfl_ablations(settings) + text_only.runs(settings)
+    for config in plans:
+        words = config.variant in (*experiments.OF_WORDS, "TCNN", "TTRAS")
+        assert not words or config.stage1 is None, config.path
+        assert config.variant not in ("TCNN", "TTRAS") or config.detector.image is None, config.path
+        tower = profiles.SIZES[profile].texts[config.language]
+        if config.variant == "text_lr":  # where stage 1 trains the tower, texts are read through it
+            assert config.detector.text == (tower if tower.kind == "frozen" else None)
+            assert (config.stage1 is None) == (tower.kind == "frozen")
+
+
+def test_two_corpora_of_ones_own_lie_side_by_side(own: Path, output: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(own, other)
+    settings = cfg.resolve("demo", [f"mine={own}", f"other={other}"])
+    plans = [
+        experiments.baseline(settings, name, kind) for name in settings.datasets for kind in ("majority", "tfidf_lr")
+    ]
+    made = [results.run_or_load(plan, settings) for plan in plans]
+    assert [report.name.split("/")[1] for report in made] == ["mine", "mine", "other", "other"]
+    assert made[1].metrics["test"]["accuracy"] == 1.0 > made[0].metrics["test"]["accuracy"]
+    assert made[1].metrics == made[3].metrics and made[1].facts["content"] == made[3].facts["content"]
+    for report in made:
+        assert "row_key" in report.predictions() and not (output / "cache").exists()
+    stored = "".join(path.read_text(errors="ignore") for path in output.rglob("*") if path.is_file())
+    assert str(tmp_path) not in stored and "shark" not in stored, "neither words nor folders are kept"
+    assert set(comparison.main_table(made)["dataset"]) == {"mine", "other"}

@@ -230,13 +230,13 @@ def test_a_hundred_thousand_rows_in_seconds(tmp_path):
 
 
 def test_unknown_names_and_absent_folders(tmp_path):
-    with pytest.raises(PostsError, match="no corpus called 'twiter'; there are demo-en"):
+    with pytest.raises(config.SettingError, match=r"no corpus called 'twiter'; there are demo-en.*mean 'twitter'"):
         corpora.load("twiter", at(tmp_path))
-    with pytest.raises(PostsError, match="no corpus called 'coco'"):
+    with pytest.raises(config.SettingError, match="no corpus called 'coco'"):
         corpora.load_captions("coco", at(tmp_path))
     with pytest.raises(PostsError, match="put the twitter files there"):
         corpora.load("twitter", at(tmp_path))
-    with pytest.raises(PostsError, match=r"manifest\.jsonl lies in"):
+    with pytest.raises(PostsError, match=r"has no layout we know.*manifest\.csv"):
         corpora.load("manifest", at(tmp_path))
 
 
@@ -373,6 +373,20 @@ def test_real_pheme(real):
 
 
 @pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "sizes", "rumors", "events"),
+    [("mfan-pheme", {"train": 1412, "dev": 221, "test": 385, "unassigned": 265}, 590, 5),
+     ("mfan-weibo", {"train": 1026, "dev": 146, "test": 295}, 590, 0)],
+)  # fmt: skip
+def test_real_mfan(real, name, sizes, rumors, events):
+    corpus = corpora.load(name, real)
+    assert corpus.posts["split"].value_counts().to_dict() == sizes and corpus.dropped.empty
+    assert corpus.posts.loc[corpus.posts["split"] != "unassigned", "label"].sum() == rumors
+    assert corpus.posts["event"].replace("", None).nunique() == events
+    assert protocols.usual(corpus).name == "official" and (corpus.posts["image"] != "").all()
+
+
+@pytest.mark.real_data
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_real_captions(real, language):
     corpus = corpora.load_captions(f"flickr8k-{language}", real)
@@ -381,7 +395,7 @@ def test_real_captions(real, language):
     assert images == {"train": 6000, "dev": 1000, "test": 1000, "unassigned": 91}
 
 
-def test_loaders_say_what_their_label_means():
-    assert all(corpora.label_means(name) for name in corpora.LOADERS)
-    assert not any(corpora.label_means(name) for name in corpora.CAPTION_LOADERS)
+def test_records_say_what_their_label_means():
+    for record in config.CORPORA.values():
+        assert bool(record.label_means) == (record.kind != "captions" and record.name != "manifest"), record.name
     assert posts.no_drops().columns.tolist() == list(posts.DROPPED_COLUMNS)

@@ -159,6 +159,24 @@ def test_a_run_end_to_end(
     assert (copies / "02_second.ipynb").read_bytes() == first
 
 
+def test_posts_of_ones_own_reach_the_kernel_by_name(
+    folder: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cfg, "CORPORA", dict(cfg.CORPORA))
+    monkeypatch.setenv("RUMORLIB_CORPORA", "")
+    monkeypatch.chdir(tmp_path)  # the folder is meant from here, the kernel works elsewhere
+    (tmp_path / "posts").mkdir()
+    code = (
+        "from rumorlib import config\nprint(config.resolve(profile, datasets).datasets, config.record('mine').folder)"
+    )
+    write_notebook(folder, "01_a", code)
+    for words in (["--corpus", "mine=posts"], ["-p", "datasets=[mine=posts, demo-en]"]):
+        assert execute.main(words) == 0
+        copy = (output / "results/demo/notebooks/01_a.ipynb").read_text()
+        assert "('mine'" in copy and "<mine>" in copy and str(tmp_path) not in copy
+    assert execute.main(["--corpus", "mine=posts", "-p", "datasets=[demo-en]"]) == 2
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
     [

@@ -6,7 +6,7 @@ import published
 import pytest
 
 from rumorlib import config
-from rumorlib.data import corpora, layouts, posts
+from rumorlib.data import corpora, layouts, manifest, posts
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
 
 WRITERS = {
@@ -70,10 +70,10 @@ def test_an_unknown_rule(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "layout"), [(name, layout) for name, place in corpora.PLACES.items() for layout in place.layouts]
+    ("name", "layout"), [(name, layout) for name, one in config.CORPORA.items() for layout in one.layouts]
 )
 def test_named_corpora_take_each_of_their_layouts(tmp_path, name, layout):
-    place = corpora.PLACES[name]
+    place = config.record(name)
     folder = WRITERS[layout](tmp_path / place.folder)
     if layout == "weibo17" and place.pictures:
         for key in ("rumor_images/abc", "rumor_images/g", "nonrumor_images/d", "nonrumor_images/h"):
@@ -82,13 +82,13 @@ def test_named_corpora_take_each_of_their_layouts(tmp_path, name, layout):
         for number in range(552784600502915072, 552784600502915112, 10):
             published.picture(folder / "images" / f"{number}.jpg")
     settings = config.Settings("paper", (), (0,), data_root=tmp_path)
-    if name in corpora.CAPTION_LOADERS:
+    if place.kind == "captions":
         found = corpora.load_captions(name, settings)
         assert (found.captions["language"] == name[-2:]).all()
     else:
         found = corpora.load(name, settings)
         assert (found.images is None) == name.endswith("-text")
-        assert found.label_means == corpora.label_means(name)
+        assert found.label_means == (place.label_means or manifest.LABEL_MEANS)
         assert not name.endswith("-text") or (found.posts["image"] == "").all()
     assert found.name == name
 

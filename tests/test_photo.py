@@ -234,8 +234,8 @@ def test_load_reads_the_pair_file_and_makes_no_other(tmp_path, monkeypatch):
         corpora.load("photo2-en", chosen)
     photo.write_pairs(pairs.iloc[3:], photo.pairs_path("laptop", 2))
     assert len(corpora.load("photo2-en", chosen).posts) == 4 * len(pairs) - 12
-    assert corpora.label_means("photo2-en") == corpora.label_means("photo-en")
-    assert corpora.folder_of("photo2-zh") == "flickr8k"
+    assert config.record("photo2-en").label_means == config.record("photo-en").label_means
+    assert config.record("photo2-zh").folder == "flickr8k"
 
 
 def test_version_2_is_trained_on_where_it_is_asked_for_and_nowhere_else():

@@ -30,9 +30,10 @@ PATH = re.compile(r"[\w.-]+(/[\w.-]+)*")
 SUFFIXES = {".py", ".md", ".csv", ".gz", ".json", ".yml", ".toml", ".lock", ".ipynb"}
 # Files of a run or of the user's data folder: named in the text, absent from the project.
 ELSEWHERE = {
+    "corpus.toml",
     "captions_en.csv", "captions_zh.csv", "posts.csv", "manifest.csv", "manifest.json", "manifest.jsonl", "config.json",
     "report.json", "history.csv", "predictions.csv", "store.json", "runs.jsonl", ".gz",
-    "text_mean.py", "corpus.toml", "predictions.csv.gz", "test_ledger.csv",
+    "text_mean.py", "predictions.csv.gz", "test_ledger.csv",
     "content.csv", "weibo_content.csv", "dataset_flickr30k.json", "flickr_annotations_30k.csv", "results.csv",
 }  # fmt: skip
 MADE_LATER = ("results/demo/", "figures/demo", "output/")  # by `make demo`
@@ -174,6 +175,7 @@ def test_the_readmes_detector_is_one_file_and_one_line(
     (tmp_path / "text_mean.py").write_text(example_class(), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cfg, "CORPORA", dict(cfg.CORPORA))
     names: dict[str, Any] = {}
     exec(compile(python_fence("README.md", "added.detector"), "README.md", "exec", dont_inherit=True), names)
     table, folder = names["table"], names["run"].path
@@ -200,10 +202,11 @@ def test_the_readmes_lines_train_on_a_manifest(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "my-folder" / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cfg, "CORPORA", dict(cfg.CORPORA))
     names: dict[str, Any] = {}
     exec(compile(python_fence("README.md", "my-folder"), "README.md", "exec", dont_inherit=True), names)
     report = names["report"]
-    assert report.config.path.parts[:3] == ("dmfl", "manifest", "TTRAS") and report.folder.is_relative_to(output)
+    assert report.config.path.parts[:3] == ("dmfl", "mine", "TTRAS") and report.folder.is_relative_to(output)
     test = report.predictions().query("split == 'test'")
     assert len(test) == report.metrics["test"]["n"] > 10 and test["prob_rumor"].between(0, 1).all()
 

@@ -443,6 +443,53 @@ def test_another_result_changes_the_fingerprint(trainer: Trainer, monkeypatch: p
     assert first.fingerprint != second.fingerprint
 
 
+def test_tables_name_the_runs_whose_probabilities_are_saturated(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = results.run_or_load(CONFIG, DEMO)
+    assert new.predictions()["prob_rumor"].max() == 1, "sure, and its log-odds are known"
+    frame = pd.DataFrame({"model": ["MICC"], "accuracy": [0.75]})
+    path = artifacts.save_table(frame, "m_e2", [new], "demo")
+    before = [path.with_suffix(end).read_bytes() for end in (".csv", ".md", ".json")]
+    assert b"saturated" not in b"".join(before)
+    assert artifacts.marks(new) == {} and artifacts.saturation(new).empty
+    old = {}
+    for seed, prob in enumerate(([0.1235, 0.5], [0.9999, 0.0], [1.0, 1.0])):
+        old[seed] = as_before(results.run_or_load(dataclasses.replace(CONFIG, seed=seed), DEMO), prob)
+    assert [list(artifacts.marks(old[seed])) for seed in old] == [[], ["saturated"], ["saturated"]]
+    found = artifacts.saturation(old[1])
+    assert found.values.tolist() == [["test", 0.5, 2]] and list(found) == ["split", "share", "n"]
+    assert path == artifacts.save_table(frame, "m_e2", list(old.values()), "demo", note="A note.")
+    assert path.read_bytes() == before[0], "the csv is as it was"
+    *_, note, _, said = path.with_suffix(".md").read_text().splitlines()
+    assert note == "A note." and said.startswith(
+        "Marked saturated, until made anew: 1 % or more of the stored probabilities"
+    )
+    assert said.endswith("2 of 3 runs: micc/demo-en/default (2 seeds).")
+    marked = json.loads(path.with_suffix(".json").read_text())["marks"]
+    assert list(marked["saturated"].values()) == [[old[1].name, old[2].name]] and len(marked) == 1
+
+    monkeypatch.setitem(artifacts.MARKS, "young", lambda report: "" if report.config.seed else "of seed 0")
+    artifacts._KNOWN.clear()
+    assert artifacts.marked_runs(list(old.values())) == {**marked, "young": {"of seed 0": [old[0].name]}}
+    artifacts._KNOWN.clear()
+
+
+def test_tables_say_what_was_changed_since_their_runs_were_made(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = results.run_or_load(CONFIG, DEMO)
+    lines = ["since,runs,what,why", "2999-01-01T00:00:00+00:00,micc/demo-*,labels were mended,C99",
+             "2001-01-01T00:00:00+00:00,micc/*,before it was made,C1",
+             "2999-01-01T00:00:00+00:00,dmfl/*,another,C2"]  # fmt: skip
+    (tmp_path / "changes.csv").write_text("\n".join(lines))
+    monkeypatch.setattr(results, "CHANGES", tmp_path / "changes.csv")
+    path = artifacts.save_table(pd.DataFrame({"a": [1]}), "m_e2", [report], "demo")
+    *_, said = path.with_suffix(".md").read_text().splitlines()
+    assert said == f"Marked declared, until made anew: labels were mended (C99). 1 of 1 runs: {report.name}."
+    artifacts._KNOWN.clear()
+
+
 def test_artifacts_must_be_in_the_index_and_of_their_profile(trainer: Trainer, output: Path) -> None:
     frame = pd.DataFrame({"a": [1]})
     with pytest.raises(KeyError, match="m_e99"):

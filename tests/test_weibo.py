@@ -104,7 +104,7 @@ def test_texts_stay_texts_whatever_lies_there(tmp_path):
 def test_without_pictures_the_named_corpus_is_refused(tmp_path):
     published.weibo17(tmp_path / "weibo_jin2017")
     settings = config.Settings("laptop", (), (0,), data_root=tmp_path)
-    with pytest.raises(PostsError, match=r"has no folder of pictures; .* load weibo-text"):
+    with pytest.raises(PostsError, match=r"has no pictures; put them there, or load weibo-text"):
         corpora.load("weibo", settings)
 
 

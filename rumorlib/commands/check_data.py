@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rumorlib import config, files
 from rumorlib.commands import parameters
-from rumorlib.data import corpora, layouts
+from rumorlib.data import layouts
 from rumorlib.data.inspection import VERDICTS, Inspection, inspect_folder
 from rumorlib.data.keys import guard_cell
 from rumorlib.data.posts import PostsError
@@ -97,17 +97,17 @@ def render(found: Inspection, path: Path) -> str:
 
 def _readers(name: str) -> list[str]:
     """Who reads a corpus of this name."""
+    own = "as posts of your own: python -m rumorlib run --corpus NAME=FOLDER"
+    known = config.CORPORA.get(name)
     profiles = [profile for profile, datasets in config.DATASETS.items() if name in datasets]
     if profiles:
         return [f"profile {profile} trains on it as dataset {name}" for profile in profiles]
-    if name == "manifest":
-        return ["corpora.load, as manifest; README.md shows how to train on it (posts of your own)"]
-    captions = [known for known in corpora.CAPTION_LOADERS if known == name or known.startswith(f"{name}-")]
+    captions = [one.name for one in config.CORPORA.values() if one.kind == "captions" and one.name[:-3] == name]
     if captions:
         return [f"captions for stage 1: corpora.load_captions, as {' or '.join(captions)}"]
-    if name in corpora.LOADERS:
-        return [f"corpora.load, as {name}"]
-    return ["read by layouts.open_folder; no profile trains on it"]
+    if known and name != "manifest":
+        return [f"profiles laptop and paper take it as dataset {name}", own]
+    return [own]
 
 
 # In the words of missing.py, images.py and the readers: what names one picture or post, and what stands for it.

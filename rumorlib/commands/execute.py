@@ -218,6 +218,7 @@ def _private_folders() -> list[tuple[str, str]]:
         sys.base_prefix: "<python>",
         str(Path.home()): "~",
         tempfile.gettempdir(): "<temporary>",
+        **{folder: f"<{name}>" for name, folder in cfg.own_folders().items()},
     }
     return sorted(((f, n) for f, n in named.items() if len(f) > 1 and f != "/usr"), key=lambda pair: -len(pair[0]))
 
@@ -241,6 +242,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--train", choices=cfg.TRAIN_MODES, help="default: missing, runs that are not on disk")
     parser.add_argument("--grid", choices=cfg.GRIDS, help="default: reduced, few seeds and points")
     parser.add_argument("--data", help="folder of the real corpora (or RUMORLIB_DATA); not needed at demo")
+    parser.add_argument("--corpus", nargs="+", metavar="NAME=FOLDER", help="posts of your own as datasets (README.md)")
     parser.add_argument("--output", help="folder for results/ and figures/ (or RUMORLIB_OUTPUT); default: output/")
     parser.add_argument("--only", nargs="+", metavar="ID", help="the notebooks that write these tables and figures")
     parser.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", help='e.g. -p "seeds=[0, 1]"')
@@ -251,32 +253,18 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Parameters from file, and from flags and -p, which win. Raises ParameterError: a flag and -p name the same."""
-    flags = {name: getattr(arguments, name) for name in ("profile", "train", "grid") if getattr(arguments, name)}
-    words = parameters.from_words(arguments.p)
-    for name in flags.keys() & words.keys():
-        raise parameters.ParameterError(
-            f"--{name} {flags[name]} and -p {name}={words[name]} say the same; leave one out"
-        )
-    from_file = parameters.from_file(arguments.f) if arguments.f else {}
-    return from_file | words | flags
-
-
 def main(words: Sequence[str]) -> int:
     """Command line; returns the exit code: 0, 1 a notebook failed, 2 wrong arguments, 130 interrupted."""
     arguments = _arguments(words)
     try:
-        given = _given(arguments)
+        given = parameters.given(arguments)
         if arguments.output:
             os.environ["RUMORLIB_OUTPUT"] = arguments.output
         for name in ("RUMORLIB_OUTPUT", "RUMORLIB_CACHE", "RUMORLIB_DATA"):  # the kernels work in another folder
             if os.environ.get(name):
                 os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
         cfg.check("--start-timeout", arguments.start_timeout, cfg.Count)
-        asked = {name: parameters.typed(str(given[name]), "str") for name in ("profile", "train") if name in given}
-        if folder := cfg.resolve(**asked, data=arguments.data).data_root:
-            os.environ["RUMORLIB_DATA"] = str(folder)
+        parameters.settle_folders(given, arguments.data)
         names = [*arguments.notebooks, *(notebooks_of(arguments.only) if arguments.only else [])]
         options = Options(start_timeout_s=arguments.start_timeout, verbose=arguments.verbose)
         written = execute(names, given, options)
@@ -290,8 +278,6 @@ def main(words: Sequence[str]) -> int:
         print("\ninterrupted; finished runs are kept, the same command goes on from there", file=sys.stderr)
         return 130
     root = cfg.output_root()
-    shown = (
-        [f"written to {root}:", *(f"  {path.relative_to(root)}" for path in written)] if written else ["no artifacts"]
-    )
-    print("\n".join(shown))
+    shown = [f"written to {root}:", *(f"  {path.relative_to(root)}" for path in written)]
+    print("\n".join(shown) if written else "no artifacts")
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -105,6 +106,30 @@ def from_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ParameterError(f"{path}: must hold lines `name: value`")
     return content
+
+
+def given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Parameters from file, and from flags and -p, which win. Raises ParameterError: a flag and -p name the same."""
+    said = {"profile": "profile", "train": "train", "grid": "grid", "corpus": "datasets"}
+    flags = {name: getattr(arguments, flag) for flag, name in said.items() if getattr(arguments, flag)}
+    words = from_words(arguments.p)
+    for flag, name in said.items():
+        if name in flags and name in words:
+            raise ParameterError(f"--{flag} {flags[name]} and -p {name}={words[name]}: leave one out")
+    return (from_file(arguments.f) if arguments.f else {}) | words | flags
+
+
+def settle_folders(given: dict[str, Any], data: str | None) -> None:
+    """Check what names data; folders reach the kernels by environment, and posts of one's own by name alone."""
+    kinds = {"profile": "str", "train": "str", "datasets": "list[str] | None"}
+    asked = {name: given[name] for name in kinds if name in given}
+    asked = {name: typed(v, kinds[name]) if isinstance(v, str) else v for name, v in asked.items()}
+    settings = cfg.resolve(**asked, data=data)
+    if settings.data_root:
+        os.environ["RUMORLIB_DATA"] = str(settings.data_root)
+    if asked.get("datasets"):
+        given["datasets"] = list(settings.datasets)
+    os.environ["RUMORLIB_CORPORA"] = os.pathsep.join(f"{name}={folder}" for name, folder in cfg.own_folders().items())
 
 
 def declared(notebook: Path) -> dict[str, str]:

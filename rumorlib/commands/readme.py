@@ -22,8 +22,7 @@ from rumorlib import config as cfg
 from rumorlib import experiments, files
 from rumorlib.commands import parameters, result_blocks
 from rumorlib.commands.result_blocks import link, read, table
-from rumorlib.data import claims, corpora, drawn, photo
-from rumorlib.studies.scores import controls
+from rumorlib.data import claims, drawn, photo
 
 DOCUMENTS = ("README.md", "results/README.md", "notebooks/README.md", "rumorlib/README.md", "rumorlib/data/README.md",
              "rumorlib/data/DATASHEET.md")  # fmt: skip
@@ -107,16 +106,16 @@ def corpora_block(root: Path) -> str:
     """Corpora and weights per profile: where they lie and what label 1 means."""
     captions = {p: [f"{c}-{n}" for c, names in experiments.STAGE1[p].values() for n in names] for p in cfg.PROFILES}
     used = {p: [*cfg.DATASETS[p], *captions[p]] for p in cfg.PROFILES}
-    readers = {**corpora.LOADERS, **corpora.CAPTION_LOADERS}
     lines = []
-    for name in readers:
-        folder = corpora.folder_of(name)
-        place = "drawn, no file" if folder is None else f"`<data>/{folder}`".replace("/`", "`")
+    for name, one in cfg.CORPORA.items():
+        if one.own or one.posts_of:
+            continue
+        place = "drawn, no file" if one.folder is None else f"`<data>/{one.folder}`".replace("/`", "`")
         by = [p for p in cfg.PROFILES if name in used[p]]
-        by += [f"{p} (on request)" for p, names in cfg.ON_REQUEST.items() if name in names]
-        by = ", ".join(by + [f"{p} (texts)" for p, names in controls.TEXT_ONLY.items() if name in names])
-        meaning = corpora.label_means(name) or "no label: captions for stage 1"
-        lines.append([f"`{name}`", by or "-", place, meaning])
+        by = ", ".join(by + [f"{p} (texts)" for p, names in cfg.TEXT_ONLY.items() if name in names])
+        by = by or ("by name" if one.kind == "posts" else "-")
+        meaning = one.label_means or ("as its files say" if one.kind == "posts" else "no label: captions for stage 1")
+        lines.append([f"`{name}`", by, place, meaning])
     weights = []
     for profile, sizes in experiments.SIZES.items():
         towers = {"images": sizes.vision.weights} | {name: text.weights for name, text in sizes.texts.items()}

@@ -180,7 +180,7 @@ def score(frame: pd.DataFrame, dataset: str = "") -> pd.DataFrame:
 
     Args:
         frame: of `join`.
-        dataset: a corpus whose primary score counts each picture once (comparison.IMAGE_MACRO) gets that score too.
+        dataset: a corpus whose primary score counts each picture once (shared_pictures) gets that score too.
     Returns: split, metric, value (mean over seeds), low, high (95 %, clusters and seeds drawn; empty where none is
         given), n, n_seeds.
     """
@@ -197,7 +197,7 @@ def score(frame: pd.DataFrame, dataset: str = "") -> pd.DataFrame:
 def _metrics(part: pd.DataFrame, dev: pd.DataFrame, dataset: str) -> list[tuple[str, float, float, float]]:
     clusters = comparison.clusters_of(part)
     rows: list[tuple[str, float, float, float]] = []
-    if dataset in comparison.IMAGE_MACRO and clusters:
+    if cfg.about(dataset).shared_pictures and clusters:
         rows.append(("image_macro_balanced_accuracy", *comparison.primary_interval(dataset, part)))
     rows += [(metric, *statistics.cluster_bootstrap(part, metric, clusters)) for metric in WITH_INTERVAL]
     if "event" in part and part["event"].nunique() > 1:
@@ -243,7 +243,7 @@ def compare(ours: pd.DataFrame, theirs: pd.DataFrame, dataset: str = "", split: 
     a, b = (statistics.seed_mean(frame).assign(seed=0).reset_index() for frame in both)
     clusters, rows = comparison.clusters_of(a), []
     asked = [("accuracy", None), ("auc", None)]
-    asked += [("balanced_accuracy", "image_weight")] * (dataset in comparison.IMAGE_MACRO)
+    asked += [("balanced_accuracy", "image_weight")] * (cfg.about(dataset).shared_pictures)
     for metric, weight in asked:
         test = statistics.paired_permutation(a, b, clusters, metric, weight=weight)
         values = [statistics.cluster_bootstrap(f, metric, clusters, n=2, weight=weight).estimate for f in (a, b)]
@@ -284,7 +284,7 @@ def _run(given: argparse.Namespace) -> None:
     if given.labels:
         labels = read_labels(given.labels)
     elif corpus:
-        profile = given.profile or ("demo" if corpus.startswith("demo-") else "laptop")
+        profile = given.profile or ("demo" if cfg.about(corpus).kind == "drawn" else "laptop")
         labels = corpus_labels(corpus, cfg.resolve(profile, data=given.data), given.protocol)
     else:
         raise ScoreError("nothing says what is right: give --labels FILE, or --corpus NAME with --data FOLDER")

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from rumorlib.config import OnMissing
+from rumorlib.config import CORPORA, OnMissing
 from rumorlib.data import missing, pheme, posts
 from rumorlib.data.images import FolderImages, files_by_stem
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.tables import need, read_csv, read_json, read_lines, read_object
 
-LABEL_MEANS = "debunked: a post the platform's rumor board refuted (0 = a post it did not)"
+LABEL_MEANS = CORPORA["ced-text"].label_means
 ORIGINALS = "original-microblog"
 REPOSTS = {"rumor-repost": 1, "non-rumor-repost": 0}
 

@@ -14,13 +14,14 @@ from functools import lru_cache
 
 import pandas as pd
 
+from rumorlib.config import CORPORA
 from rumorlib.data import posts, scenes, wordings
 from rumorlib.data.claims import TEXT_IMAGE_CONFLICTS, Claim, DrawnConfig, Painter
 from rumorlib.data.images import ArrayImages
 from rumorlib.data.scenes import COLOURS, N_PLACES, SHAPES, Scene
 from rumorlib.data.wordings import Wording
 
-LABEL_MEANS = "1 = the claim contradicts the picture, cannot be, or speaks of a pasted-in object (drawn scenes)"
+LABEL_MEANS = CORPORA["demo-en"].label_means
 
 
 def bayes_bounds(config: DrawnConfig | None = None) -> dict[str, float]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from rumorlib import files
+from rumorlib import config
 from rumorlib.config import OnMissing
 from rumorlib.data import missing, posts
 from rumorlib.data.images import FolderImages
@@ -23,7 +22,6 @@ PARTS = {
     "test": "test",
 }
 LABEL_MEANS = "label 1 of the given manifest"
-RECORD = "corpus.toml"  # what a folder of posts says of itself
 # Names seen in manifests of other projects, in lower case.
 _COLUMNS = {
     "id": "post_id", "content": "text", "img": "image", "image_path": "image", "domain": "event", "lang": "language",
@@ -137,14 +135,8 @@ def _corpus(
 
 
 def _label_means(folder: Path) -> str:
-    """What the corpus.toml in a folder says that label 1 means; its other entries are not read here."""
-    place = folder / RECORD
-    if not files.is_regular(place):
-        return LABEL_MEANS
+    """What the corpus.toml in a folder says that label 1 means."""
     try:
-        means = tomllib.loads(place.read_text(encoding="utf-8")).get("label_means", LABEL_MEANS)
-    except ValueError as error:  # not UTF-8, or not TOML
-        raise PostsError(f'{place}: {error}; write lines like label_means = "..."') from None
-    if not isinstance(means, str) or not means.strip():
-        raise PostsError(f'{place}: label_means is {means!r}; say in words what label 1 means, e.g. "fake news"')
-    return means.strip()
+        return config.record_file(folder).get("label_means", LABEL_MEANS)
+    except config.SettingError as error:
+        raise PostsError(str(error)) from None

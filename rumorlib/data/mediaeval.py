@@ -7,13 +7,13 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from rumorlib.config import OnMissing
+from rumorlib.config import CORPORA, OnMissing
 from rumorlib.data import keys, missing, posts
 from rumorlib.data.images import FolderImages, files_by_stem
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.tables import first_line, need, read_csv, read_lines
 
-LABEL_MEANS = "fake media: the attached picture is fake or misused for the event (0 = real media)"
+LABEL_MEANS = CORPORA["twitter"].label_means
 # Folder, its files in order of preference (2016 and 2015 name them differently), split.
 PARTS = (
     ("devset", ("posts.txt", "tweets.txt"), "train"),

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from rumorlib.config import OnMissing
+from rumorlib.config import CORPORA, OnMissing
 from rumorlib.data import missing, posts
 from rumorlib.data.images import FolderImages, files_by_stem
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.tables import first_line, need, read_csv, read_object
 
-LABEL_MEANS = "rumor at posting time: unverified when posted, whether it proved true or not (0 = no rumor)"
+LABEL_MEANS = CORPORA["pheme"].label_means
 LABEL_FOLDERS = {"rumours": 1, "non-rumours": 0, "rumors": 1, "non-rumors": 0}  # some copies are respelt
 SUFFIX = "-all-rnr-threads"  # version 2 adds it to the name of an event
 SOURCES = ("source-tweets", "source-tweet")  # version 2, version 1

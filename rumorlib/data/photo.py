@@ -32,7 +32,7 @@ RANK = 50  # of distance "50th": 1 is the nearest text
 BLOCK = 1000  # rows of similarities held at once
 COLUMNS = ["split", "distance", "pair", "image", "partner", "caption", "rank", "similarity"]
 PAIRS = {1: "photo_pairs.csv.gz", 2: "photo_pairs_2.csv.gz"}  # by version, below results/<profile>/splits
-LABEL_MEANS = "out of context: the text is the caption of another photograph (0 = its own caption)"
+LABEL_MEANS = config.CORPORA["photo-en"].label_means
 
 _log = logging.getLogger(__name__)
 

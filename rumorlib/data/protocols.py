@@ -88,8 +88,11 @@ def parse(words: str) -> Protocol:
 
 
 def usual(corpus: Corpus) -> Protocol:
-    """The protocol a corpus is scored by unless another is asked for: its published test posts, else one large event
-    held out (PHEME), else whole groups."""
+    """The protocol a corpus is scored by unless another is asked for: what its record says, else its published test
+    posts, else one large event held out (PHEME), else whole groups."""
+    known = config.about(corpus.name)
+    if known.protocol and (known.own or not parse(known.protocol).event):
+        return parse(known.protocol)
     sides = set(corpus.posts["split"])
     if "train" in sides and any(side.startswith("test") for side in sides):
         return Protocol("official")
@@ -139,7 +142,7 @@ def stored_split(corpus: Corpus, protocol: Protocol, profile: str, mark: str = "
     Args: mark: part of the file's name that tells forms of one corpus apart (another corpus seed, kept posts).
     Raises: PostsError: as `split`; or the file's posts are not the posts of `corpus`.
     """
-    real = profile != "demo"
+    real = config.is_real(profile, corpus.name)
     path, grouped = split_path(corpus.name, protocol, profile, mark), keys.groups_hash(corpus.posts)
     if path.is_file():
         posts = split_files.read_split(corpus.posts, path, corpus.name)
@@ -158,7 +161,7 @@ def stored_split(corpus: Corpus, protocol: Protocol, profile: str, mark: str = "
 
 def split_path(corpus: str, protocol: Protocol, profile: str, mark: str = "") -> Path:
     """Where `stored_split` keeps a split: the committed file, or the output folder's."""
-    suffix = ".csv" if profile == "demo" else ".csv.gz"
+    suffix = ".csv.gz" if config.is_real(profile, corpus) else ".csv"
     name = "-".join(filter(None, [corpus, mark, protocol.label]))
     return config.stored(Path("results", profile, "splits", f"{name}{suffix}"))
 
@@ -208,7 +211,8 @@ def _official(corpus: Corpus, seed: int) -> pd.DataFrame:
         raise PostsError(f"{corpus.name} is published without train and test; use grouped, event or random")
     if (corpus.posts["split"] == "dev").any():
         return corpus.posts
-    return splits.twitter_dev(corpus.posts) if corpus.name == "twitter" else splits.grouped_dev(corpus.posts, 0.1, seed)
+    by_event = config.about(corpus.name).dev_by_event
+    return splits.twitter_dev(corpus.posts) if by_event else splits.grouped_dev(corpus.posts, 0.1, seed)
 
 
 def _by_event(posts: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

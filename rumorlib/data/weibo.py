@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from rumorlib.config import OnMissing
+from rumorlib.config import CORPORA, OnMissing
 from rumorlib.data import event_ids, missing, posts
 from rumorlib.data.images import FolderImages, files_by_stem
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.tables import read_lines
 
-LABEL_MEANS = "debunked: a post the platform's rumor board refuted (0 = a news post of a verified outlet)"
+LABEL_MEANS = CORPORA["weibo"].label_means
 FILES = (
     ("train_rumor.txt", "train", 1),
     ("train_nonrumor.txt", "train", 0),

@@ -7,6 +7,7 @@ Frames hold numbers only: no text, no picture and no id of a post.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -60,17 +61,20 @@ def _day(time: pd.Timestamp) -> str:
 def checked(settings: Settings) -> pd.DataFrame:
     """`check-data` on the folder of every corpus of the profile: what it holds and whether it can be used.
 
-    Returns: folder (below the data root), layout, posts or captions, and of them dropped, missing, unreadable;
-        duplicate_texts, duplicate_images, share_rumor (nan for captions), problems, notes, verdict. Empty at demo:
-        drawn corpora have no files.
+    Returns: folder (below the data root; for posts of one's own their name), layout, posts or captions, and of them
+        dropped, missing, unreadable; duplicate_texts, duplicate_images, share_rumor (nan for captions), problems,
+        notes, verdict. Empty for drawn corpora, which have no files.
     Raises: PostsError: a folder cannot be read.
     """
     shown = ["posts", "dropped", "missing", "unreadable", "duplicate_texts", "duplicate_images", "share_rumor"]
     rows = []
-    for folder in dict.fromkeys(corpora.folder_of(name) for name in settings.datasets):
-        if folder is None:
-            continue
-        found = inspect_folder(config.data_root(settings.data_root) / folder, progress=False)
+    named: dict[Path, str] = {}
+    for name in settings.datasets:
+        if place := corpora.place_of(name, settings):
+            known = config.record(name)
+            named.setdefault(place, name if known.own else known.folder)
+    for place, folder in named.items():
+        found = inspect_folder(place, progress=False)
         total = found.splits.iloc[-1].reindex(shown)
         words = {"problems": "; ".join(found.problems), "notes": "; ".join(found.notes)}
         rows.append({"folder": folder, "layout": found.layout, **total, **words, "verdict": found.verdict})
@@ -116,7 +120,9 @@ def picture_sizes(loaded: Sequence[Corpus]) -> pd.DataFrame:
             "wide_share": float((frame["width"] > frame["height"]).mean()),
             "formats": ", ".join(f"{name} {n}" for name, n in frame["format"].value_counts().items()),
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    columns = ["dataset", "pictures", "unreadable", "width_median", "height_median", "short_side_min", "short_side_max",
+               "wide_share", "formats"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _size(images: FolderImages | ArrayImages, key: str) -> tuple[int, int, str] | None:
@@ -130,27 +136,34 @@ def _size(images: FolderImages | ArrayImages, key: str) -> tuple[int, int, str] 
 def audited(loaded: Sequence[Corpus], settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The leakage audit of several corpora: what shortcuts score (c_5), and twins across splits (c_6).
 
-    Pictures are compared with the features of the profile's frozen encoder where it has one. Corpora that show the same
-    pictures (English and Chinese) have them compared once.
+    Pictures are compared with the features of the profile's frozen encoder where it has one and the weights are here.
+    Corpora that show the same pictures (English and Chinese) have them compared once.
     """
     scores, leaks, seen = [], [], {}
     for corpus in loaded:
-        features = None
-        if corpus.images is not None and SIZES[settings.profile].vision.kind == "feature_map":
-            features = _pooled_features(corpus, settings)
-        options = DRAWN_AUDIT if corpus.name.startswith("demo-") else {}
-        same = corpus.name.removesuffix("-zh").removesuffix("-en")  # one set of pictures, two languages
+        features = _pooled_features(corpus, settings) if corpus.images is not None else None
+        known = config.record(corpus.name)
+        options = DRAWN_AUDIT if known.kind == "drawn" else {}
+        same = known.same_pictures  # one set of pictures, two languages
         evidence = audit.gather(corpus, features, known_pairs=seen.get(same), **options)
-        if same != corpus.name and "image" in evidence.pairs:
+        if same and "image" in evidence.pairs:
             seen[same] = evidence.pairs["image"]
         scores.append(audit.shortcut_scores(evidence))
         leaks.append(audit.leaks(evidence))
     return pd.concat(scores, ignore_index=True), pd.concat(leaks, ignore_index=True)
 
 
-def _pooled_features(corpus: Corpus, settings: Settings) -> dict[str, np.ndarray]:
-    """Image key -> mean of its frozen feature map."""
-    maps, rows = inputs.images_of(corpus, SIZES[settings.profile].vision, settings)
+def _pooled_features(corpus: Corpus, settings: Settings) -> dict[str, np.ndarray] | None:
+    """Image key -> mean of its frozen feature map; None where the profile has no such encoder, or it is not here."""
+    vision = SIZES[settings.profile].vision
+    if vision.kind != "feature_map":
+        return None
+    try:
+        inputs.weights_folder(vision.weights, settings)
+    except FileNotFoundError as error:
+        print(f"{corpus.name}: pictures are compared without frozen features ({error})")
+        return None
+    maps, rows = inputs.images_of(corpus, vision, settings)
     means = baselines.pooled(maps)
     return {key: means[row] for key, row in zip(corpus.posts["image"], rows.tolist()) if key}
 

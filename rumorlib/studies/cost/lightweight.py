@@ -19,11 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from rumorlib import derived, drops, experiments
-from rumorlib.config import RunConfig, Settings
+from rumorlib.config import RunConfig, Settings, record
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.models.micc import MICC
-from rumorlib.profiles import LANGUAGE, first_datasets
+from rumorlib.profiles import first_datasets
 from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.cost import costs, timing
@@ -132,7 +132,7 @@ def per_scale(settings: Settings) -> pd.DataFrame:
     dataset = settings.datasets[0]
     for paper_fields in SCALE_SETS:
         chosen = experiments.fields(settings, *paper_fields)
-        stage1 = experiments.sclip(settings, LANGUAGE[dataset], receptive_fields=chosen)
+        stage1 = experiments.sclip(settings, record(dataset).language, receptive_fields=chosen)
         config = experiments.micc(settings, dataset, stage1=stage1)
         model, post = costs.untrained_micc(config)
         model = derived.one_language(model)

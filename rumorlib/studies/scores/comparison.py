@@ -15,7 +15,7 @@ import pandas as pd
 
 from rumorlib import evaluation, statistics
 from rumorlib.artifacts import INDEX
-from rumorlib.config import RunConfig
+from rumorlib.config import RunConfig, about, printed
 from rumorlib.data.keys import image_weights
 from rumorlib.provenance import RUNS, by_runs, of_runs, run_names
 from rumorlib.results import Report
@@ -47,7 +47,6 @@ NAMES: dict[tuple[str, str], str] = {
     ("baseline", "image_forest"): "trees on frozen image, by heart",
 }
 SINGLE_SCALE = re.compile(r"fields-\d+(-[a-z]+)?")
-IMAGE_MACRO = ("twitter",)  # many posts share a picture: each picture counts once, primary there
 POINT_METRICS = (
     "precision_rumor", "recall_rumor", "f1_rumor", "precision_non_rumor", "recall_non_rumor", "f1_non_rumor",
     "f1_macro", "f1_weighted", "balanced_accuracy", "brier", "log_loss",
@@ -69,7 +68,7 @@ def corpus_name(config: RunConfig) -> str:
     marks += [f"{config.n_train} train posts"] * bool(config.n_train)
     marks += [f"trained on {config.train_on} pictures"] * (config.train_on != "all")
     said = ", ".join(filter(None, marks))
-    return f"{config.dataset} ({said})" if said else config.dataset
+    return f"{printed(config.dataset)} ({said})" if said else printed(config.dataset)
 
 
 def need_same_posts(reports: Iterable[Report]) -> None:
@@ -121,7 +120,7 @@ def _main_row(config: RunConfig, part: pd.DataFrame, split: str) -> dict[str, An
     runs = [evaluation.frame_metrics(p) for _, p in part.groupby("seed")]
     accuracy = statistics.cluster_bootstrap(part, "accuracy", clusters_of(part))
     auc = statistics.cluster_bootstrap(part, "auc", clusters_of(part))
-    macro = config.dataset in IMAGE_MACRO
+    macro = about(config.dataset).shared_pictures
     primary = primary_interval(config.dataset, part) if macro else accuracy
     by_event = statistics.cluster_bootstrap(part, "accuracy", "event") if macro else (np.nan, np.nan, np.nan)
     row = {"dataset": corpus_name(config), "model": names(config), "variant": config.variant, "split": split}
@@ -141,7 +140,7 @@ def primary_interval(dataset: str, part: pd.DataFrame) -> statistics.Interval:
 
 
 def _primary(dataset: str) -> tuple[statistics.Metric, str | None]:
-    return ("balanced_accuracy", "image_weight") if dataset in IMAGE_MACRO else ("accuracy", None)
+    return ("balanced_accuracy", "image_weight") if about(dataset).shared_pictures else ("accuracy", None)
 
 
 def weighted(part: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import evaluation, statistics
+from rumorlib.config import about
 from rumorlib.data.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
@@ -104,7 +105,7 @@ def _auc(label: np.ndarray, rank: np.ndarray) -> float:
 
 def _ours(reports: Sequence[Report]) -> list[Report]:
     """Runs of DMFL on drawn posts, in the order of MODELS."""
-    drawn = [r for r in reports if r.config.model == "dmfl" and r.config.dataset.startswith("demo-")]
+    drawn = [r for r in reports if r.config.model == "dmfl" and about(r.config.dataset).kind == "drawn"]
     return sorted((r for r in drawn if r.config.variant in MODELS), key=lambda r: MODELS.index(r.config.variant))
 
 

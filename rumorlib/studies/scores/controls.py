@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import inputs, statistics
-from rumorlib.config import Settings
+from rumorlib.config import Settings, about
 from rumorlib.data import drawn
 from rumorlib.data.claims import DrawnConfig
 from rumorlib.data.posts import Corpus
@@ -21,7 +21,6 @@ from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.scores.comparison import clusters_of, corpus_name, names, pooled
 
-TEXT_ONLY = {"laptop": ("weibo-text", "pheme-text")}  # audited, and read by the rows of words alone
 SEES = {  # one-modality rows, each with its own Bayes bound
     "text_forest": "text", "tfidf_lr": "text", "surface_lr": "text", "text_lr": "text",
     "image_forest": "image", "image_lr": "image", "majority": "neither",
@@ -34,7 +33,7 @@ BY_HEART = 0.95  # train accuracy from which a fit knows the train posts by hear
 
 def corpora(settings: Settings) -> list[Corpus]:
     """The profile's corpora with their dev splits, those without pictures last."""
-    return [inputs.corpus(name, settings) for name in (*settings.datasets, *TEXT_ONLY.get(settings.profile, ()))]
+    return [inputs.corpus(name, settings) for name in dict.fromkeys((*settings.datasets, *settings.text_only))]
 
 
 def label_meanings(loaded: Sequence[Corpus]) -> pd.DataFrame:
@@ -84,7 +83,7 @@ def example_scenes(corpus: Corpus, colours: Mapping[str, str], split: str = "dev
         the last three.
     Raises: ValueError: not a drawn corpus.
     """
-    if not corpus.name.startswith("demo-"):
+    if about(corpus.name).kind != "drawn":
         raise ValueError(f"{corpus.name}: only drawn scenes may be shown")
     posts = corpus.posts[corpus.posts["split"] == split]
     boxed = posts[(posts["support_x0"] >= 0) | (posts["against_x0"] >= 0)]
@@ -208,7 +207,7 @@ def bounds_table(reports: Iterable[Report], split: str = "dev") -> pd.DataFrame:
     Returns: dataset, model, classifier_input (MICC only), sees, bound (of what it sees; of the rule oracle if both),
         train_accuracy, accuracy, low, high, over_text, over_image (accuracy minus each bound), reading.
     """
-    reports = [r for r in reports if r.config.dataset.startswith("demo-")]
+    reports = [r for r in reports if about(r.config.dataset).kind == "drawn"]
     train = {(corpus_name(r.config), names(r.config)): r.metrics["train"]["accuracy"] for r in reports}
     rows = [_oracle(dataset) for dataset in dict.fromkeys(corpus_name(r.config) for r in reports)]
     for config, predictions in pooled(reports):

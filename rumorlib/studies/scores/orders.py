@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import statistics
-from rumorlib.profiles import LANGUAGE
+from rumorlib.config import about
 from rumorlib.results import Report
 from rumorlib.studies.scores import sweeps, verdicts
 from rumorlib.studies.scores.verdicts import COLUMNS, ELSEWHERE, Paired
@@ -35,7 +35,7 @@ def ablation_claims(table: pd.DataFrame, paired: Paired) -> pd.DataFrame:
     for corpus, part in table.groupby("dataset", sort=False):
         lines = {line["variant"]: line for line in part.to_dict("records")}
         for pairs, judge in ((MORE, verdicts.order), (ALIKE, _alike)):
-            for one, two in pairs[LANGUAGE.get(corpus, "en")]:
+            for one, two in pairs[about(corpus).language]:
                 if one in lines and two in lines:
                     rows.append(judge(corpus, lines[one], lines[two], paired))
     useful = verdicts.ablation_claims(table, paired)
@@ -60,14 +60,14 @@ def heads_claims(frame: pd.DataFrame, paired: Paired, split: str = "test") -> pd
     scored = frame[(frame["split"] == split) & (frame["metric"] == "accuracy")]
     for corpus, part in scored.groupby("dataset", sort=False):
         variant = part.set_index("n_heads")["variant"]
-        for more, less in HEADS[LANGUAGE.get(corpus, "en")]:
-            about = {"claim": f"{more} heads are better than {less}", "source": "§6.3, Figure 9", "corpus": corpus,
+        for more, less in HEADS[about(corpus).language]:
+            row = {"claim": f"{more} heads are better than {less}", "source": "§6.3, Figure 9", "corpus": corpus,
                      "quantity": f"test accuracy at {more} minus at {less} heads", "reported": np.nan}  # fmt: skip
             if not {more, less} <= set(variant.index):
-                rows.append(about | {"verdict": "untestable here", "why": "these numbers of heads were not run"})
+                rows.append(row | {"verdict": "untestable here", "why": "these numbers of heads were not run"})
                 continue
             ahead, low, high = paired(corpus, variant[more], variant[less])
-            rows.append(about | {"ours": ahead, "low": low, "high": high, "why": f"same posts; {ELSEWHERE}",
+            rows.append(row | {"ours": ahead, "low": low, "high": high, "why": f"same posts; {ELSEWHERE}",
                                  "verdict": statistics.verdict(low, high, 0)})  # fmt: skip
     best = verdicts.sweep_claims(frame, "n_heads", dict.fromkeys(frame["dataset"], BEST_HEADS), paired, split)
     return pd.concat([best, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)

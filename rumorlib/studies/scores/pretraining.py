@@ -11,12 +11,11 @@ import pandas as pd
 from scipy.stats import linregress
 
 from rumorlib import drops, statistics
-from rumorlib.config import DATASETS, RunConfig, Settings
+from rumorlib.config import CORPORA, DATASETS, RunConfig, Settings, record
 from rumorlib.experiments import each_seed, micc, of_language, sclip, sclip_longer
 from rumorlib.profiles import (
     APART,
     FLICKR8K_PICTURES,
-    LANGUAGE,
     OF_POSTS,
     PICTURES,
     SIZES,
@@ -42,7 +41,7 @@ def micc_stage1(settings: Settings) -> list[RunConfig]:
     runs: list[RunConfig] = []
     for dataset in swept(settings) if points(settings).stage1 else ():
         runs += each_seed(settings, dataset, {name: {"stage1": one} for name, one in _others(settings, dataset)})
-        for longer in sclip_longer(settings, LANGUAGE[dataset]):
+        for longer in sclip_longer(settings, record(dataset).language):
             inputs = {how: {"stage1": longer, "classifier_input": how} for how in ("product", "relevance")}
             runs += each_seed(settings, dataset, {f"stage-1-longer-{how}": one for how, one in inputs.items()})
         if SIZES[settings.profile].micc.freeze != "nothing" and dataset in first_datasets(settings):
@@ -52,7 +51,7 @@ def micc_stage1(settings: Settings) -> list[RunConfig]:
 
 def _others(settings: Settings, dataset: str) -> Iterable[tuple[str, RunConfig]]:
     """Name of the MICC run and stage 1 of each row that differs in stage 1."""
-    language = LANGUAGE[dataset]
+    language = record(dataset).language
     corpus, languages = STAGE1[settings.profile][language]
     untrained = sclip(settings, language, variant=of_language(settings, language, "untrained"))
     yield "no-stage-1", replace(untrained, train=replace(untrained.train, epochs=0))
@@ -60,10 +59,13 @@ def _others(settings: Settings, dataset: str) -> Iterable[tuple[str, RunConfig]]
         others = (language,) if len(languages) > 1 else ("en", "zh")
         name = "captions-" + "-".join(others)
         yield name, sclip(settings, language, variant=name, languages=others)
-    if "twitter" in DATASETS[settings.profile] and language == "en":
-        default = sclip(settings, language)
-        yield "captions-twitter", replace(default, dataset="twitter-train", train=replace(default.train, **OF_POSTS))
-        yield "captions-drawn", replace(default, dataset="demo-captions")  # in Chinese its words would all be unknown
+    default = sclip(settings, language)
+    posts = [c for c in CORPORA.values() if c.posts_of in DATASETS[settings.profile] and c.language == language]
+    for one in posts:
+        on_posts = replace(default, dataset=one.name, train=replace(default.train, **OF_POSTS))
+        yield f"captions-{one.posts_of}", on_posts
+    if posts:  # in Chinese its words would all be unknown
+        yield "captions-drawn", replace(default, dataset="demo-captions")
     for longer in sclip_longer(settings, language):
         yield "stage-1-longer", longer
 
@@ -115,7 +117,7 @@ def sclip_pictures(settings: Settings) -> list[RunConfig]:
     each (m_e1_pictures). Language of the first dataset; [] where the profile has no such points."""
     if settings.profile not in PICTURES or not points(settings).stage1:
         return []
-    whole = sclip(settings, LANGUAGE[settings.datasets[0]])
+    whole = sclip(settings, record(settings.datasets[0]).language)
     return [*(replace(whole, n_train=n) for n in PICTURES[settings.profile]), whole]
 
 
@@ -146,7 +148,7 @@ def pictures_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
 def micc_known(settings: Settings) -> list[RunConfig]:
     """MICC with relevance as input, on a stage 1 that saw half of the train pictures, trained on the posts of those
     pictures and on as many of the others (m_stage1_known). Photo tier, first corpus."""
-    photo = tuple(dataset for dataset in settings.datasets if dataset.startswith("photo"))[:1]
+    photo = tuple(dataset for dataset in settings.datasets if record(dataset).kind == "photo")[:1]
     parts = [run for run in sclip_pictures(replace(settings, datasets=photo)) if run.n_train] if photo else []
     if not parts:
         return []

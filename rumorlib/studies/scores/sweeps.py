@@ -13,14 +13,13 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import drops, evaluation, experiments, files, statistics
-from rumorlib.config import RunConfig, as_dict
+from rumorlib.config import RunConfig, as_dict, record
 from rumorlib.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.results import Report
 from rumorlib.studies.scores.comparison import corpus_name, need_same_posts, reported
 
 CLUSTERS = "image_group"  # posts of one image are not independent
 SPLITS = ("dev", "test")
-PAPER_CORPUS = {"en": "pheme", "zh": "weibo"}  # whose reported value stands beside a corpus of that language
 MICC_NAMES = {
     "default": "MICC", "A-gamma": "MICC-A/γ", "A-delta": "MICC-A/δ", "Ms-alpha": "MICC-Ms/α", "Ms-beta": "MICC-Ms/β",
     "random-k": "MICC, Random-K", "bottom-k": "MICC, Bottom-K", "saliency-k": "MICC, saliency-K",
@@ -185,7 +184,7 @@ def reported_drops(config: RunConfig) -> dict[str, float]:
     MICC gives ranges (reported_low, reported_high). DMFL gives one number per dataset; those of the single modalities
     contradict the section's conclusions unless the datasets are exchanged, so there are two readings.
     """
-    corpus = PAPER_CORPUS[config.language]
+    corpus = record(config.dataset).reported
 
     def values(artifact_id: str, row: str, metric: str, reading: str | None = None) -> float:
         frame = reported(artifact_id)
@@ -215,8 +214,7 @@ def reported_best(artifact_id: str, datasets: Sequence[str]) -> dict[str, Any]:
     """
     frame, best = reported(artifact_id), {}
     for dataset in datasets:
-        corpus = PAPER_CORPUS[experiments.LANGUAGE[dataset]]
-        line = frame[frame["dataset"].str.contains(corpus)].iloc[0]
+        line = frame[frame["dataset"].str.contains(record(dataset).reported)].iloc[0]
         setting = str(line["row"]).removeprefix("top_k=")
         best[dataset] = line["value"] if line["row"] == "optimum" else int(setting) if setting.isdigit() else setting
     return best

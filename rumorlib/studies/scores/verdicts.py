@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import experiments, rivals, statistics
+from rumorlib.config import about
 from rumorlib.results import Report
 from rumorlib.statistics import Interval
 from rumorlib.studies.scores import comparison, controls
@@ -49,13 +50,13 @@ def claims(reports: Sequence[Report], paper: str) -> pd.DataFrame:
     rows += _ahead(reports, model, OTHERS, f"{paper} is ahead of the baseline that is best on dev", "main results")
     if paper == "MICC":
         rows += _pointing(reports)
-        drawn = [r for r in reports if r.config.dataset.startswith("demo-")]
+        drawn = [r for r in reports if about(r.config.dataset).kind == "drawn"]
         for variant in ("product", "relevance"):
             claim = f"the {variant} input is ahead of the literal model"
             rows += _ahead(reports, ("micc", variant), [model], claim, FIX)
             rows += _ahead(drawn, ("micc", variant), [model], f"{claim} on minimal pairs", FIX, PAIRS, "pair")
         rows += _at_chance_on_pairs(drawn, model)
-        shared = [r for r in reports if r.config.dataset in comparison.IMAGE_MACRO]  # else pictures alone say nothing
+        shared = [r for r in reports if about(r.config.dataset).shared_pictures]  # else pictures alone say nothing
         for variant in ("default", "product", "relevance"):
             claim = f"MICC ({variant}) is ahead of a logistic regression on frozen images"
             rows += _ahead(shared, ("micc", variant), [("baseline", "image_lr")], claim, "ours, beside d_e1")

@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import experiments, modalities, results, trained
-from rumorlib.config import FEW_SEEDS, RunConfig, Settings
+from rumorlib.config import FEW_SEEDS, RunConfig, Settings, same_pictures
 from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.statistics import verdict
 from rumorlib.studies.scores.verdicts import COLUMNS
-from rumorlib.studies.sight.readings import SAME_PICTURES
 
 FELL = 0.1  # of its value before training
 MEASURES = {"ratio": "matched / shuffled distance", "rank": "rank of the own image", "centroid": "distance of the "
@@ -158,7 +157,7 @@ def _which_corpus(after: pd.DataFrame) -> list[dict[str, Any]]:
     """§6.2 finds the larger gap on Pheme, §6.3 on Weibo; we can ask it of two languages of the same pictures."""
     rows = []
     plain = after[(after["alignment"] == "none") & (after["place"] == "attended")].set_index("dataset")
-    pairs = [pair for pair in SAME_PICTURES if set(pair) <= set(plain.index)]
+    pairs = same_pictures(plain.index)
     for claim, source, larger in (("Pheme has the larger modality gap", "§6.2, drop without alignment", 0),
                                   ("Weibo has the larger modality gap", "§6.3, ratio of the weights", 1)):  # fmt: skip
         about = {"claim": claim, "source": source, "reported": np.nan}

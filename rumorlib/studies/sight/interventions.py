@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from rumorlib.config import about
 from rumorlib.data import drawn, scenes, wordings
 from rumorlib.data.batches import array, sent
 from rumorlib.data.claims import DrawnConfig
@@ -61,7 +62,7 @@ def scene_posts(corpus: Corpus, split: str = "dev", n: int | None = None, corpus
 
     Raises: ValueError: not a drawn corpus.
     """
-    if not corpus.name.startswith("demo-"):
+    if about(corpus.name).kind != "drawn":
         raise ValueError(f"{corpus.name}: only drawn scenes can be rendered without one of their objects")
     rows = np.flatnonzero(corpus.posts["split"].to_numpy() == split)[:n]
     posts = corpus.posts.iloc[rows].reset_index(drop=True)

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import experiments
-from rumorlib.config import RunConfig, Settings
-from rumorlib.profiles import LANGUAGE
+from rumorlib.config import RunConfig, Settings, record, same_pictures
 from rumorlib.results import Report
 from rumorlib.statistics import t_interval, verdict
 from rumorlib.studies.scores.verdicts import COLUMNS
@@ -22,7 +21,6 @@ from rumorlib.studies.sight import maps
 
 SOME = 0.05  # share of a map, or of the attention, from which on there is something
 SAME = 0.5  # overlap from which on two dark areas have one shape
-SAME_PICTURES = (("demo-en", "demo-zh"), ("photo-en", "photo-zh"), ("photo2-en", "photo2-zh"))
 FIGURE = {"en": "Fig 10", "zh": "Fig 11"}
 EPOCHS = {"en": (1, 5, 7, 10), "zh": (1, 5, 9, 20)}  # paper: Fig 10, Pheme, and Fig 11, Weibo
 # (what is said, statistic, epoch, epoch it is compared with: None = none, value, which side of the value)
@@ -56,7 +54,7 @@ def runs(settings: Settings) -> list[RunConfig]:
     at Pheme's, Chinese ones at Weibo's; all datasets on every grid, for the paper compares the two."""
     configs = []
     for dataset in settings.datasets:
-        at = EPOCHS[LANGUAGE[dataset]]
+        at = EPOCHS[record(dataset).language]
         train = {"epochs": at[-1], "patience": None, "record_epochs": at}
         configs.append(experiments.dmfl(settings, dataset, settings.seeds[0], "maps", train=train))
     return configs
@@ -73,9 +71,8 @@ def claims(reports: Sequence[Report]) -> pd.DataFrame:
     tables = {report.config.dataset: by_epoch(report) for report in reports}
     for report in reports:
         rows += _figure(report, tables[report.config.dataset])
-    for english, chinese in SAME_PICTURES:
-        if english in tables and chinese in tables:
-            rows += _languages(english, tables[english], chinese, tables[chinese])
+    for english, chinese in same_pictures(tables):
+        rows += _languages(english, tables[english], chinese, tables[chinese])
     rows += _pointing(maps.word_pointing(reports))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -88,7 +85,7 @@ def by_epoch(report: Report) -> dict[str, pd.DataFrame]:
 
 
 def _figure(report: Report, table: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    dataset, language = report.config.dataset, LANGUAGE[report.config.dataset]
+    dataset, language = report.config.dataset, report.config.language
     at = EPOCHS[language]
     source = f"§6.4, {FIGURE[language]}"
     rows = []

@@ -18,7 +18,7 @@ import pandas as pd
 
 from rumorlib import benches, results, statistics
 from rumorlib.bench_fits import EPOCH_ON_TEST
-from rumorlib.config import RunConfig, Settings
+from rumorlib.config import RunConfig, Settings, record
 from rumorlib.data import splits
 from rumorlib.profiles import HEADS
 from rumorlib.provenance import RUNS, by_runs, run_names, runs_of_rows
@@ -42,19 +42,14 @@ READINGS = {  # step -> the fit it reads, the reading, and whether only the best
     "metadata": ("metadata", EPOCH_ON_TEST, True),
 }
 LEAK_OF_STEP = 0.5  # drawn scenes have no stories: their random split is one with this leak rate
-LEAKS = {  # corpus -> what may leak (see `doses`)
-    "demo-en": ("same scene and claim",),
-    "twitter": ("same picture", "same post"),
-    "weibo-text": ("other test posts", "same post"),
-    "pheme-text": ("same event", "same post"),
-}
+SCENE = "same scene and claim"  # what leaks between drawn scenes
 
 
 def measured(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame, list[Report], list[Report]]:
     """The waterfall and the dose-response curves of every corpus of the profile (see `waterfall`, `doses`), and the
     runs behind each."""
     falls, curves, behind = [], [], ([], [])
-    for dataset in benches.OF_ANATOMY[settings.profile]:
+    for dataset in benches.of_anatomy(settings):
         name = benches.printed(dataset)
         made = {step: [results.run_or_load(one, settings) for one in configs]
                 for step, configs in fits(settings, dataset).items()}  # fmt: skip
@@ -81,16 +76,26 @@ def fits(settings: Settings, dataset: str) -> dict[str, list[RunConfig]]:
     head = HEADS[settings.profile]
     plan = partial(benches.plan, settings, dataset, "anatomy")
     both = replace(head, readings=("test", EPOCH_ON_TEST))
-    if settings.profile == "demo":
-        leaking = replace(both, leak=LEAKS[dataset][0], dose=LEAK_OF_STEP)
+    if record(dataset).kind == "drawn":
+        leaking = replace(both, leak=SCENE, dose=LEAK_OF_STEP)
         return {HONEST: [plan(HONEST, head)], "random posts": [plan(f"leak={LEAK_OF_STEP}", leaking)]}
-    honest = [f"event:{event}" for event in splits.PHEME_DEV] if dataset.startswith("pheme") else [""]
-    return {
+    usual = record(dataset).protocol
+    honest = [f"event:{event}" for event in splits.PHEME_DEV] if usual[6:] in splits.PHEME_DEV else [usual]
+    made = {
         HONEST: [plan(HONEST, head, protocol) for protocol in honest],
         "random groups": [plan("plain", head, "grouped")],
         "random posts": [plan("plain", both, "random")],
-        "metadata": [plan("told", replace(head, inputs="told", readings=(EPOCH_ON_TEST,)), "random")],
     }
+    told = replace(head, inputs="told", readings=(EPOCH_ON_TEST,))
+    return made | ({"metadata": [plan("told", told, "random")]} if record(dataset).dates else {})
+
+
+def leaks(settings: Settings, dataset: str) -> tuple[str, ...]:
+    """What may leak (see `doses`)."""
+    if record(dataset).kind == "drawn":
+        return (SCENE,)
+    named = "same event" if record(dataset).events else "other test posts"
+    return ("same picture" if benches.pictured(dataset, settings) else named, "same post")
 
 
 def waterfall(name: str, made: Mapping[str, Sequence[Report]]) -> pd.DataFrame:
@@ -136,12 +141,12 @@ Point = tuple[str, float]  # leak ("" at dose 0), dose
 def dose_runs(settings: Settings, dataset: str) -> dict[Point, RunConfig]:
     """(leak, dose) -> its run; dose 0 is one run, the first point of every curve."""
     head = HEADS[settings.profile]
-    protocol = f"event:{next(iter(splits.PHEME_DEV))}" if dataset.startswith("pheme") else ""
-    points: list[Point] = [(leak, dose) for leak in LEAKS[dataset] for dose in head.doses if dose]
+    points: list[Point] = [(leak, dose) for leak in leaks(settings, dataset) for dose in head.doses if dose]
 
     def plan(leak: str, dose: float) -> RunConfig:
         variant = f"{leak.replace(' ', '-') or 'dose'}={dose:g}"
-        return benches.plan(settings, dataset, "dose", variant, replace(head, leak=leak, dose=dose), protocol)
+        leaking = replace(head, leak=leak, dose=dose)
+        return benches.plan(settings, dataset, "dose", variant, leaking, record(dataset).protocol)
 
     return {point: plan(*point) for point in [("", 0.0), *points]}
 

@@ -1,13 +1,16 @@
-"""What notebook 09 needs beside anatomy, selection rules and counterfactuals: the calibration of runs."""
+"""What notebook 09 needs beside anatomy, selection rules, counterfactuals: calibration, and runs that were rounded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from rumorlib import evaluation
+from rumorlib import artifacts, evaluation, files, results, store
+from rumorlib import config as cfg
+from rumorlib.config import Settings
 from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
@@ -47,3 +50,24 @@ def reliability_frame(reports: Iterable[Report]) -> pd.DataFrame:
         frames.append(curve.assign(dataset=comparison.corpus_name(made), model=comparison.names(made)))
     frame = by_runs(pd.concat(frames, ignore_index=True), "dataset", "model")
     return frame[["dataset", "model", *(column for column in frame if column not in ("dataset", "model"))]]
+
+
+def saturated_table(settings: Settings) -> tuple[pd.DataFrame, list[Report]]:
+    """Every stored run that is marked saturated (`artifacts.MARKS`), until it is made anew.
+
+    Returns: run, split, share (of its stored probabilities that are exactly 0 or 1), n (posts, times its seeds); and
+        these runs.
+    """
+    configs = {}
+    for root in (cfg.PROJECT_ROOT, cfg.output_root()):
+        place = root / "results" / settings.profile
+        configs |= {name: entry["config"] for name, entry in store.entries(place / "store").items()}
+        for done in (place / "runs").rglob("DONE"):
+            configs[done.parent.relative_to(place / "runs").as_posix()] = files.read_json(done.with_name("config.json"))
+    reading = replace(settings, train="none", data_root=None)
+    by_corpus = sorted(configs.items(), key=lambda item: (item[0].split("/")[1], item[0]))  # as the store holds them
+    reports = [results.run_or_load(cfg.from_dict(config), reading) for _, config in by_corpus]
+    reports = sorted((r for r in reports if "saturated" in artifacts.marks(r)), key=lambda r: r.name)
+    frames = [artifacts.saturation(report).assign(run=report.name) for report in reports]
+    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["run", "split", "share", "n"])
+    return frame[["run", "split", "share", "n"]], reports

@@ -43,13 +43,14 @@ def planned(profile: str, grid: str) -> dict[str, RunConfig]:
 
 def on_benches(settings: Settings) -> Iterator[RunConfig]:
     """The runs of notebook 09."""
-    yield from selection.runs(settings, "twitter")
-    yield from selection.trained_runs(settings, "twitter")
-    for dataset in benches.OF_ANATOMY[settings.profile]:
+    if chosen := selection.dataset(settings):
+        yield from selection.runs(settings, chosen)
+        yield from selection.trained_runs(settings, chosen)
+    for dataset in benches.of_anatomy(settings):
         for configs in anatomy.fits(settings, dataset).values():
             yield from configs
         yield from anatomy.dose_runs(settings, dataset).values()
-    for dataset in counterfactuals.DATASETS[settings.profile]:
+    for dataset in benches.with_pictures(settings):
         yield from counterfactuals.runs(settings, dataset)
 
 

@@ -12,13 +12,11 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import benches, experiments, results, statistics
-from rumorlib.config import BaselineConfig, RunConfig, Settings
+from rumorlib.config import BaselineConfig, RunConfig, Settings, about
 from rumorlib.exchanges import AS_IT_IS, INTERVENTIONS, reading
 from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
-
-DATASETS = {"demo": ("demo-en",), "laptop": ("photo-en", "twitter"), "paper": ("weibo", "pheme")}
 
 
 def runs(settings: Settings, dataset: str) -> tuple[RunConfig, RunConfig]:
@@ -37,7 +35,7 @@ def table(settings: Settings) -> tuple[pd.DataFrame, list[Report]]:
         called otherwise); and the runs.
     """
     rows, reports = [], []
-    for dataset in DATASETS[settings.profile]:
+    for dataset in benches.with_pictures(settings):
         names = (benches.printed(dataset), "LR, frozen text and image"), (dataset, "MICC (product input)")
         for config, name in zip(runs(settings, dataset), names, strict=True):
             reports.append(results.run_or_load(config, settings))
@@ -58,7 +56,7 @@ def _rows(name: str, model: str, dataset: str, report: Report) -> list[dict[str,
         called = (prob >= statistics.THRESHOLD) != (first >= statistics.THRESHOLD)
         rows.append({
             "dataset": name, "model": model, "intervention": intervention, "exchanged": shares[intervention],
-            "primary": "image-macro balanced accuracy" if dataset in comparison.IMAGE_MACRO else "accuracy",
+            "primary": "image-macro balanced accuracy" if about(dataset).shared_pictures else "accuracy",
             "estimate": low_high.estimate, "low": low_high.low, "high": low_high.high, "auc": auc,
             "moved": float(np.abs(prob - first).mean()), "flipped": float(called.mean()),
             RUNS: run_names([report]),

@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 
 from rumorlib import benches, evaluation, experiments, results, statistics
 from rumorlib.bench_fits import KINDS, N_FOLDS, balanced_log_loss
-from rumorlib.config import BaselineConfig, RunConfig, Settings
+from rumorlib.config import BaselineConfig, RunConfig, Settings, record
 from rumorlib.data import keys
 from rumorlib.profiles import HEADS
 from rumorlib.provenance import RUNS, by_runs, run_names
@@ -67,6 +67,12 @@ def choices() -> list[Choice]:
     """All configurations, simplest first: linear before not, then stronger regularisation, then fewer inputs."""
     linear = [Choice(inputs, c=c) for c in STRENGTHS for inputs in INPUTS]
     return [*linear, *(Choice(inputs, lr=lr) for lr in RATES for inputs in INPUTS)]
+
+
+def dataset(settings: Settings) -> str | None:
+    """The corpus of this study: the first whose cross-fit folds are whole events, or drawn scenes in English."""
+    found = (name for name in settings.datasets if record(name).dev_by_event)
+    return next(found, next((name for name in settings.datasets if record(name).kind == "drawn"), None))
 
 
 def runs(settings: Settings, dataset: str) -> list[RunConfig]:
