@@ -44,6 +44,8 @@ laptop: install ## real corpora and frozen encoders, notebooks 01-07, 09 and 10 
 	$(PY) -m rumorlib run $(or $(NOTEBOOKS),$(if $(ONLY),,01 02 03 04 05 06 07 09 10)) --profile laptop --train $(TRAIN) --grid $(GRID) \
 		$(if $(SEEDS),-p "seeds=[$(SEEDS)]") $(if $(ONLY),--only $(ONLY)) $(if $(DATA),--data "$(DATA)")
 
+# A GPU is used if there is one; CUDA_VISIBLE_DEVICES= hides it, RUMORLIB_DETERMINISTIC=1 makes it give the same digits
+# twice where torch has such kernels (CUBLAS_WORKSPACE_CONFIG is set then), benchmarks/accelerator.py measures it.
 paper: install ## the papers' settings: make paper DATA=<folder>, one GPU server
 	$(RUN) --profile paper $(if $(DATA),--data "$(DATA)")
 

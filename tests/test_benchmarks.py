@@ -39,6 +39,27 @@ def test_quick_runs_and_prints_a_ratio(name: str, capsys: pytest.CaptureFixture[
     assert "times" in capsys.readouterr().out
 
 
+def test_the_accelerator_script_runs_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    accelerator = importlib.import_module("accelerator")
+    assert accelerator.main(["--quick", "--csv", str(tmp_path / "accelerator.csv")]) == 0
+    frame = pd.read_csv(tmp_path / "accelerator.csv")
+    assert list(frame.columns) == accelerator.COLUMNS and set(frame["model"]) == set(accelerator.MODELS)
+    on_cpu = frame[frame["device"] == "cpu"]
+    assert len(on_cpu) == 3 and (on_cpu["times_cpu"] == 1).all() and (frame["tflops"] > 0).all()
+    assert ("no GPU" in capsys.readouterr().out) == (len(frame) == 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["demo", "laptop", "paper"])
+def test_steps_on_an_accelerator_are_of_the_profiles_sizes(profile: str) -> None:
+    """Every model is built at the width of its profile, and its step counted; four posts are a quarter of sixteen."""
+    accelerator = importlib.import_module("accelerator")
+    for model in accelerator.MODELS[1:]:  # of stage 1 every text meets every picture
+        few, more = (accelerator.flops(accelerator.made(profile, model, batch)) for batch in (4, 16))
+        assert more == pytest.approx(4 * few, rel=0.01)
+    assert accelerator.flops(accelerator.made(profile, "stage 1", 4)) > 0
+
+
 def test_both_paths_of_stage_1_have_one_loss() -> None:
     """The cached step is the uncached one: the losses of three steps agree."""
     found = importlib.import_module("stage1_step").paths(True)
