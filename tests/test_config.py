@@ -75,7 +75,7 @@ def test_every_field_has_a_type_and_every_number_a_range(kind: type, name: str) 
         (cfg.TrainConfig, {"optimizer": "adamx"}, "TrainConfig.optimizer must be one of 'adamw', 'adam'; got 'adamx'"),
         (cfg.TrainConfig, {"lr": 1.0}, "TrainConfig.lr must be a number in (0, 1); got 1.0"),
         (cfg.TrainConfig, {"patience": 0}, "must be a whole number of at least 1 or None; got 0"),
-        (cfg.TrainConfig, {"bf16": 1}, "TrainConfig.bf16 must be True or False; got 1"),
+        (cfg.SCLIPConfig, {"mask_twins": 1}, "SCLIPConfig.mask_twins must be True or False; got 1"),
         (cfg.VisionConfig, {"receptive_fields": (32, 0)}, "each a whole number of at least 1; got (32, 0)"),
         (cfg.VisionConfig, {"receptive_fields": "32"}, "VisionConfig.receptive_fields must be a list"),
         (cfg.VisionConfig, {"receptive_fields": ()}, "VisionConfig.receptive_fields must be a list"),
