@@ -70,4 +70,5 @@ def saturated_table(settings: Settings) -> tuple[pd.DataFrame, list[Report]]:
     reports = sorted((r for r in reports if "saturated" in artifacts.marks(r)), key=lambda r: r.name)
     frames = [artifacts.saturation(report).assign(run=report.name) for report in reports]
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["run", "split", "share", "n"])
-    return frame[["run", "split", "share", "n"]], reports
+    frame = frame[["run", "split", "share", "n"]].assign(**{RUNS: [(run,) for run in frame["run"]]})
+    return by_runs(frame, "run"), reports
