@@ -44,7 +44,7 @@ def by_runs(frame: pd.DataFrame, *keys: str) -> pd.DataFrame:
         return frame.drop(columns=RUNS, errors="ignore")
     found: dict[tuple[str, ...], set[str]] = {}
     for key, names in zip(_key_values(frame, keys), frame[RUNS], strict=True):
-        found.setdefault(key, set()).update(names)
+        found.setdefault(key, set()).update(names if isinstance(names, tuple) else ())
     frame = frame.drop(columns=RUNS)
     frame.attrs[RUNS] = _RowRuns(keys, {key: tuple(sorted(names)) for key, names in found.items()})
     return frame
@@ -69,6 +69,8 @@ def run_names(source: pd.DataFrame | Iterable[Report]) -> tuple[str, ...]:
     """Sorted names of runs, as column RUNS holds them: of reports, or those behind any row of a frame that says it."""
     if RUNS in getattr(source, "attrs", {}):
         return tuple(sorted({name for row in runs_of_rows(source) or [] for name in row}))
+    if hasattr(source, "columns"):  # a frame that does not say
+        return ()
     return tuple(sorted({report.name for report in source}))
 
 

@@ -54,9 +54,8 @@ class Report:
 
     @property
     def content(self) -> dict[str, str]:
-        """Hashes of what the run belongs to (`content.of_run`); of runs from before, of the posts alone."""
-        before = {"posts": self.facts["posts_hash"]} if "posts_hash" in self.facts else {}
-        return self.facts.get("content", before)
+        """Hashes of what the run belongs to (`content.of_run`)."""
+        return content_of(self.facts)
 
     @property
     def name(self) -> str:
@@ -77,6 +76,11 @@ class Report:
         if self.store:
             return store.frame(self.store, self.name, name)
         return store.read_csv(runs.verified(self.folder, name, self.hashes))
+
+
+def content_of(facts: dict[str, Any]) -> dict[str, str]:
+    """Hashes of what a run belongs to, from its facts; runs of before have that of the posts alone."""
+    return facts.get("content", {"posts": facts["posts_hash"]} if "posts_hash" in facts else {})
 
 
 # --- runs ---------------------------------------------------------------------------------------

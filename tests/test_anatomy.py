@@ -80,7 +80,7 @@ READ_TWICE = replace(CONFIG, readings=("test", bench_fits.EPOCH_ON_TEST))
 def finished(outcome: Outcome) -> SimpleNamespace:
     """An outcome as the run that `results` would read back."""
     frame = evaluation.with_prob(outcome.predictions)
-    return SimpleNamespace(predictions=lambda: frame, history=lambda: outcome.history, facts=outcome.facts)
+    return SimpleNamespace(name="a", predictions=lambda: frame, history=lambda: outcome.history, facts=outcome.facts)
 
 
 def steps_of(toy: benches.Bench) -> pd.DataFrame:

@@ -61,7 +61,9 @@ def test_the_gap_is_train_minus_test_of_every_point(monkeypatch: pytest.MonkeyPa
     scores = {"train": 0.9, "dev": 0.8, "test": 0.7}
     reports = [
         SimpleNamespace(
-            config=config, metrics={s: {"accuracy": v - 0.1 * config.seed * (s == "test")} for s, v in scores.items()}
+            name="a",
+            config=config,
+            metrics={s: {"accuracy": v - 0.1 * config.seed * (s == "test")} for s, v in scores.items()},
         )
         for config in experiments.micc_grid(settings)
     ]
@@ -74,8 +76,8 @@ def test_the_gap_is_train_minus_test_of_every_point(monkeypatch: pytest.MonkeyPa
 def test_retrieval_after_stage_2_shows_both_stages_of_the_runs_that_stored_it() -> None:
     stored = pd.DataFrame({"language": "en", "split": "dev", "t2i_recall_at_1": [0.1, 0.2], "stage": ["a", "b"]})
     config = SimpleNamespace(dataset="photo-en", variant="unfrozen")
-    run = SimpleNamespace(config=config, hashes={"extras/retrieval.csv": ""}, extra=lambda name: stored)
-    frozen = SimpleNamespace(config=config, hashes={})
+    run = SimpleNamespace(config=config, name="a", hashes={"extras/retrieval.csv": ""}, extra=lambda name: stored)
+    frozen = SimpleNamespace(config=config, name="b", hashes={})
     found = pretraining.retrieval_after([frozen, run])
     assert found["t2i_recall_at_1"].tolist() == [0.1, 0.2] and list(found)[:3] == ["dataset", "variant", "stage"]
     assert pretraining.retrieval_after([frozen]).empty
@@ -103,7 +105,7 @@ def test_what_a_doubling_of_the_train_pictures_is_worth() -> None:
         config = replace(experiments.sclip(cfg.resolve("laptop", train="none"), "en"), n_train=n_train)
         values = {f"{way}_recall_at_{k}": recall for way in ("t2i", "i2t") for k in (1, 5, 10)}
         metrics = {split: {"en": values} for split in ("dev", "test")}
-        return SimpleNamespace(config=config, metrics=metrics, facts={"best_epoch": 1})
+        return SimpleNamespace(config=config, name="a", metrics=metrics, facts={"best_epoch": 1})
 
     frame, told = pretraining.pictures_table([report(1500, 0.1), report(3000, 0.15), report(None, 0.25)])
     assert frame["pictures"].tolist() == [1500, 3000, 6000] and frame["t2i_R@1"].tolist() == [0.1, 0.15, 0.25]
@@ -121,7 +123,7 @@ def test_what_a_longer_stage_1_adds_is_paired_with_the_same_input(monkeypatch: p
         )
         how = "product" if "product" in variant else "concat"
         config = cfg.RunConfig("micc", "photo-en", variant, detector=cfg.MICCConfig(classifier_input=how))
-        made["photo-en", variant] = [SimpleNamespace(config=config, frame=frame)]
+        made["photo-en", variant] = [SimpleNamespace(config=config, name="a", frame=frame)]
     monkeypatch.setattr(pretraining.sweeps, "by_variant", lambda reports: made)
     monkeypatch.setattr(pretraining.sweeps, "predictions", lambda runs, split: runs[0].frame)
     table = pretraining.longer_table([])

@@ -18,7 +18,7 @@ from rumorlib.artifacts import INDEX
 from rumorlib.config import RunConfig, about, printed
 from rumorlib.data.keys import image_weights
 from rumorlib.provenance import RUNS, by_runs, of_runs, run_names
-from rumorlib.results import Report
+from rumorlib.results import Report, content_of
 
 NAMES: dict[tuple[str, str], str] = {
     ("sclip", "default"): "SCLIP",
@@ -78,7 +78,7 @@ def need_same_posts(reports: Iterable[Report]) -> None:
     """
     seen: dict[str, tuple[str, str]] = {}
     for report in reports:
-        made = report.content.get("posts")
+        made = content_of(report.facts).get("posts")
         name, first = seen.setdefault(corpus_name(report.config), (report.name, made)) if made else ("", None)
         if made != first:
             raise ValueError(f"{report.name} was run on other posts than {name}; make one again with train='all'")
