@@ -29,7 +29,6 @@ from rumorlib import (
 )
 from rumorlib import config as cfg
 from rumorlib.__main__ import main
-from rumorlib.data import corpora
 from rumorlib.models.attention import MultiHeadAttention
 from rumorlib.models.micc import ScaleAwareFusion
 from rumorlib.profiles import HEADS
@@ -100,7 +99,7 @@ def test_config_json_alone_gives_every_kind_of_run_again(tmp_path: Path, monkeyp
     need_twitter = {("select", "bench")}  # cross-fit folds are Twitter's
     assert {(one.kind, one.model) for one in asked.values()} == set(kinds.BUILDERS) - need_twitter
     made = {name: results.run_or_load(one, settings) for name, one in asked.items()}
-    means = {corpora.label_means("demo-en")}  # but for captions, which have no label
+    means = {cfg.record("demo-en").label_means}  # but for captions, which have no label
     assert {one.facts.get("label_means") for one in made.values() if one.config.model != "sclip"} == means
     (tmp_path / "list").write_text("\n".join(str(one.folder / "config.json") for one in made.values()))
     environment = os.environ | {
