@@ -44,7 +44,7 @@ def by_runs(frame: pd.DataFrame, *keys: str) -> pd.DataFrame:
         return frame.drop(columns=RUNS, errors="ignore")
     found: dict[tuple[str, ...], set[str]] = {}
     for key, names in zip(_key_values(frame, keys), frame[RUNS], strict=True):
-        found.setdefault(key, set()).update(names if isinstance(names, tuple) else ())
+        found.setdefault(key, set()).update(() if isinstance(names, float) else names)  # nan: a row of no run
     frame = frame.drop(columns=RUNS)
     frame.attrs[RUNS] = _RowRuns(keys, {key: tuple(sorted(names)) for key, names in found.items()})
     return frame
