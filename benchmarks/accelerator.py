@@ -28,7 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from rumorlib import config as cfg
-from rumorlib import experiments, training
+from rumorlib import experiments
 from rumorlib.config import RunConfig, TrainConfig
 from rumorlib.data.batches import CPU, CaptionTensors, PostTensors, Texts, device, moved
 from rumorlib.encoders.sclip import SCLIP
@@ -38,6 +38,7 @@ from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
 from rumorlib.studies.cost.complexity import image_width
 from rumorlib.studies.cost.costs import FROZEN_WIDTHS
+from rumorlib.training import loop
 
 N_WORDS = 20_000  # rows of word vectors and of a tower's own vocabulary; of a token table of BERT's: 30,522
 N_PIECES = 30_522
@@ -154,11 +155,11 @@ def _dmfl(run: RunConfig, train: TrainConfig) -> tuple[nn.Module, PostTensors]:
 @contextmanager
 def trained_on(where: torch.device) -> Iterator[None]:
     """The training loop on this device, whatever the machine has."""
-    before, training.device = training.device, lambda: where
+    before, loop.device = loop.device, lambda: where
     try:
         yield
     finally:
-        training.device = before
+        loop.device = before
 
 
 def flops(one: Training) -> int:
@@ -177,7 +178,7 @@ def steps_per_s(one: Training, where: torch.device, precision: str, seconds: flo
 
     def took(n: int) -> float:
         start = time.perf_counter()
-        training.fit(one.model, one.batches(n, where), n, lambda: {"loss": 0.0}, train, 0, name="accelerator")
+        loop.fit(one.model, one.batches(n, where), n, lambda: {"loss": 0.0}, train, 0, name="accelerator")
         if where.type == "cuda":
             torch.cuda.synchronize(where)
         return time.perf_counter() - start
@@ -202,7 +203,7 @@ def limit(where: torch.device, precision: str, side: int, seconds: float) -> flo
             torch.cuda.synchronize(where)
         return time.perf_counter() - start
 
-    with training.tf32(TrainConfig(precision=precision), where):
+    with loop.tf32(TrainConfig(precision=precision), where):
         took(1)
         n = max(1, round(seconds / max(took(1), 1e-6)))
         return 2 * side**3 * n / took(n) / 1e12

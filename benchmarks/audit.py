@@ -24,10 +24,10 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from rumorlib.data.duplicates import image_pairs, thumbnails
 from rumorlib.data.images import ArrayImages
 from rumorlib.data.keys import normalise_text
-from rumorlib.data.text_duplicates import text_pairs
+from rumorlib.data.splitting.duplicates import image_pairs, thumbnails
+from rumorlib.data.splitting.text_duplicates import text_pairs
 
 LETTERS = {"en": list(string.ascii_lowercase), "zh": [chr(code) for code in range(0x4E00, 0x4E00 + 3000)]}
 SHARE_PLANTED = 0.1

@@ -23,8 +23,8 @@ def step_s(steps: int) -> float:
     """Median seconds of a forward and backward pass of the demo's image tower, 64 images."""
     import torch
 
+    from rumorlib.config.profiles import SIZES
     from rumorlib.encoders.vision import ImageTower
-    from rumorlib.profiles import SIZES
 
     tower = ImageTower(SIZES["demo"].vision, None, 0.0)
     size = SIZES["demo"].vision.image_size_px

@@ -1,27 +1,6 @@
 """Multimodal rumor detection: MICC and DMFL, rebuilt from their papers.
 
-From settings to results, in layer order; each imports only from those above it:
-
-config         every setting of every run, as frozen dataclasses
-profiles       what demo, laptop and paper decide: sizes, encoders, corpora, training length
-files, tables  files written whole or not at all; a frame as csv and markdown
-data/          raw corpora and drawn scenes -> one posts table -> batches; near-duplicates, groups, splits
-encoders/      text and image towers, frozen features on disk, SCLIP's two towers
-models/        MICC, DMFL, detectors of other authors and plain baselines
-training       one visible loop; early stopping on dev only
-evaluation     predictions -> metrics of a whole split
-statistics     intervals and tests over clusters and seeds
-inputs         a run's config -> tensors: texts encoded, distinct images encoded once; alignment, features,
-               dmfl_posts and detectors: what each kind of model reads
-evidence       what a run keeps beside its predictions: pointing, maps; watch and modalities: DMFL's
-run            one run from data to predictions; derived: runs made from a finished one
-experiments    which runs make up each table; rivals: other authors' detectors; added: a detector of yours
-runs, ledger   one run on disk, complete or not there; every reading of test
-results        run what is missing, load what is there; tables and figures with provenance; trained: with weights
-studies/       finished runs and corpora -> the frames behind tables and figures, by the question they answer:
-               corpus, scores, sight, cost, trust
-figures/       frames -> figures
-commands/      the verbs of `python -m rumorlib`
+README.md beside this file draws the rooms, from posts to figures.
 """
 
 import ctypes

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -13,8 +15,8 @@ import pytest
 import rumorlib  # noqa: F401  before torch: it decides how torch's threads wait
 from rumorlib import inputs
 from rumorlib.config import Settings, resolve
-from rumorlib.data import drawn
-from rumorlib.data.claims import DrawnConfig
+from rumorlib.data.drawn_scenes import drawn
+from rumorlib.data.drawn_scenes.claims import DrawnConfig
 
 # A slow machine is not a wrong answer: examples have no time limit of their own, tests have pytest-timeout's.
 hypothesis.settings.register_profile("any machine", deadline=None)
@@ -42,6 +44,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"real_data: {count} tests skipped; set RUMORLIB_DATA=<folder> to run them")
 
 
+def instead(monkeypatch: pytest.MonkeyPatch, original: Any, value: Any) -> None:
+    """Put `value` in the place of a function or constant of the package in every module that imported it."""
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == "rumorlib":
+            for attribute in [key for key, held in vars(module).items() if held is original]:
+                monkeypatch.setattr(module, attribute, value)
+
+
 @pytest.fixture
 def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty place for results/ and figures/, so that no test touches the committed ones."""
@@ -56,8 +66,8 @@ def few_drawn(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     sizes = {"n_test": 60, "n_unseen": 10, "n_pairs": 5, "n_undetectable": 10, "n_fingerprint": 10}
     few = DrawnConfig(n_caption_scenes=100, n_train=200, n_dev=60, **sizes)
     monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(inputs, "corpus", cache(lambda name, *_: drawn.load(name[-2:], config=few)))
-    monkeypatch.setattr(inputs, "captions", cache(lambda _, language, *rest: drawn.load_captions(language, config=few)))
+    instead(monkeypatch, inputs.corpus, cache(lambda name, *_: drawn.load(name[-2:], config=few)))
+    instead(monkeypatch, inputs.captions, cache(lambda _, language, *rest: drawn.load_captions(language, config=few)))
     inputs.vocabulary.cache_clear()
     yield resolve("demo", ["demo-en"])
     inputs.vocabulary.cache_clear()

@@ -11,18 +11,22 @@ import pandas as pd
 import pytest
 import torch
 
-from rumorlib import bench_fits, benches, evaluation, exchanges, ledger
 from rumorlib import config as cfg
 from rumorlib.data.posts import Corpus
+from rumorlib.experiments import benches
+from rumorlib.inputs import fixed_features
+from rumorlib.metrics import evaluation
 from rumorlib.models import heads
-from rumorlib.run import Outcome
-from rumorlib.studies.trust import anatomy, counterfactuals, selection
+from rumorlib.results import ledger
+from rumorlib.studies.protocol import anatomy, counterfactuals, selection
+from rumorlib.training import bench_runs, exchange_runs
+from rumorlib.training.fitting import Outcome
 
 CONFIG = cfg.HeadsConfig(components=8, width=16, epochs=20, batch_size=32, lr=1e-2, n_seeds=3, doses=(0.0, 0.5, 1.0))
 N_PICTURES, POSTS_EACH = 60, 6
 
 
-def bench(signal: float = 0.0, identity: float = 0.0, seed: int = 0, pictures: bool = True) -> benches.Bench:
+def bench(signal: float = 0.0, identity: float = 0.0, seed: int = 0, pictures: bool = True) -> fixed_features.Bench:
     """Posts of pictures that have one label each; `signal`: the label in the text, `identity`: each picture its own
     feature, which tells the label to those who have seen the picture."""
     random = np.random.default_rng(seed)
@@ -40,7 +44,7 @@ def bench(signal: float = 0.0, identity: float = 0.0, seed: int = 0, pictures: b
     told = (label + (random.random(n) < 0.05))[:, None] % 2 * 1.0  # metadata: the label, nearly
     corpus = Corpus("toy", posts, None, "")
     group = picture.astype(str) if pictures else posts["post_id"].to_numpy()
-    return benches.Bench("toy", corpus, text, image if pictures else None, np.hstack([told, told]), group)
+    return fixed_features.Bench("toy", corpus, text, image if pictures else None, np.hstack([told, told]), group)
 
 
 # --- heads ----------------------------------------------------------------------------------------
@@ -74,7 +78,7 @@ def test_heads_learn_what_is_there_and_seeds_differ() -> None:
 
 # --- the waterfall --------------------------------------------------------------------------------
 
-READ_TWICE = replace(CONFIG, readings=("test", bench_fits.EPOCH_ON_TEST))
+READ_TWICE = replace(CONFIG, readings=("test", bench_runs.EPOCH_ON_TEST))
 
 
 def finished(outcome: Outcome) -> SimpleNamespace:
@@ -83,11 +87,11 @@ def finished(outcome: Outcome) -> SimpleNamespace:
     return SimpleNamespace(name="a", predictions=lambda: frame, history=lambda: outcome.history, facts=outcome.facts)
 
 
-def steps_of(toy: benches.Bench) -> pd.DataFrame:
+def steps_of(toy: fixed_features.Bench) -> pd.DataFrame:
     plans = {"honest": ("", "both"), "random groups": ("grouped", "both"), "random posts": ("random", "both"),
              "metadata": ("random", "told")}  # fmt: skip
     made = {
-        name: [finished(bench_fits.fitted(toy, bench_fits.side_of(toy, how), replace(READ_TWICE, inputs=inputs)))]
+        name: [finished(bench_runs.fitted(toy, bench_runs.side_of(toy, how), replace(READ_TWICE, inputs=inputs)))]
         for name, (how, inputs) in plans.items()
     }
     return anatomy.waterfall("toy", made).set_index("step")
@@ -113,14 +117,14 @@ def test_without_a_leak_the_split_adds_nothing() -> None:
 
 def test_what_is_stored_gives_the_choice_of_epochs_again() -> None:
     toy = bench(identity=2.0)
-    made = bench_fits.fitted(toy, bench_fits.side_of(toy, "random"), READ_TWICE)
+    made = bench_runs.fitted(toy, bench_runs.side_of(toy, "random"), READ_TWICE)
     right = (made.predictions["log_odds"] >= 0) == (made.predictions["label"] == 1)
     scored = right.groupby([made.predictions["split"], made.predictions["seed"]]).mean()
     for seed, curve in made.history.groupby("seed"):
         by_dev = curve.loc[curve["dev_loss"].idxmin(), "test_accuracy"]
         assert scored["test", seed] == pytest.approx(by_dev), "the epoch with the lowest loss on dev"
-        assert scored[bench_fits.EPOCH_ON_TEST, seed] == pytest.approx(curve["test_accuracy"].max())
-    honest = bench_fits.fitted(toy, bench_fits.side_of(toy, ""), CONFIG)
+        assert scored[bench_runs.EPOCH_ON_TEST, seed] == pytest.approx(curve["test_accuracy"].max())
+    honest = bench_runs.fitted(toy, bench_runs.side_of(toy, ""), CONFIG)
     assert "test_accuracy" not in honest.history and set(honest.metrics) == {"test"}, "test is read once"
 
 
@@ -143,8 +147,8 @@ def test_the_balanced_loss_weighs_classes_alike() -> None:
     label, prob = np.array([1, 0, 0, 0]), np.array([0.8, 0.1, 0.1, 0.4])
     by_hand = -(np.log(0.8) + np.mean([np.log(0.9), np.log(0.9), np.log(0.6)])) / 2
     log_odds = np.log(prob / (1 - prob))
-    assert bench_fits.balanced_log_loss(label, log_odds) == pytest.approx(by_hand)
-    weighted = bench_fits.balanced_log_loss(label, log_odds, np.array([1, 1, 1, 0]))
+    assert bench_runs.balanced_log_loss(label, log_odds) == pytest.approx(by_hand)
+    weighted = bench_runs.balanced_log_loss(label, log_odds, np.array([1, 1, 1, 0]))
     assert weighted == pytest.approx(-(np.log(0.8) + np.log(0.9)) / 2)
 
 
@@ -153,7 +157,7 @@ def test_doses_keep_all_sizes_and_leak_what_they_say(pictures: bool) -> None:
     toy, seen = bench(identity=2.0, pictures=pictures), {}
     honest = np.flatnonzero(toy.posts["split"] == "train")
     asked_ids: set[tuple] = set()
-    for leak, dose, train, asked in bench_fits.dosed(toy, toy.posts["split"], CONFIG):
+    for leak, dose, train, asked in bench_runs.dosed(toy, toy.posts["split"], CONFIG):
         asked_ids.add(tuple(asked))
         assert len(train) == len(honest) and len(set(train)) == len(train)
         entered = np.setdiff1d(train, honest)
@@ -172,8 +176,8 @@ def test_doses_keep_all_sizes_and_leak_what_they_say(pictures: bool) -> None:
 def test_more_leaks_higher_scores() -> None:
     toy = bench(identity=2.0)
     side = toy.posts["split"]
-    made = {(leak, dose): finished(bench_fits.fitted_dose(toy, side, *rows, CONFIG))
-            for leak, dose, *rows in bench_fits.dosed(toy, side, CONFIG)}  # fmt: skip
+    made = {(leak, dose): finished(bench_runs.fitted_dose(toy, side, *rows, CONFIG))
+            for leak, dose, *rows in bench_runs.dosed(toy, side, CONFIG)}  # fmt: skip
     curve = anatomy.doses("toy", made)
     same = curve[curve["leak"] == "same picture"].set_index("dose")["accuracy"]
     assert same[1.0] > same[0.0] + 0.1
@@ -185,7 +189,7 @@ def test_the_leaks_that_are_planned_are_those_the_posts_allow(pictures: bool) ->
     laptop = cfg.resolve("laptop", train="none")
     for dataset in ("twitter", "mfan-pheme") if pictures else ("weibo-text", "pheme-text", "mfan-weibo"):
         toy = replace(bench(pictures=pictures), name=dataset)
-        found = {leak for leak, *_ in bench_fits.dosed(toy, toy.posts["split"], CONFIG)} - {""}
+        found = {leak for leak, *_ in bench_runs.dosed(toy, toy.posts["split"], CONFIG)} - {""}
         points = list(anatomy.dose_runs(laptop, dataset))
         assert points[0] == ("", 0.0) and {leak for leak, _ in points} - {""} == found
     assert anatomy.leaks(cfg.resolve("demo"), "demo-en") == (anatomy.SCENE,)
@@ -294,10 +298,10 @@ def test_rules_among_trained_detectors_read_what_is_stored() -> None:
 # --- counterfactuals ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", exchanges.EXCHANGES)
+@pytest.mark.parametrize("name", exchange_runs.EXCHANGES)
 def test_exchanges_permute_pictures_within_what_they_keep(name: str) -> None:
-    posts, (within, differs) = bench().posts, exchanges.EXCHANGES[name]
-    found = exchanges.partners(posts, within, differs)
+    posts, (within, differs) = bench().posts, exchange_runs.EXCHANGES[name]
+    found = exchange_runs.partners(posts, within, differs)
     assert sorted(found) == list(range(len(posts))), "the set of pictures stays"
     if within:
         assert (posts[within].to_numpy()[found] == posts[within].to_numpy()).all()
@@ -307,20 +311,20 @@ def test_exchanges_permute_pictures_within_what_they_keep(name: str) -> None:
 def test_a_regression_on_pictures_loses_what_the_exchange_takes() -> None:
     toy = bench(signal=0.0)
     told = toy.image + 3 * (2 * toy.label - 1)[:, None]  # the picture alone says the label
-    toy = benches.Bench(toy.name, toy.corpus, toy.text, told, None, toy.group)
+    toy = fixed_features.Bench(toy.name, toy.corpus, toy.text, told, None, toy.group)
     config = cfg.BaselineConfig("text_image_lr")
-    made = {name: frame for name, frame, _ in exchanges._of_regression(toy, config)}
+    made = {name: frame for name, frame, _ in exchange_runs._of_regression(toy, config)}
     accuracy = {name: ((f["log_odds"] >= 0) == f["label"]).mean() for name, f in made.items()}
-    assert accuracy[exchanges.AS_IT_IS] == 1 and accuracy["pictures within label"] == 1
-    assert accuracy[exchanges.BLANKED] < 0.8 and accuracy["pictures across events"] < 0.9
-    assert accuracy[exchanges.TRAINED] < 0.9 and accuracy[exchanges.EMPTIED] == 1
+    assert accuracy[exchange_runs.AS_IT_IS] == 1 and accuracy["pictures within label"] == 1
+    assert accuracy[exchange_runs.BLANKED] < 0.8 and accuracy["pictures across events"] < 0.9
+    assert accuracy[exchange_runs.TRAINED] < 0.9 and accuracy[exchange_runs.EMPTIED] == 1
 
-    stored = exchanges.outcome(toy.posts, exchanges._of_regression(toy, config))
+    stored = exchange_runs.outcome(toy.posts, exchange_runs._of_regression(toy, config))
     rows = pd.DataFrame(counterfactuals._rows("toy", "LR", "demo-en", finished(stored))).set_index("intervention")
-    assert list(rows.index) == list(exchanges.INTERVENTIONS), "a row per intervention"
+    assert list(rows.index) == list(exchange_runs.INTERVENTIONS), "a row per intervention"
     assert rows["estimate"].to_dict() == pytest.approx(accuracy), "the stored predictions give every score"
-    probs = [evaluation.prob_of(made[name]["log_odds"]) for name in (exchanges.BLANKED, exchanges.AS_IT_IS)]
-    assert rows.loc[exchanges.BLANKED, "moved"] == pytest.approx(np.abs(probs[0] - probs[1]).mean(), abs=1e-4)
+    probs = [evaluation.prob_of(made[name]["log_odds"]) for name in (exchange_runs.BLANKED, exchange_runs.AS_IT_IS)]
+    assert rows.loc[exchange_runs.BLANKED, "moved"] == pytest.approx(np.abs(probs[0] - probs[1]).mean(), abs=1e-4)
 
 
 def test_a_detector_under_interventions_is_one_planned_run() -> None:

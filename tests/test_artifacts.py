@@ -11,9 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rumorlib import artifacts, evaluation, experiments, files, profiles, provenance, results, store
 from rumorlib import config as cfg
-from rumorlib.studies.trust import compute
+from rumorlib import experiments, results
+from rumorlib.config import profiles
+from rumorlib.data import files
+from rumorlib.metrics import evaluation
+from rumorlib.results import artifacts, provenance, store
+from rumorlib.studies.protocol import compute
 
 COLUMNS = [
     "id",

@@ -10,7 +10,7 @@ from rumorlib.config import MICCConfig, SCLIPConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.models.micc import MICC
-from rumorlib.studies.sight import attributions
+from rumorlib.studies.explanations import attributions
 
 N_PATCHES = [16, 4]  # 32 px, receptive fields 8 and 16
 n = 5

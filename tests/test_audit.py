@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rumorlib import config
-from rumorlib.data import corpora, duplicates, posts, splits, text_duplicates
+from rumorlib.data import corpora, posts
 from rumorlib.data.images import ArrayImages, FolderImages
 from rumorlib.data.posts import Corpus
+from rumorlib.data.splitting import duplicates, splits, text_duplicates
 from rumorlib.figures import plots
 from rumorlib.studies.corpus import audit, exploration, shortcuts
 from rumorlib.studies.corpus.shortcuts import Fold

@@ -5,14 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import instead
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from rumorlib import experiments, inputs, kinds
+from rumorlib import experiments, inputs
 from rumorlib.config import BASELINE_C, BaselineConfig
 from rumorlib.models import baselines
 from rumorlib.models.baselines import Features, choose, fit_predict
+from rumorlib.training import kinds
 
 C = BASELINE_C["tfidf_lr"]
 WORDS = ["river", "market", "police", "storm", "bridge", "school", "train", "night"]
@@ -207,7 +209,7 @@ def test_a_row_reads_no_test_label_and_stores_how_its_c_was_chosen(few_drawn, mo
     flipped = corpus.posts["label"].where(corpus.posts["split"] != "test", 1 - corpus.posts["label"])
     outcomes = []
     for posts in (corpus.posts, corpus.posts.assign(label=flipped)):
-        monkeypatch.setattr(inputs, "corpus_of", lambda *_, posts=posts: replace(corpus, posts=posts))
+        instead(monkeypatch, inputs.corpus_of, lambda *_, posts=posts: replace(corpus, posts=posts))
         outcomes.append(kinds.run(config, few_drawn))
     first, second = outcomes
     assert first.predictions["log_odds"].equals(second.predictions["log_odds"])

@@ -11,7 +11,7 @@ import pytest
 
 from rumorlib import config as cfg
 from rumorlib.figures import waterfalls
-from rumorlib.studies.trust import believable, calibration
+from rumorlib.studies.protocol import believable, calibration
 
 matplotlib.use("agg")
 

@@ -8,9 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rumorlib import benches, evaluation, exchanges, experiments, store
 from rumorlib import config as cfg
-from rumorlib.studies.trust import anatomy, counterfactuals, selection
+from rumorlib import experiments
+from rumorlib.experiments import benches
+from rumorlib.metrics import evaluation
+from rumorlib.results import store
+from rumorlib.studies.protocol import anatomy, counterfactuals, selection
+from rumorlib.training import exchange_runs
 
 VARIANTS = {"MICC (literal)": "default", "MICC (product input)": "product", "MICC (relevance input)": "relevance"}
 LAPTOP = cfg.PROJECT_ROOT / "results" / "laptop"
@@ -93,7 +97,7 @@ def test_every_counterfactual_recomputes(dataset: str) -> None:
         frame = stored(run)
         first = frame[frame["split"] == "test"].reset_index(drop=True)
         for line in rows.itertuples():
-            part = frame[frame["split"] == exchanges.reading(line.intervention)].reset_index(drop=True)
+            part = frame[frame["split"] == exchange_runs.reading(line.intervention)].reset_index(drop=True)
             again = image_macro(part) if dataset == "twitter" else part["right"].mean()
             assert float(line.estimate) == pytest.approx(again, rel=1e-5, abs=1e-9), (model, line.intervention)
             moved = (part["prob_rumor"] - first["prob_rumor"]).abs().mean()

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from rumorlib.config import MICCConfig, SCLIPConfig, TextConfig, VisionConfig
-from rumorlib.data import drawn, scenes
 from rumorlib.data.batches import Texts
-from rumorlib.data.claims import DrawnConfig
+from rumorlib.data.drawn_scenes import drawn, scenes
+from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.models.micc import MICC
-from rumorlib.studies.sight import breaks, interventions
+from rumorlib.studies.explanations import breaks, interventions
 
 FIELDS = (16, 32)
 SMALL = DrawnConfig(n_caption_scenes=10, n_train=20, n_dev=120, n_test=4, n_unseen=2, n_pairs=2, n_undetectable=4,

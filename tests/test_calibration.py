@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 
-from rumorlib import evaluation
-from rumorlib.studies.trust import calibration
+from rumorlib.metrics import evaluation
+from rumorlib.studies.protocol import calibration
 
 POSTS = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1).map(lambda p: round(p, 3))), min_size=1, max_size=60)
 

@@ -8,9 +8,10 @@ import published
 import pytest
 
 from rumorlib import config
-from rumorlib.data import captions, coco_cn, corpora, flickr, posts
+from rumorlib.data import corpora, posts
 from rumorlib.data.images import ArrayImages, ImageError
 from rumorlib.data.posts import PostsError
+from rumorlib.data.readers import captions, coco_cn, flickr
 
 
 @pytest.mark.parametrize("form", ["karpathy", "hf", "token", "entities", "kaggle"])

@@ -5,8 +5,8 @@ import json
 import published
 import pytest
 
-from rumorlib.data import ced
 from rumorlib.data.posts import PostsError
+from rumorlib.data.readers import ced
 
 
 def test_ced(tmp_path):

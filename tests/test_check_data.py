@@ -18,7 +18,7 @@ from rumorlib.config import Settings
 from rumorlib.data import corpora, inspection, photo
 from rumorlib.data.posts import PostsError
 from rumorlib.data.scripts import script
-from rumorlib.data.splits import PHEME_DEV
+from rumorlib.data.splitting.splits import PHEME_DEV
 
 HEADER = ("id", "text", "label", "split", "image", "created_at")
 

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import experiments, results, rivals
+from rumorlib import experiments, results
 from rumorlib.data.posts import Corpus
+from rumorlib.experiments import rivals
 from rumorlib.studies.scores import comparison, controls, sweeps, verdicts
 
 DEMO = cfg.resolve("demo", datasets=["demo-en"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import store
-from rumorlib.studies.trust import compute
+from rumorlib.results import store
+from rumorlib.studies.protocol import compute
 
 STORE = cfg.PROJECT_ROOT / "results" / "laptop" / "store"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import os
 import random
 import re
 import shutil
@@ -13,16 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import instead
 
 from rumorlib import config as cfg
-from rumorlib import experiments, profiles, results, rivals, store
+from rumorlib import experiments, results
 from rumorlib.commands import check_data, execute, readme, rebuild, score
+from rumorlib.config import profiles
 from rumorlib.data import corpora
+from rumorlib.experiments import rivals
+from rumorlib.results import store
 from rumorlib.studies.scores import comparison, text_only
 
 CONFIGS = sorted(
     (kind for _, kind in inspect.getmembers(cfg, inspect.isclass)
-     if dataclasses.is_dataclass(kind) and kind.__module__ == cfg.__name__ and kind is not cfg.Range),
+     if dataclasses.is_dataclass(kind) and kind.__module__.startswith(cfg.__name__) and kind is not cfg.Range),
     key=lambda kind: kind.__name__,
 )  # fmt: skip
 NEEDED = {"kind": "majority", "path": "a:B", "model": "micc", "dataset": "demo-en", "profile": "demo",
@@ -172,7 +177,7 @@ def test_a_place_that_cannot_be_written_is_refused_at_once(
     monkeypatch.setenv(variable, str(tmp_path / "new" / "folder"))
     cfg.resolve("demo")
     assert not (tmp_path / "new").exists(), "checked, not made"
-    monkeypatch.setattr(cfg.os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(cfg.SettingError, match="cannot be written"):
         cfg.resolve("demo")
     cfg.resolve("demo", train="none")  # reads only
@@ -240,7 +245,7 @@ def test_a_parameter_twice_in_a_file_is_an_error(
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder with a manifest of texts, and records that are forgotten after the test."""
-    monkeypatch.setattr(cfg, "CORPORA", dict(cfg.CORPORA))
+    instead(monkeypatch, cfg.CORPORA, dict(cfg.CORPORA))
     monkeypatch.setenv("RUMORLIB_CORPORA", "")
     monkeypatch.setenv("RUMORLIB_DATA", "")
     folder = tmp_path / "mine"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib.config import RunConfig
-from rumorlib.data.claims import TEXT_IMAGE_CONFLICTS
+from rumorlib.data.drawn_scenes.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.studies.scores import conflicts
 
 

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from rumorlib import config
-from rumorlib.data import corpora, manifest, posts, protocols, splits, tables
+from rumorlib.data import corpora, posts
 from rumorlib.data.posts import PostsError
+from rumorlib.data.readers import manifest, tables
+from rumorlib.data.splitting import protocols, splits
 
 
 def at(root):

@@ -33,35 +33,26 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree, backend_registration
 from torch.utils._python_dispatch import return_and_correct_aliasing
 
-from rumorlib import (
-    added,
-    computation,
-    config,
-    derived,
-    evidence,
-    experiments,
-    inputs,
-    migrations,
-    results,
-    rivals,
-    runs,
-    training,
-)
+from rumorlib import config, experiments, inputs, results
 from rumorlib.config import DMFLConfig, MICCConfig, SCLIPConfig, TextConfig, TrainConfig, VisionConfig
-from rumorlib.data import batches, drawn
+from rumorlib.data import batches
 from rumorlib.data.batches import Aligned, Batch, CaptionTensors, PostTensors, Texts
-from rumorlib.data.claims import DrawnConfig
+from rumorlib.data.drawn_scenes import drawn
+from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.encoders.clip import CLIPLayers
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import CLS, PAD, SEP
+from rumorlib.experiments import added, rivals
 from rumorlib.models import micc
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.heads import Heads
 from rumorlib.models.micc import MICC
+from rumorlib.results import migrations, runs
 from rumorlib.studies.cost import lightweight
+from rumorlib.studies.explanations import breaks, explanations, interventions, looking, probes, word_explanations
+from rumorlib.studies.protocol import anatomy, counterfactuals
 from rumorlib.studies.scores import adaptive
-from rumorlib.studies.sight import breaks, explanations, interventions, looking, probes, word_explanations
-from rumorlib.studies.trust import anatomy, counterfactuals
+from rumorlib.training import compression_runs, computation, evidence, loop
 
 B, L, D, N_WORDS = 8, 7, 12, 20  # posts, text positions, width of frozen features, words
 N_PATCHES = [16, 4]  # 32 px, receptive fields 8 and 16
@@ -245,7 +236,7 @@ def test_a_training_step_needs_shapes_alone(name: str) -> None:
     model, batch = model.to("meta"), _pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), batch)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     schedule = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: 1.0)
-    training._step(model, model.training_loss(batch)["loss"], sgd, schedule, TrainConfig())
+    loop._step(model, model.training_loss(batch)["loss"], sgd, schedule, TrainConfig())
     with_gradient = [weight for weight in model.parameters() if weight.grad is not None]
     assert with_gradient and all(weight.grad.shape == weight.shape for weight in with_gradient)
 
@@ -350,7 +341,7 @@ CPU = torch.device("cpu")
 
 def use(where: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything that asks for a device be told this one."""
-    original = training.device
+    original = loop.device
     for module in [m for name, m in sys.modules.items() if name.startswith("rumorlib") and m]:
         if getattr(module, "device", None) is original:
             monkeypatch.setattr(module, "device", lambda: where)
@@ -364,7 +355,7 @@ def prepared(folder: str) -> None:
     inputs.corpus = cache(lambda name, *_: drawn.load(name[-2:], config=few))
     inputs.captions = cache(lambda _, language, *rest: drawn.load_captions(language, config=few))
     interventions.DrawnConfig = looking.DrawnConfig = lambda **_: few
-    training.bf16_is_fast = lambda where: False
+    loop.bf16_is_fast = lambda where: False
     torch.backends.mha.set_fastpath_enabled(False)
     os.environ["DEVICES_FOLDER"] = folder
 
@@ -568,7 +559,7 @@ def test_columns_that_nobody_uses_are_counted_once_and_never_on_the_device() -> 
 def test_a_seed_is_given_to_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
     monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
-    training.seed_everything(7)
+    loop.seed_everything(7)
     assert seeds == [7] and torch.initial_seed() == 7
 
 
@@ -583,12 +574,12 @@ def test_a_seed_is_given_to_every_device(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_products_are_made_in_what_the_config_says(
     asked: str, type_: str, is_fast: bool, made_in: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "bf16_is_fast", lambda where: is_fast)
+    monkeypatch.setattr(loop, "bf16_is_fast", lambda where: is_fast)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda where=None: (9 if is_fast else 7, 0))
     where, chosen = torch.device(type_), TrainConfig(precision=asked)
-    assert training.precision(chosen, where) == made_in
+    assert loop.precision(chosen, where) == made_in
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    with training.tf32(chosen, where):
+    with loop.tf32(chosen, where):
         found = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     assert found == ((True, True) if made_in == "tf32" else before)
     assert before == (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
@@ -604,7 +595,7 @@ def test_a_step_of_bf16_is_one_and_what_is_measured_is_not() -> None:
             return {"loss": float(model.eval().training_loss(batch)["loss"])}
 
     train = TrainConfig(epochs=1, precision="bf16")
-    assert training.fit(model, lambda _: [batch], 1, dev_loss, train, 0).precision == "bf16"
+    assert loop.fit(model, lambda _: [batch], 1, dev_loss, train, 0).precision == "bf16"
     assert seen == [(True, torch.bfloat16), (False, torch.float32)]
 
 
@@ -623,7 +614,7 @@ def autocast_of_a_compressed_run() -> list[bool]:
     made = []
     for where in (CPU, standin()):
         for how in ("fp32", "bf16"):
-            with derived.in_precision(MICCConfig(compression=how), where):
+            with compression_runs.in_precision(MICCConfig(compression=how), where):
                 made.append(torch.is_autocast_enabled(where.type))
     return made
 

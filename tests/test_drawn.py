@@ -15,9 +15,9 @@ import pytest
 from scipy.stats import chi2_contingency
 
 from rumorlib import config as cfg
-from rumorlib.data import drawn, scenes, wordings
-from rumorlib.data.claims import Claim, DrawnConfig, Painter
-from rumorlib.data.scenes import COLOURS, SHAPES, Scene
+from rumorlib.data.drawn_scenes import drawn, scenes, wordings
+from rumorlib.data.drawn_scenes.claims import Claim, DrawnConfig, Painter
+from rumorlib.data.drawn_scenes.scenes import COLOURS, SHAPES, Scene
 
 COMMITTED = json.loads((cfg.PROJECT_ROOT / "rumorlib/data/drawn.json").read_text(encoding="utf-8"))
 SMALL = DrawnConfig(

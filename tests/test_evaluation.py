@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from rumorlib import evaluation, run, statistics
 from rumorlib.data.keys import image_weights
+from rumorlib.metrics import evaluation, statistics
+from rumorlib.training import fitting
 
 POSTS = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=60)
 
@@ -102,7 +103,7 @@ def margins(n: int = 400, centre: float = 12.0, seed: int = 0) -> tuple[pd.DataF
 @pytest.mark.parametrize("centre", [0.0, 12.0, 18.0, 80.0])
 def test_a_model_is_measured_on_what_it_said_however_sure_it_is(centre):
     posts, said = margins(centre=centre)
-    found = run.score(posts, said, {})
+    found = fitting.score(posts, said, {})
     label, scores = posts["label"].to_numpy(), found.metrics["test"]
     assert scores["auc"] == pytest.approx(metrics.roc_auc_score(label, said), abs=1e-4) and scores["auc"] > 0.9
     assert scores["log_loss"] == pytest.approx(np.logaddexp(0, np.where(label == 1, -said, said)).mean(), abs=1e-4)

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from rumorlib.data import event_ids
 from rumorlib.data.posts import PostsError
+from rumorlib.data.readers import event_ids
 
 # As Python 2 wrote them: protocol 0, numpy integers.
 PUBLISHED = (

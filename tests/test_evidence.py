@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import evidence, experiments
+from rumorlib import experiments
 from rumorlib.config import resolve
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.studies.scores import controls
+from rumorlib.training import evidence
 
 CONFIG = experiments.micc(resolve("demo", ["demo-en"]), "demo-en")
 FIELDS = CONFIG.stage1.sclip.vision.receptive_fields

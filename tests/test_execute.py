@@ -12,10 +12,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import instead
 
-from rumorlib import __main__, artifacts
+from rumorlib import __main__
 from rumorlib import config as cfg
 from rumorlib.commands import execute, parameters
+from rumorlib.results import artifacts
 
 PARAMETERS = """
 profile: str = "demo"  # a comment
@@ -162,7 +164,7 @@ def test_a_run_end_to_end(
 def test_posts_of_ones_own_reach_the_kernel_by_name(
     folder: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cfg, "CORPORA", dict(cfg.CORPORA))
+    instead(monkeypatch, cfg.CORPORA, dict(cfg.CORPORA))
     monkeypatch.setenv("RUMORLIB_CORPORA", "")
     monkeypatch.chdir(tmp_path)  # the folder is meant from here, the kernel works elsewhere
     (tmp_path / "posts").mkdir()

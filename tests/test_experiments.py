@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import experiments, files, profiles
+from rumorlib import experiments
+from rumorlib.config import profiles
+from rumorlib.data import files
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.studies.cost import lightweight
+from rumorlib.studies.explanations import gaps, readings
+from rumorlib.studies.protocol import selection
 from rumorlib.studies.scores import pretraining
 from rumorlib.studies.scores.shapes import FEWEST
-from rumorlib.studies.sight import gaps, readings
-from rumorlib.studies.trust import selection
 
 LISTS = {
     "micc_main": experiments.micc_main,

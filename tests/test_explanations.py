@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from rumorlib.data import drawn
-from rumorlib.data.claims import DrawnConfig
+from rumorlib.config.profiles import SIZES
+from rumorlib.data.drawn_scenes import drawn
+from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.encoders.vision import patch_boxes
-from rumorlib.profiles import SIZES
-from rumorlib.studies.sight import explanations, interventions
+from rumorlib.studies.explanations import explanations, interventions
 
 SMALL = DrawnConfig(n_caption_scenes=10, n_train=20, n_dev=60, n_test=4, n_unseen=2, n_pairs=2, n_undetectable=4,
                     n_fingerprint=4)  # fmt: skip

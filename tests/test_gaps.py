@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import experiments, modalities, results, runs
+from rumorlib import experiments, results
 from rumorlib.figures import curves
+from rumorlib.metrics import modalities
+from rumorlib.results import runs
+from rumorlib.studies.explanations import gaps
 from rumorlib.studies.scores import verdicts
-from rumorlib.studies.sight import gaps
 
 DEMO = cfg.resolve(train="none")
 

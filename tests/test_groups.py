@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rumorlib.data import groups, posts, protocols, splits
-from rumorlib.data.duplicates import image_pairs
+from rumorlib.data import posts
 from rumorlib.data.images import FolderImages
 from rumorlib.data.posts import Corpus, PostsError
+from rumorlib.data.splitting import groups, protocols, splits
+from rumorlib.data.splitting.duplicates import image_pairs
 
 STORY = "a man was seen near the old railway bridge this morning"
 

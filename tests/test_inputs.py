@@ -10,16 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import instead
 from safetensors.torch import save_file
 
-from rumorlib import alignment, config, dmfl_posts, experiments, inputs
+from rumorlib import config, experiments, inputs
 from rumorlib.config import DMFLConfig, MICCConfig, RunConfig, VisionConfig, Word2VecConfig
 from rumorlib.data import posts
 from rumorlib.data.batches import Aligned, Batch, Texts
 from rumorlib.data.images import ArrayImages
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import Vocabulary
+from rumorlib.inputs import dmfl_inputs, micc_inputs
+from rumorlib.inputs import sclip as stage1_sclip
 from rumorlib.models.micc import MICC
+from rumorlib.training import dmfl_runs
 
 SETTINGS = config.resolve("demo")
 STAGE1 = experiments.sclip(SETTINGS, "en")
@@ -35,7 +39,7 @@ def tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[SCLIP, Path,
     table = pd.DataFrame({"post_id": list("1234"), "text": "a", "label": [0, 1, 0, 1], "image": KEYS})
     corpus = posts.Corpus("demo-en", posts.check(table, "test"), ArrayImages(["a", "b"], pictures), "")
     model = SCLIP(STAGE1.sclip, {"en": 9, "zh": 9}).eval()
-    monkeypatch.setattr(inputs, "new_sclip", lambda *_: SCLIP(STAGE1.sclip, {"en": 9, "zh": 9}))
+    instead(monkeypatch, inputs.new_sclip, lambda *_: SCLIP(STAGE1.sclip, {"en": 9, "zh": 9}))
     checkpoint = tmp_path / "checkpoint.safetensors"
     save_file(model.state_dict(), checkpoint)
     inputs.patch_tokens.cache_clear()
@@ -63,8 +67,8 @@ def test_stored_tokens_are_read_not_computed_and_other_weights_have_their_own(
     model, checkpoint, corpus = tower
     first, _ = inputs.patch_tokens(corpus, STAGE1, checkpoint, SETTINGS)
     calls: list[int] = []
-    real = inputs._tokens
-    monkeypatch.setattr(inputs, "_tokens", lambda tower, images: calls.append(len(images)) or real(tower, images))
+    real = stage1_sclip._tokens
+    monkeypatch.setattr(stage1_sclip, "_tokens", lambda tower, images: calls.append(len(images)) or real(tower, images))
     inputs.patch_tokens.cache_clear()
     again, _ = inputs.patch_tokens(corpus, STAGE1, checkpoint, SETTINGS)
     assert torch.equal(first, again) and calls == [1]  # the blank row only
@@ -79,7 +83,7 @@ def test_joint_vectors_are_what_sclip_makes_of_each_post(
 ) -> None:
     model, checkpoint, corpus = tower
     words = Vocabulary.build(["a"], "word")
-    monkeypatch.setattr(inputs, "vocabulary", lambda *_: words)
+    instead(monkeypatch, inputs.vocabulary, lambda *_: words)
     patches, rows = inputs.joint_patches(corpus, STAGE1, checkpoint, SETTINGS)
     images, _ = inputs.images_of(corpus, STAGE1.sclip.vision, SETTINGS)
     text = inputs.joint_texts(corpus, STAGE1, checkpoint, "en", SETTINGS)
@@ -98,20 +102,20 @@ def test_alignment_of_a_corpus_is_the_alignment_of_its_posts(
 ) -> None:
     """The same logits whether posts bring all their patches or only those kept; too many to hold come whole."""
     sclip, checkpoint, corpus = tower
-    monkeypatch.setattr(inputs, "vocabulary", lambda *_: Vocabulary.build(["a"], "word"))
+    instead(monkeypatch, inputs.vocabulary, lambda *_: Vocabulary.build(["a"], "word"))
     how = MICCConfig(freeze="sclip", width=8, classifier_input="relevance", **changes)
     given = corpus, STAGE1, checkpoint
     patches, image_row = inputs.joint_patches(*given, SETTINGS)
     text = inputs.joint_texts(*given, "en", SETTINGS)
-    aligned, rows = alignment.of_posts(*given, "en", SETTINGS, how)
+    aligned, rows = micc_inputs.aligned(*given, "en", SETTINGS, how)
     assert isinstance(aligned, Aligned) and rows.tolist() == [0, 1, 2, 3] and len(aligned.patches) == 4
     model, none = MICC(how, sclip, "en").eval(), torch.zeros(4)
     with torch.no_grad():
         expected = model(Batch(None, None, text, patches[image_row], none, none, rows))
         found = model(Batch(None, None, text, aligned, none, none, rows))
     torch.testing.assert_close(found.logit, expected.logit, atol=1e-5, rtol=0)
-    monkeypatch.setattr(alignment, "LARGEST_BYTES", 10)
-    assert torch.equal(alignment.of_posts(*given, "en", SETTINGS, how)[0], patches)
+    monkeypatch.setattr(micc_inputs, "LARGEST_BYTES", 10)
+    assert torch.equal(micc_inputs.aligned(*given, "en", SETTINGS, how)[0], patches)
 
 
 @pytest.fixture
@@ -133,14 +137,14 @@ def test_dmfl_reads_a_vits_cls_row_and_gives_its_patches_places(
     tower: tuple[SCLIP, Path, posts.Corpus], vit: config.Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, _, corpus = tower
-    monkeypatch.setattr(inputs, "corpus_of", lambda *_: corpus)
+    instead(monkeypatch, inputs.corpus_of, lambda *_: corpus)
     image = VisionConfig(kind="feature_map", weights="tiny-vit", image_size_px=32)
     words = Word2VecConfig(d_word=5, epochs=1, max_length=4)
     sizes = {"d_model": 12, "n_heads": 2, "d_head": 4, "logic_width": 8, "logic_depth": 1, "logic_heads": 2}
     detector = DMFLConfig(words, image=image, image_cls=True, image_positions=True, **sizes)
     run = RunConfig("dmfl", "pheme", profile="paper", detector=detector)
     corpus.posts[["split", "text"]] = "train", "a b"
-    model, tensors, *_ = dmfl_posts.on_posts(run, vit, None)
+    model, tensors, *_ = dmfl_runs.on_posts(run, vit, None)
     batch = tensors.batch(torch.arange(4))
     assert batch.images.shape == (4, 1 + 4, 16) and not batch.images[2].any() and model.image_positions.shape == (4, 16)
     patches, cls_row = model.eval().read_images(batch.images)
@@ -149,7 +153,7 @@ def test_dmfl_reads_a_vits_cls_row_and_gives_its_patches_places(
     assert model.prob_rumor(batch).isfinite().all()
     reduced = replace(run, detector=replace(detector, image_components=4))
     with pytest.raises(ValueError, match="image_cls needs a ViT"):
-        dmfl_posts.image_rows(reduced, corpus, vit, None)
+        dmfl_inputs.image_rows(reduced, corpus, vit, None)
 
 
 def test_captions_are_known_by_their_words_in_each_language(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +166,9 @@ def test_captions_are_known_by_their_words_in_each_language(monkeypatch: pytest.
                               "split": "train", "language": language})  # fmt: skip
         return posts.CaptionCorpus(name, table, None)
 
-    monkeypatch.setattr(inputs, "captions", captions)
-    monkeypatch.setattr(inputs, "encode_texts", lambda texts, *_: Texts(None, None, torch.zeros(len(texts), 2)))
-    monkeypatch.setattr(inputs, "encode_images", lambda _, names, *__: torch.zeros(len(names), 3, 4, 4))
+    instead(monkeypatch, inputs.captions, captions)
+    instead(monkeypatch, inputs.encode_texts, lambda texts, *_: Texts(None, None, torch.zeros(len(texts), 2)))
+    instead(monkeypatch, inputs.encode_images, lambda _, names, *__: torch.zeros(len(names), 3, 4, 4))
     tensors, _ = inputs.caption_tensors(STAGE1, SETTINGS)
     rows = torch.arange(6), torch.arange(3)
     english, chinese = (tensors.belongs(language, *rows).int().tolist() for language in ("en", "zh"))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from rumorlib.data import drawn, scenes
-from rumorlib.data.claims import DrawnConfig
+from rumorlib.data.drawn_scenes import drawn, scenes
+from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.vocabulary import Vocabulary
-from rumorlib.studies.sight import interventions
+from rumorlib.studies.explanations import interventions
 
 SMALL = DrawnConfig(n_caption_scenes=10, n_train=20, n_dev=30, n_test=4, n_unseen=2, n_pairs=2, n_undetectable=4,
                     n_fingerprint=4)  # fmt: skip

@@ -16,23 +16,17 @@ import pandas as pd
 import pytest
 import torch
 
-from rumorlib import (
-    benches,
-    computation,
-    content,
-    experiments,
-    kinds,
-    migrations,
-    results,
-    rivals,
-    runs,
-)
 from rumorlib import config as cfg
+from rumorlib import experiments, results
 from rumorlib.__main__ import main
+from rumorlib.config.profiles import HEADS
+from rumorlib.experiments import benches, rivals
+from rumorlib.inputs import content
 from rumorlib.models.attention import MultiHeadAttention
 from rumorlib.models.micc import ScaleAwareFusion
-from rumorlib.profiles import HEADS
+from rumorlib.results import migrations, reports, runs
 from rumorlib.studies.cost import lightweight
+from rumorlib.training import computation, kinds
 
 ONE_EPOCH = cfg.TrainConfig(epochs=1, batch_size=16, lr=1e-3)
 HEAD = replace(HEADS["demo"], n_seeds=2, epochs=2)
@@ -54,7 +48,7 @@ class Plain(nn.Module):
 
 def one_of_every_kind(settings: cfg.Settings) -> dict[str, cfg.RunConfig]:
     """A small demo run for every line of kinds.BUILDERS, stage 1 and parents among them."""
-    from rumorlib import added
+    from rumorlib.experiments import added
 
     small = {"n_train": 60, "train": ONE_EPOCH}
     stage1 = replace(experiments.sclip(settings, "en"), **small)
@@ -195,7 +189,7 @@ def test_an_equation_edited_in_place_is_refused(
 
 def written(config: cfg.RunConfig, facts: dict) -> Path:
     """A finished run of one post."""
-    from rumorlib.run import Outcome
+    from rumorlib.training.fitting import Outcome
 
     predictions = pd.DataFrame({"post_id": ["1"], "label": [1], "log_odds": [0.5], "split": ["test"]})
     folder = results.run_folder(config)
@@ -218,7 +212,7 @@ def test_texts_changed_under_their_ids_are_refused_or_trained_anew(
 ) -> None:
     """The stored accuracy was given without a word: of other posts."""
     monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(results, "_TRAINED", set())
+    monkeypatch.setattr(reports, "_TRAINED", set())
     telling = [f"{'true' if i % 2 else 'false'} word{i} of story {i % 5}" for i in range(40)]
     manifest(tmp_path / "data", telling)
     (tmp_path / "data" / "corpus.toml").write_text('label_means = "a made-up story"')

@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,62 +15,13 @@ from rumorlib import config as cfg
 
 PACKAGE = cfg.PROJECT_ROOT / "rumorlib"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-# Left to right; a module may import from its own group only inside a package (data/, encoders/, models/).
-LAYERS = (
-    ("config",),
-    ("profiles",),
-    ("files", "parameters", "timing"),
-    ("data",),
-    ("encoders",),
-    ("models",),
-    ("training",),
-    ("evaluation",),
-    ("calibration", "statistics"),
-    ("drops",),
-    ("shortcuts",),
-    ("audit",),
-    ("inputs",),
-    ("alignment",),
-    ("exploration",),
-    ("attributions", "evidence", "interventions", "modalities"),
-    ("dmfl_posts", "features", "watch"),
-    ("detectors",),
-    ("run",),
-    ("derived",),
-    ("computation", "content"),
-    ("experiments",),
-    ("added", "benches", "rivals"),
-    ("bench_fits", "exchanges"),
-    ("kinds",),
-    ("ledger", "runs"),
-    ("migrations", "store"),
-    ("results",),
-    ("provenance",),
-    ("artifacts", "trained"),
-    ("comparison",),
-    ("anatomy", "believable"),
-    ("counterfactuals", "selection"),
-    ("explanations",),
-    ("adaptive", "breaks", "probes", "word_explanations"),
-    ("explained_scenes", "predictions"),
-    ("controls", "papers", "starts", "sweeps", "text_only"),
-    ("costs", "grids", "maps", "pretraining", "verdicts"),
-    ("complexity", "conflicts", "lightweight", "orders", "readings", "shapes"),
-    ("gaps", "looking"),
-    ("compute",),
-    ("look",),
-    ("curves", "fronts", "pictures", "plots", "waterfalls"),
-    ("check_data", "execute", "result_blocks"),
-    ("migrate", "publish", "readme", "rebuild", "score"),
-    ("__main__",),
-)  # fmt: skip
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PACKAGES = ("data", "encoders", "models")
-# They only group modules: each module in them has its own place in LAYERS.
-FOLDERS = ("studies", "corpus", "scores", "sight", "cost", "trust", "figures", "commands")
+# From posts to figures; rumorlib/README.md draws them. A room imports only from its left.
+ROOMS = ("config", "data", "encoders", "models", "metrics", "experiments", "inputs", "training", "results", "studies",
+         "figures", "commands")  # fmt: skip
 LONGEST_MODULE, LONGEST_FUNCTION = 320, 40  # lines; functions without their docstring
-UNPICKLER = "data/event_ids.py"  # the one module that reads pickles, through an Unpickler that builds numbers only
-ONE_PLACE = {"config.py"}  # every setting of every run stands in one file, however long
+UNPICKLER = (
+    "data/readers/event_ids.py"  # the one module that reads pickles, through an Unpickler that builds numbers only
+)
 OPTIONAL = (
     "captum",
     "gensim",
@@ -86,20 +37,22 @@ OPTIONAL = (
 )
 
 
-def layer(path: Path) -> str:
-    """Name under which a file stands in LAYERS: its package, or itself where the folder only groups modules."""
-    return next(part for part in path.relative_to(PACKAGE).with_suffix("").parts if part not in FOLDERS)
+def module_of(path: Path) -> str:
+    """Dotted name of a file."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Name in LAYERS of every import from the package, wherever in the file it stands."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "rumorlib":
-            parts = [part for part in (node.module or "").split(".")[1:] if part not in FOLDERS]
-            yield from parts[:1] or [alias.name for alias in node.names]
+def imported(path: Path) -> set[str]:
+    """Modules of the package that a file imports, wherever in it the import stands."""
+    known, found = {module_of(each) for each in MODULES}, set()
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rumorlib":
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (whole & known) or {node.module}
         elif isinstance(node, ast.Import):
-            parts = [[p for p in a.name.split(".") if p not in FOLDERS] for a in node.names]
-            yield from (part[1] for part in parts if part[0] == "rumorlib" and len(part) > 1)
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "rumorlib"}
+    return found - {"rumorlib"}
 
 
 def parse(path: Path) -> ast.Module:
@@ -110,16 +63,30 @@ def names(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=names)
-def test_a_module_imports_only_from_its_left(path: Path) -> None:
-    own = layer(path)
-    if own == "__init__":
-        assert not list(imported(parse(path)))
-        return
-    assert own in RANK, f"{names(path)}: give it a place in LAYERS"
-    for name in imported(parse(path)):
-        inside = name == own and own in PACKAGES
-        assert inside or RANK[name] < RANK[own], f"{names(path)} imports {name}, which is not on its left"
+def test_the_folder_listing_is_the_architecture() -> None:
+    listed = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix in ("", ".py")}
+    assert listed - {"__init__", "__main__", "__pycache__"} == set(ROOMS) and len(ROOMS) <= 12
+    drawn = re.findall(r"^(\w+)/ ", (PACKAGE / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert tuple(drawn) == ROOMS, "the picture in rumorlib/README.md has other rooms, or another order"
+
+
+def test_a_room_imports_only_from_its_left() -> None:
+    wrong = []
+    for path in MODULES:
+        own, *rest = path.relative_to(PACKAGE).parts
+        if not rest:
+            continue
+        right = ROOMS[ROOMS.index(own) + 1 :]
+        wrong += [f"{names(path)} imports {name}" for name in imported(path) if name.split(".")[1] in right]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_needs_itself() -> None:
+    needs = {module_of(path): imported(path) for path in MODULES}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        pytest.fail(f"these import one another: {' <- '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=names)
@@ -132,8 +99,7 @@ def test_no_relative_or_star_import_and_no_catch_all_module(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=names)
 def test_sizes(path: Path) -> None:
-    if path.name not in ONE_PLACE:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
     for node in ast.walk(parse(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]

@@ -6,8 +6,9 @@ import published
 import pytest
 
 from rumorlib import config
-from rumorlib.data import corpora, layouts, manifest, posts
+from rumorlib.data import corpora, posts
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
+from rumorlib.data.readers import layouts, manifest
 
 WRITERS = {
     "manifest": published.manifest,

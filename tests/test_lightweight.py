@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from rumorlib import config as cfg
-from rumorlib import derived, experiments, results
+from rumorlib import experiments, results
 from rumorlib.data.batches import Batch
 from rumorlib.figures import fronts
 from rumorlib.models.micc import MICC
 from rumorlib.studies.cost import costs, lightweight, timing
+from rumorlib.training import compression_runs
 
 SETTINGS = cfg.resolve("demo", ["demo-en"], train="none")
 BOTH, SINGLE, STUDENT = lightweight.trained(SETTINGS, "demo-en", 0, "product")
@@ -27,7 +28,7 @@ def model_and_post() -> tuple[MICC, Batch]:
     model, post = costs.untrained_micc(BOTH)
     with torch.no_grad():  # a picture of zeros would hide most weights
         post.images.copy_(torch.randint(0, 256, post.images.shape))
-    return derived.one_language(model), post
+    return compression_runs.one_language(model), post
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def shrunk(request: pytest.FixtureRequest) -> tuple[MICC, MICC, Batch, cfg.MICCC
     other, _ = model_and_post()
     if request.param == "int8":
         pytest.importorskip("torchao")
-    return whole, derived.compressed(other, how), post, how
+    return whole, compression_runs.compressed(other, how), post, how
 
 
 # --- what compression does ------------------------------------------------------------------------
@@ -61,7 +62,7 @@ def test_pruning_zeroes_the_smallest_weights_of_the_network(shrunk) -> None:
 @pytest.mark.parametrize(("shrunk", "at_most"), [("fp32", 0), ("bf16", 0.05), ("int8", 0.05)], indirect=["shrunk"])
 def test_fewer_digits_change_the_answer_a_little(shrunk, at_most: float) -> None:
     whole, model, post, how = shrunk
-    with torch.inference_mode(), derived.in_precision(how):
+    with torch.inference_mode(), compression_runs.in_precision(how):
         answer = model.prob_rumor(post)
     with torch.inference_mode():
         change = (answer - whole.prob_rumor(post)).abs().item()
@@ -73,7 +74,7 @@ def test_bytes_are_those_of_the_numbers() -> None:
     facts = {}
     for name in lightweight.COMPRESSIONS:
         how = lightweight.compressed(BOTH, name).detector
-        facts[name] = derived.model_facts(derived.compressed(model_and_post()[0], how), how)
+        facts[name] = compression_runs.model_facts(compression_runs.compressed(model_and_post()[0], how), how)
     assert len({f["n_parameters"] for f in facts.values()}) == 1
     assert facts["bf16"]["n_bytes"] / facts["fp32"]["n_bytes"] == pytest.approx(0.5, abs=0.02)
     share = facts["int8"]["n_int8"] / facts["int8"]["n_parameters"]
@@ -89,7 +90,7 @@ def test_one_language_keeps_the_answer_and_drops_the_other_tower() -> None:
     model, post = costs.untrained_micc(BOTH)
     with torch.inference_mode():
         before = model.prob_rumor(post)
-        assert torch.equal(derived.one_language(model).prob_rumor(post), before)
+        assert torch.equal(compression_runs.one_language(model).prob_rumor(post), before)
     assert list(model.sclip.text_towers) == list(model.sclip.text_heads) == ["en"]
 
 
@@ -144,7 +145,7 @@ def test_a_compressed_run_differs_from_its_parent_in_what_it_compresses(profile:
 def reports(few_drawn: cfg.Settings, monkeypatch: pytest.MonkeyPatch) -> list[results.Report]:
     """Every run of the report on some hundred scenes."""
     pytest.importorskip("torchao")
-    monkeypatch.setattr(results, "_TRAINED", set())
+    monkeypatch.setattr("rumorlib.results.reports._TRAINED", set())
     return [results.run_or_load(config, few_drawn) for config in lightweight.runs(few_drawn)]
 
 
@@ -154,7 +155,7 @@ def test_the_report_is_made_of_stored_runs_alone(reports: list[results.Report], 
     whole = table.iloc[0]
     assert whole["loss"] == whole["changed"] == 0
     parent = results.run_or_load(reports[0].config.parent, dataclasses.replace(few_drawn, train="none"))
-    for split in derived.ANSWERED:  # patch tokens were rounded to fp16 where stage 2 was trained
+    for split in compression_runs.ANSWERED:  # patch tokens were rounded to fp16 where stage 2 was trained
         assert reports[0].metrics[split]["auc"] == pytest.approx(parent.metrics[split]["auc"], abs=0.01)
     for report in reports:  # tables are made again without any weights
         for weights in (report.folder.parent.parent).rglob("*.safetensors"):

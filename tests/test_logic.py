@@ -9,16 +9,18 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import instead
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from rumorlib import config as cfg
-from rumorlib import dmfl_posts, training
+from rumorlib import inputs
 from rumorlib.config import DMFLConfig, RunConfig, Settings, Word2VecConfig
 from rumorlib.data import posts
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vocabulary import PAD
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.logic import LogicChain, bert_names
+from rumorlib.training import dmfl_runs, loop
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "flew", "away", "##s"]
 SMALL = DMFLConfig(
@@ -55,11 +57,11 @@ def corpus() -> posts.Corpus:
 def on_posts(bert: Path, corpus: posts.Corpus, monkeypatch: pytest.MonkeyPatch, **changes):
     detector = replace(SMALL, logic_init="bert", logic_weights="tiny-bert", **changes)
     config = RunConfig("dmfl", "pheme-text", profile="paper", detector=detector)
-    monkeypatch.setattr(dmfl_posts.inputs, "corpus_of", lambda *_: corpus)
+    instead(monkeypatch, inputs.corpus_of, lambda *_: corpus)
     rows = torch.randn(1, 9, 7), torch.zeros(4, dtype=torch.long)
-    monkeypatch.setattr(dmfl_posts, "image_rows", lambda *_: rows)
+    monkeypatch.setattr(dmfl_runs, "image_rows", lambda *_: rows)
     settings = Settings("paper", ("pheme",), (0,), data_root=bert)
-    return dmfl_posts.on_posts(config, settings, None)
+    return dmfl_runs.on_posts(config, settings, None)
 
 
 def test_without_an_image_the_chain_is_bert(bert: Path, corpus: posts.Corpus, monkeypatch) -> None:
@@ -77,7 +79,7 @@ def test_without_an_image_the_chain_is_bert(bert: Path, corpus: posts.Corpus, mo
 
 def test_only_what_bert_made_learns_slowly(bert: Path, corpus: posts.Corpus, monkeypatch) -> None:
     model, *_ = on_posts(bert, corpus, monkeypatch, parts="logic_only")
-    slow, fast = training._optimizer(model, cfg.TrainConfig(lr=1e-2, tower_lr_scale=0.1)).param_groups
+    slow, fast = loop._optimizer(model, cfg.TrainConfig(lr=1e-2, tower_lr_scale=0.1)).param_groups
     names = {id(p): n for n, p in model.named_parameters()}
     assert {names[id(p)] for p in slow["params"]} == {f"logic.{name}" for name in bert_names(2)}
     assert slow["lr"] == pytest.approx(1e-3) and fast["lr"] == pytest.approx(1e-2)

@@ -12,8 +12,8 @@ from rumorlib.data.batches import Batch
 from rumorlib.encoders.vocabulary import CLS, SEP
 from rumorlib.models.dmfl import DMFL
 from rumorlib.results import Report
+from rumorlib.studies.explanations import looking, readings
 from rumorlib.studies.scores import verdicts
-from rumorlib.studies.sight import looking, readings
 
 L, N, D = 7, 4, 10
 TINY = DMFLConfig(

@@ -3,8 +3,8 @@
 import published
 import pytest
 
-from rumorlib.data import mediaeval
 from rumorlib.data.posts import PostsError
+from rumorlib.data.readers import mediaeval
 
 
 def test_as_published(tmp_path):

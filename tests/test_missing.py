@@ -4,9 +4,9 @@ import pandas as pd
 import published
 import pytest
 
-from rumorlib.data import manifest, missing
 from rumorlib.data.images import FolderImages
 from rumorlib.data.posts import PostsError
+from rumorlib.data.readers import manifest, missing
 
 
 @pytest.fixture

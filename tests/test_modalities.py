@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from rumorlib import modalities
 from rumorlib.config import DMFLConfig, Word2VecConfig
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vocabulary import CLS, PAD, SEP
+from rumorlib.metrics import modalities
 from rumorlib.models.dmfl import DMFL
 
 RANDOM = np.random.default_rng(0)

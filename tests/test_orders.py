@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import config as cfg
-from rumorlib.statistics import Interval
+from rumorlib.metrics.statistics import Interval
 from rumorlib.studies.scores import orders
 
 

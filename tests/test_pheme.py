@@ -6,8 +6,9 @@ import shutil
 import published
 import pytest
 
-from rumorlib.data import layouts, pheme, splits
 from rumorlib.data.posts import PostsError
+from rumorlib.data.readers import layouts, pheme
+from rumorlib.data.splitting import splits
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -9,7 +9,7 @@ from torch import nn
 
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vocabulary import CLS, SEP
-from rumorlib.models import carmn, eann, mfan, muse, safe, spotfake
+from rumorlib.models.others import carmn, eann, mfan, muse, safe, spotfake
 
 N_TRAIN, N_TEST, EPOCHS, BATCH = 600, 600, 12, 50
 STRENGTH = 0.7  # of the cue: in that share of posts it tells the label, else it is drawn anew

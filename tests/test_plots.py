@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import artifacts
 from rumorlib.figures import look, pictures, plots
+from rumorlib.results import artifacts
 
 pytest.importorskip("seaborn")
 import matplotlib

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rumorlib.studies.sight import predictions
+from rumorlib.studies.explanations import predictions
 
 
 def explanation(weights: str, rank: float, name: str = "relevance", half: float = 0.05) -> dict:

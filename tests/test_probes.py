@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from rumorlib import config, experiments
-from rumorlib.data import drawn
-from rumorlib.data.claims import DrawnConfig
+from rumorlib.data.drawn_scenes import drawn
+from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.results import Report
-from rumorlib.studies.sight import interventions, probes
+from rumorlib.studies.explanations import interventions, probes
 
 SETTINGS = config.resolve("demo")
 SMALL = DrawnConfig(n_caption_scenes=10, n_train=20, n_dev=4, n_test=4, n_unseen=2, n_pairs=2, n_undetectable=4,

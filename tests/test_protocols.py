@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rumorlib import config
-from rumorlib.data import corpora, keys, posts, protocols, split_files, splits
+from rumorlib.data import corpora, keys, posts
 from rumorlib.data.posts import Corpus, PostsError
-from rumorlib.data.protocols import DegenerateSplit, Protocol
+from rumorlib.data.splitting import protocols, split_files, splits
+from rumorlib.data.splitting.protocols import DegenerateSplit, Protocol
 
 DAY = pd.Timedelta(days=1)
 START = pd.Timestamp("2014-08-09")

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import results, runs, watch
+from rumorlib import results
+from rumorlib.results import runs
+from rumorlib.studies.explanations import maps, readings
 from rumorlib.studies.scores import verdicts
-from rumorlib.studies.sight import maps, readings
+from rumorlib.training import watch
 
 DEMO = cfg.resolve(train="none")
 N_POSTS, PATCHES, WORDS = 24, 9, 6

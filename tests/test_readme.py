@@ -14,14 +14,20 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import instead
 
-from rumorlib import added, inputs, profiles, results, runs
 from rumorlib import config as cfg
+from rumorlib import inputs, results
 from rumorlib.__main__ import VERBS
 from rumorlib.commands import readme, result_blocks
-from rumorlib.data import claims, drawn, posts
+from rumorlib.config import profiles
+from rumorlib.data import posts
 from rumorlib.data.batches import Batch
+from rumorlib.data.drawn_scenes import claims, drawn
+from rumorlib.experiments import added
+from rumorlib.inputs import corpora as input_corpora
 from rumorlib.models import named
+from rumorlib.results import runs
 
 ROOT = cfg.PROJECT_ROOT
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in readme.DOCUMENTS}
@@ -161,7 +167,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, output: Path) -> Iterator[None]:
     stage1, words = dataclasses.replace(sizes.stage1, epochs=1), dataclasses.replace(sizes.dmfl.word2vec, epochs=1)
     short = dataclasses.replace(sizes, stage1=stage1, dmfl=dataclasses.replace(sizes.dmfl, word2vec=words))
     monkeypatch.setitem(profiles.SIZES, "demo", short)
-    kept = (inputs._corpus, inputs.captions, inputs.vocabulary)
+    kept = (input_corpora._corpus, inputs.captions, inputs.vocabulary)
     for function in kept:
         function.cache_clear()
     yield
@@ -175,7 +181,7 @@ def test_the_readmes_detector_is_one_file_and_one_line(
     (tmp_path / "text_mean.py").write_text(example_class(), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cfg, "CORPORA", dict(cfg.CORPORA))
+    instead(monkeypatch, cfg.CORPORA, dict(cfg.CORPORA))
     names: dict[str, Any] = {}
     exec(compile(python_fence("README.md", "added.detector"), "README.md", "exec", dont_inherit=True), names)
     table, folder = names["table"], names["run"].path
@@ -202,7 +208,7 @@ def test_the_readmes_lines_train_on_a_manifest(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "my-folder" / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cfg, "CORPORA", dict(cfg.CORPORA))
+    instead(monkeypatch, cfg.CORPORA, dict(cfg.CORPORA))
     names: dict[str, Any] = {}
     exec(compile(python_fence("README.md", "my-folder"), "README.md", "exec", dont_inherit=True), names)
     report = names["report"]
@@ -329,7 +335,7 @@ def test_check_tells_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     document = tmp_path / "README.md"
     document.write_text("old", encoding="utf-8")
     monkeypatch.setattr(readme, "DOCUMENTS", ("README.md",))
-    monkeypatch.setattr(cfg, "PROJECT_ROOT", tmp_path)
+    instead(monkeypatch, cfg.PROJECT_ROOT, tmp_path)
     monkeypatch.setattr(readme, "render", lambda text, document: "new")
     assert readme.main(["--check"]) == 1 and document.read_text() == "old"
     assert "README.md: out of date" in capsys.readouterr().err

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import instead
 
-from rumorlib import artifacts, store
 from rumorlib import config as cfg
 from rumorlib.commands import execute, publish, rebuild
+from rumorlib.results import artifacts, store
 
 TABLES = "results/laptop/tables"
 
@@ -27,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         os.utime(root / TABLES / f"{name}.csv", (1e9, 1e9))
     lines = ["id,notebook,status_laptop", "m_e2,03_micc,partial", "c_1,03_micc,reproduced", "d_e1,04_dmfl,planned"]
     (root / "results/index.csv").write_text("\n".join(lines))
-    monkeypatch.setattr(cfg, "PROJECT_ROOT", root)
+    instead(monkeypatch, cfg.PROJECT_ROOT, root)
     monkeypatch.setattr(artifacts, "INDEX", root / "results/index.csv")
     monkeypatch.setenv("RUMORLIB_DATA", "/somewhere")
     monkeypatch.setenv("RUMORLIB_OUTPUT", str(tmp_path / "before"))

@@ -17,8 +17,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import artifacts, files, kinds, ledger, provenance, results, runs
 from rumorlib import config as cfg
+from rumorlib import results
+from rumorlib.data import files
+from rumorlib.results import artifacts, ledger, provenance, reports, runs
+from rumorlib.training import kinds
 
 DEMO = cfg.Settings("demo", ("demo-en",), (0,))
 STAGE1 = cfg.RunConfig("sclip", "demo-en")
@@ -57,7 +60,7 @@ class Trainer:
 
 @pytest.fixture
 def trainer(output: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    monkeypatch.setattr(results, "_TRAINED", set())
+    monkeypatch.setattr(reports, "_TRAINED", set())
     made = Trainer()
     monkeypatch.setattr(kinds, "run", made)
     return made
@@ -65,7 +68,7 @@ def trainer(output: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 def again(mode: str) -> cfg.Settings:
     """Settings of a new process with this train mode."""
-    results._TRAINED.clear()
+    reports._TRAINED.clear()
     return dataclasses.replace(DEMO, train=mode)
 
 
@@ -483,7 +486,7 @@ def test_tables_say_what_was_changed_since_their_runs_were_made(
              "2001-01-01T00:00:00+00:00,micc/*,before it was made,C1",
              "2999-01-01T00:00:00+00:00,dmfl/*,another,C2"]  # fmt: skip
     (tmp_path / "changes.csv").write_text("\n".join(lines))
-    monkeypatch.setattr(results, "CHANGES", tmp_path / "changes.csv")
+    monkeypatch.setattr(reports, "CHANGES", tmp_path / "changes.csv")
     path = artifacts.save_table(pd.DataFrame({"a": [1]}), "m_e2", [report], "demo")
     *_, said = path.with_suffix(".md").read_text().splitlines()
     assert said == f"Marked declared, until made anew: labels were mended (C99). 1 of 1 runs: {report.name}."
@@ -554,8 +557,8 @@ def test_a_demo_figure_says_so(output: Path, title: str, shown: str) -> None:
 
 def test_a_run_without_predictions_is_kept_on_real_corpora(tmp_path: Path) -> None:
     """Stage 1 has none: writing it at profile laptop once failed after the training was done."""
-    from rumorlib import runs
-    from rumorlib.run import Outcome
+    from rumorlib.results import runs
+    from rumorlib.training.fitting import Outcome
 
     config = cfg.RunConfig(model="sclip", dataset="captions", profile="laptop")
     runs.write_run(tmp_path / "run", config, Outcome(metrics={"dev": {"recall": 0.5}}), 1.0)

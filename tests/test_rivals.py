@@ -14,12 +14,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from rumorlib import config as cfg
-from rumorlib import detectors, rivals, store
 from rumorlib.config import CARMNConfig, EANNConfig, MFANConfig, MUSEConfig, SAFEConfig, SpotFakeConfig
-from rumorlib.data import pheme, social_graph
+from rumorlib.data import social_graph
 from rumorlib.data.batches import Batch
+from rumorlib.data.readers import pheme
 from rumorlib.encoders.vocabulary import CLS, PAD, SEP
-from rumorlib.models import carmn, eann, mfan, muse, safe, spotfake
+from rumorlib.experiments import rivals
+from rumorlib.models.others import carmn, eann, mfan, muse, safe, spotfake
+from rumorlib.results import store
+from rumorlib.training import rival_runs
 
 B, L, N, D, D_WORD, N_WORDS = 8, 7, 9, 12, 10, 20
 SMALL = {
@@ -372,7 +375,7 @@ def test_similarity_features_are_cosines_products_and_differences() -> None:
 
 
 def test_every_rival_can_be_built() -> None:
-    assert set(rivals.MODELS) == set(detectors.BUILDERS)
+    assert set(rivals.MODELS) == set(rival_runs.BUILDERS)
     for profile in cfg.PROFILES:
         given = cfg.resolve(profile, train="none")
         for dataset in given.datasets:
@@ -434,14 +437,14 @@ def pheme_posts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     corpus = pheme.read(published.pheme(tmp_path), "keep")
     split = corpus.posts["event"].map({"charliehebdo": "train", "ferguson": "dev"})
     rows = torch.randn(len(corpus.posts), N, D), torch.arange(len(corpus.posts))
-    monkeypatch.setattr(detectors.dmfl_posts, "image_rows", lambda *_: rows)
+    monkeypatch.setattr(rival_runs.dmfl_inputs, "image_rows", lambda *_: rows)
     return dataclasses.replace(corpus, posts=corpus.posts.assign(split=split))
 
 
 def test_mfan_trains_on_the_graph_of_threads(pheme_posts: Any) -> None:
     config = small_run("mfan", graph=True, d_model=12, n_heads=2, d_head=4)
     assert config.variant == "default"
-    made = detectors.build(config, pheme_posts, cfg.resolve("paper", train="none"), None)
+    made = rival_runs.on_posts(config, pheme_posts, cfg.resolve("paper", train="none"), None)
     n = len(pheme_posts.posts)
     assert made.facts["n_nodes"] == 3 * n + 1 and made.facts["n_edges"] == 2 * n + 3 * n
     assert made.model.neighbours.shape[0] == n and (made.model.neighbours[:, 0] == torch.arange(n)).all()
@@ -456,8 +459,10 @@ def test_mfan_trains_on_the_graph_of_threads(pheme_posts: Any) -> None:
 
 def test_an_adversary_needs_two_train_events(pheme_posts: Any) -> None:
     with pytest.raises(ValueError, match="1 train events"):
-        detectors.build(small_run("eann"), pheme_posts, cfg.resolve("paper", train="none"), None)
-    made = detectors.build(small_run("eann", adversary=False), pheme_posts, cfg.resolve("paper", train="none"), None)
+        rival_runs.on_posts(small_run("eann"), pheme_posts, cfg.resolve("paper", train="none"), None)
+    made = rival_runs.on_posts(
+        small_run("eann", adversary=False), pheme_posts, cfg.resolve("paper", train="none"), None
+    )
     assert made.model.discriminator is None and made.facts["n_train_events"] == 0
 
 
@@ -466,12 +471,12 @@ def test_events_of_dev_posts_are_not_learnt(pheme_posts: Any) -> None:
     posts_.loc[posts_.index[0], "split"] = "train"
     event = ["a", "b", "c", "d"][: len(posts_)]
     corpus = dataclasses.replace(pheme_posts, posts=posts_.assign(event=event))
-    made = detectors.build(small_run("eann"), corpus, cfg.resolve("paper", train="none"), None)
+    made = rival_runs.on_posts(small_run("eann"), corpus, cfg.resolve("paper", train="none"), None)
     train = torch.tensor((posts_["split"] == "train").to_numpy())
     assert torch.equal(made.model.events >= 0, train)
 
 
 def test_one_image_vector_is_the_mean_of_its_rows(pheme_posts: Any) -> None:
-    read = detectors.words(small_run("eann"), pheme_posts, cfg.resolve("paper", train="none"), None, one_vector=True)
-    rows = detectors.words(small_run("safe"), pheme_posts, cfg.resolve("paper", train="none"), None)
+    read = rival_runs.words(small_run("eann"), pheme_posts, cfg.resolve("paper", train="none"), None, one_vector=True)
+    rows = rival_runs.words(small_run("safe"), pheme_posts, cfg.resolve("paper", train="none"), None)
     assert torch.allclose(read.tensors.images, rows.tensors.images.mean(dim=1, keepdim=True), atol=1e-6)

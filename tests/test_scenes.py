@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rumorlib.data import scenes
-from rumorlib.data.claims import DrawnConfig, Painter
-from rumorlib.data.scenes import CELL_PX, COLOURS, GRID, IMAGE_PX, SHAPES, Object, Scene
+from rumorlib.data.drawn_scenes import scenes
+from rumorlib.data.drawn_scenes.claims import DrawnConfig, Painter
+from rumorlib.data.drawn_scenes.scenes import CELL_PX, COLOURS, GRID, IMAGE_PX, SHAPES, Object, Scene
 
 
 @pytest.fixture(scope="module")

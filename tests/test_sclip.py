@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rumorlib import training
 from rumorlib.config import SCLIPConfig, TextConfig, TrainConfig, VisionConfig
 from rumorlib.data.batches import CaptionBatch, CaptionTensors, Texts
 from rumorlib.encoders.sclip import MAX_LOGIT_SCALE, SCLIP, info_nce, patch_similarity
 from rumorlib.encoders.vision import ImageTower, patch_boxes, unfold
+from rumorlib.training import loop
 
 N_WORDS, LENGTH = 20, 7
 TINY = SCLIPConfig(
@@ -229,7 +229,7 @@ def test_the_temperature_is_clamped_after_the_step_and_never_loses_its_gradient(
     train = TrainConfig(lr=1e-3, precision="fp32")
     sgd = torch.optim.SGD(model.parameters(), lr=train.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: 1.0)
-    training._step(model, model.training_loss(data)["loss"], sgd, schedule, train)
+    loop._step(model, model.training_loss(data)["loss"], sgd, schedule, train)
     assert model.logit_scale.grad.item() != 0
     assert model.logit_scale.exp().item() <= MAX_LOGIT_SCALE * (1 + 1e-6) and MAX_LOGIT_SCALE == 100
     if start < MAX_LOGIT_SCALE / 2:  # far below the limit a step is what the optimiser makes it

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from rumorlib import evaluation, statistics, store
 from rumorlib.commands import score
 from rumorlib.data import keys
+from rumorlib.metrics import evaluation, statistics
+from rumorlib.results import store
 from rumorlib.studies.scores import comparison
 
 

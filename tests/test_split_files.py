@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rumorlib.data import keys, posts, split_files
+from rumorlib.data import keys, posts
 from rumorlib.data.posts import PostsError
+from rumorlib.data.splitting import split_files
 
 
 def table(n=20):

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib.data import posts, split_files, splits
+from rumorlib.data import posts
 from rumorlib.data.posts import PostsError
+from rumorlib.data.splitting import split_files, splits
 
 
 def table(n=200, per_image=4, seed=0):

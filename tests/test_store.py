@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import instead
 
 from rumorlib import config as cfg
-from rumorlib import files, ledger, results, runs, store
+from rumorlib import results
 from rumorlib.__main__ import main
-from rumorlib.run import Outcome
+from rumorlib.data import files
+from rumorlib.results import ledger, runs, store
+from rumorlib.training.fitting import Outcome
 
 SETTINGS = cfg.Settings("laptop", ("twitter",), (0, 1), train="none")
 BELOW = Path("results", "laptop")
@@ -42,7 +45,7 @@ def frames(report: results.Report) -> dict[str, pd.DataFrame]:
 
 @pytest.fixture
 def project(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(cfg, "PROJECT_ROOT", tmp_path / "project")
+    instead(monkeypatch, cfg.PROJECT_ROOT, tmp_path / "project")
     return tmp_path / "project" / BELOW / "store"
 
 

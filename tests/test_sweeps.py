@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import drops, evaluation, experiments, results, runs, statistics
+from rumorlib import experiments, results
+from rumorlib.metrics import drops, evaluation, statistics
+from rumorlib.results import runs
 from rumorlib.studies.cost import costs
+from rumorlib.studies.explanations import maps
 from rumorlib.studies.scores import shapes, sweeps
-from rumorlib.studies.sight import maps
 
 DEMO = cfg.resolve(train="none")
 N = 120

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from rumorlib.data.text_duplicates import text_groups, text_pairs
+from rumorlib.data.splitting.text_duplicates import text_groups, text_pairs
 
 
 def linked(texts):

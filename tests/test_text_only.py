@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import evaluation, evidence, run, statistics
 from rumorlib.config import RunConfig
 from rumorlib.data import keys
 from rumorlib.data.batches import Texts
-from rumorlib.data.splits import PHEME_DEV
+from rumorlib.data.splitting.splits import PHEME_DEV
 from rumorlib.encoders.vocabulary import CLS, SEP
+from rumorlib.metrics import evaluation, statistics
 from rumorlib.studies.scores import comparison, text_only
+from rumorlib.training import evidence, fitting
 
 
 def test_every_fold_has_every_model_and_needs_no_picture() -> None:
@@ -94,7 +95,7 @@ def test_near_duplicate_texts_count_as_one_where_there_are_no_pictures() -> None
                           "text_group": ["same", "same", "", ""], "image": list("wxyz")})  # fmt: skip
     said = np.array([-2.0, 2.0, -1.0, 1.0])
     pictures, texts = (
-        evaluation.with_prob(run.score(posts, said, {}).predictions) for posts in (table, table.assign(image=""))
+        evaluation.with_prob(fitting.score(posts, said, {}).predictions) for posts in (table, table.assign(image=""))
     )
     assert comparison.clusters_of(pictures) == "image_group" and "text_group" not in pictures
     assert comparison.clusters_of(texts) == "text_group"

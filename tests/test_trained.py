@@ -7,7 +7,9 @@ import dataclasses
 import numpy as np
 
 from rumorlib import config as cfg
-from rumorlib import experiments, results, run, trained
+from rumorlib import experiments, results
+from rumorlib.results import trained
+from rumorlib.training import fitting
 
 
 def test_weights_give_the_predictions_of_the_run(few_drawn: cfg.Settings) -> None:
@@ -17,7 +19,7 @@ def test_weights_give_the_predictions_of_the_run(few_drawn: cfg.Settings) -> Non
     stored = results.run_or_load(config, dataclasses.replace(few_drawn, train="none")).predictions()
     shown = posts["split"].ne("train").to_numpy()
     assert stored["post_id"].tolist() == posts.loc[shown, "post_id"].tolist()
-    np.testing.assert_allclose(run.predict(model, tensors)[shown], stored["log_odds"], atol=2e-4)
+    np.testing.assert_allclose(fitting.predict(model, tensors)[shown], stored["log_odds"], atol=2e-4)
 
 
 def test_dmfl_comes_back_as_it_was(few_drawn: cfg.Settings) -> None:
@@ -25,4 +27,4 @@ def test_dmfl_comes_back_as_it_was(few_drawn: cfg.Settings) -> None:
     model, tensors, posts = trained.dmfl(config, few_drawn)
     stored = results.run_or_load(config, dataclasses.replace(few_drawn, train="none")).predictions()
     shown = posts["split"].ne("train").to_numpy()
-    np.testing.assert_allclose(run.predict(model, tensors)[shown], stored["log_odds"], atol=2e-4)
+    np.testing.assert_allclose(fitting.predict(model, tensors)[shown], stored["log_odds"], atol=2e-4)

@@ -16,11 +16,11 @@ import pytest
 import torch
 from torch import nn
 
-from rumorlib import training
 from rumorlib.config import SCLIPConfig, TextConfig, TrainConfig, VisionConfig
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.encoders.sclip import SCLIP
-from rumorlib.training import Fit, fit
+from rumorlib.training import loop
+from rumorlib.training.loop import Fit, fit
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
 PLAIN = TrainConfig(epochs=4, lr=0.1, weight_decay=0.0, patience=None, warmup_share=0.0, precision="fp32")
@@ -121,7 +121,7 @@ class Towered(nn.Module):
 
 def test_tower_lr_scale_applies_below_sclip():
     model = Towered()
-    optimizer = training._optimizer(model, TrainConfig(lr=0.01, tower_lr_scale=0.1))
+    optimizer = loop._optimizer(model, TrainConfig(lr=0.01, tower_lr_scale=0.1))
     rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     found = {name: rate[id(p)] for name, p in model.named_parameters()}
     assert found == {name: pytest.approx(1e-3 if name.startswith("sclip.") else 1e-2) for name in found}
@@ -133,35 +133,35 @@ def test_frozen_parameters_stay_and_a_tower_may_be_the_whole_model():
     before = model.sclip.weight.clone()
     fit(model, lambda generator: [torch.ones(2, 3)], 1, lambda: {"loss": 0.0}, PLAIN, seed=0)
     assert torch.equal(model.sclip.weight, before)
-    optimizer = training._optimizer(model, PLAIN)
+    optimizer = loop._optimizer(model, PLAIN)
     assert sum(p.numel() for group in optimizer.param_groups for p in group["params"]) == 8
     model.sclip.requires_grad_(True)
     model.head.requires_grad_(False)
     model.sclip_head.requires_grad_(False)
-    assert len(training._optimizer(model, PLAIN).param_groups) == 1
+    assert len(loop._optimizer(model, PLAIN).param_groups) == 1
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():
-    factor = training._warmup_cosine(TrainConfig(warmup_share=0.1), 100)
+    factor = loop._warmup_cosine(TrainConfig(warmup_share=0.1), 100)
     factors = [factor(step) for step in range(101)]
     assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert factors[10] == 1 and factors[55] == pytest.approx(0.5) and factors[100] == pytest.approx(0)
     assert factors[10:] == sorted(factors[10:], reverse=True)
-    assert {training._warmup_cosine(PLAIN, 100)(step) for step in range(101)} == {1.0}
+    assert {loop._warmup_cosine(PLAIN, 100)(step) for step in range(101)} == {1.0}
 
 
 def test_gradients_are_clipped():
     model = Counter()
     sgd = torch.optim.SGD(model.parameters(), lr=1.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: 1.0)
-    training._step(model, model.training_loss(1e3)["loss"], sgd, schedule, PLAIN)
+    loop._step(model, model.training_loss(1e3)["loss"], sgd, schedule, PLAIN)
     assert model.weight.item() == pytest.approx(1.0, abs=1e-4)  # the gradient's length is 1, not 2000
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_optimizers(name):
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
-    assert type(training._optimizer(Towered(), TrainConfig(optimizer=name))) is kind
+    assert type(loop._optimizer(Towered(), TrainConfig(optimizer=name))) is kind
 
 
 # --- batches ----------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def train_sclip(seed: int, similarity: str = "lse", lr: float = 1e-3) -> tuple[d
     count = torch.full((24,), 2)
     data = CaptionTensors({"en": Texts(ids, ids > 5)}, pixels, torch.arange(24).repeat_interleave(2),
                           count.cumsum(0) - count, count)  # fmt: skip
-    training.seed_everything(seed)
+    loop.seed_everything(seed)
     model = SCLIP(dataclasses.replace(SMALL, similarity=similarity), {"en": 30})
     train = TrainConfig(epochs=3, batch_size=8, lr=lr, patience=None, precision="fp32")
     rows, dev = torch.arange(24), next(iter(data.shuffled(torch.arange(24), 24, 2, torch.Generator().manual_seed(5))))
@@ -330,9 +330,9 @@ def test_patience_in_steps():
 
 
 def test_warm_up_in_steps():
-    rates = [training._warmup_cosine(dataclasses.replace(PLAIN, warmup_steps=4), 10)(step) for step in range(11)]
+    rates = [loop._warmup_cosine(dataclasses.replace(PLAIN, warmup_steps=4), 10)(step) for step in range(11)]
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and rates[-1] == pytest.approx(0) and max(rates) == 1
-    share = training._warmup_cosine(dataclasses.replace(PLAIN, warmup_share=0.4), 10)
+    share = loop._warmup_cosine(dataclasses.replace(PLAIN, warmup_share=0.4), 10)
     assert rates == [share(step) for step in range(11)]
 
 
@@ -341,13 +341,13 @@ def test_warm_up_in_steps():
 
 def test_bf16_is_used_only_where_asked_for_and_fast(monkeypatch):
     cpu = torch.device("cpu")
-    monkeypatch.setattr(training, "bf16_is_fast", lambda where: True)
+    monkeypatch.setattr(loop, "bf16_is_fast", lambda where: True)
     for asked in (True, False):
-        with training.autocast(TrainConfig(precision="auto" if asked else "fp32"), cpu):
+        with loop.autocast(TrainConfig(precision="auto" if asked else "fp32"), cpu):
             assert torch.is_autocast_enabled("cpu") is asked
             product = torch.ones(2, 2) @ torch.ones(2, 2)
         assert product.dtype == (torch.bfloat16 if asked else torch.float32)
-    monkeypatch.setattr(training, "bf16_is_fast", lambda where: False)
-    with training.autocast(TrainConfig(), cpu):
+    monkeypatch.setattr(loop, "bf16_is_fast", lambda where: False)
+    with loop.autocast(TrainConfig(), cpu):
         assert not torch.is_autocast_enabled("cpu")
-    assert isinstance(training.device(), torch.device)
+    assert isinstance(loop.device(), torch.device)

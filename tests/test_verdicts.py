@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib.statistics import Interval
+from rumorlib.metrics.statistics import Interval
 from rumorlib.studies.scores import verdicts
 
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
-from rumorlib import evidence, experiments, inputs, watch
+from rumorlib import experiments, inputs
 from rumorlib.config import DMFLConfig, Word2VecConfig
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vocabulary import CLS, PAD, SEP
 from rumorlib.models.dmfl import DMFL
+from rumorlib.training import evidence, watch
 
 L, N, D = 9, 6, 10
 TINY = DMFLConfig(

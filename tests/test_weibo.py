@@ -6,8 +6,10 @@ import published
 import pytest
 
 from rumorlib import config
-from rumorlib.data import corpora, groups, layouts, weibo
+from rumorlib.data import corpora
 from rumorlib.data.posts import PostsError
+from rumorlib.data.readers import layouts, weibo
+from rumorlib.data.splitting import groups
 
 
 def test_weibo_texts(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rumorlib import config, experiments
-from rumorlib.studies.sight import word_explanations as words
+from rumorlib.studies.explanations import word_explanations as words
 
 
 def test_a_word_table_scores_the_exact_effect_best() -> None:

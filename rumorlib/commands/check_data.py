@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rumorlib import config, files
+from rumorlib import config
 from rumorlib.commands import parameters
-from rumorlib.data import layouts
+from rumorlib.data import files
 from rumorlib.data.inspection import VERDICTS, Inspection, inspect_folder
 from rumorlib.data.keys import guard_cell
 from rumorlib.data.posts import PostsError
+from rumorlib.data.readers import layouts
 
 FOLDER = "check-data"  # where the list of posts left out goes, below the working folder; git ignores it
 EXIT_CODES = "exit code: 0 usable; 1 usable, but posts are lost or would leak, as printed; 2 not usable"

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rumorlib import artifacts, files
 from rumorlib import config as cfg
 from rumorlib.commands import parameters
+from rumorlib.data import files
+from rumorlib.results import artifacts
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -18,8 +18,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rumorlib import config as cfg
-from rumorlib import files, migrations, runs, store
-from rumorlib.migrations import Stored
+from rumorlib.data import files
+from rumorlib.results import migrations, runs, store
+from rumorlib.results.migrations import Stored
 
 
 def outdated(folder: Path) -> Iterator[tuple[Path, Stored]]:

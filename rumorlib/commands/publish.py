@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rumorlib import config as cfg
-from rumorlib import files, ledger, store
 from rumorlib.commands import parameters
+from rumorlib.data import files
+from rumorlib.results import ledger, store
 
 KEPT_ELSEWHERE = ("splits/*.csv.gz", "splits/*.json")  # below results/<profile>, not at demo
 

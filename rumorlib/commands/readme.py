@@ -19,10 +19,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rumorlib import config as cfg
-from rumorlib import experiments, files
 from rumorlib.commands import parameters, result_blocks
 from rumorlib.commands.result_blocks import link, read, table
-from rumorlib.data import claims, drawn, photo
+from rumorlib.config import profiles
+from rumorlib.data import files, photo
+from rumorlib.data.drawn_scenes import claims, drawn
 
 DOCUMENTS = ("README.md", "results/README.md", "notebooks/README.md", "rumorlib/README.md", "rumorlib/data/README.md",
              "rumorlib/data/DATASHEET.md")  # fmt: skip
@@ -104,7 +105,7 @@ def choices_block(root: Path) -> str:
 
 def corpora_block(root: Path) -> str:
     """Corpora and weights per profile: where they lie and what label 1 means."""
-    captions = {p: [f"{c}-{n}" for c, names in experiments.STAGE1[p].values() for n in names] for p in cfg.PROFILES}
+    captions = {p: [f"{c}-{n}" for c, names in profiles.STAGE1[p].values() for n in names] for p in cfg.PROFILES}
     used = {p: [*cfg.DATASETS[p], *captions[p]] for p in cfg.PROFILES}
     lines = []
     for name, one in cfg.CORPORA.items():
@@ -117,7 +118,7 @@ def corpora_block(root: Path) -> str:
         meaning = one.label_means or ("as its files say" if one.kind == "posts" else "no label: captions for stage 1")
         lines.append([f"`{name}`", by, place, meaning])
     weights = []
-    for profile, sizes in experiments.SIZES.items():
+    for profile, sizes in profiles.SIZES.items():
         towers = {"images": sizes.vision.weights} | {name: text.weights for name, text in sizes.texts.items()}
         weights.append([profile, *(f"`<data>/weights/{w}`" if w else "none: from scratch" for w in towers.values())])
     corpus_table = table(("corpus", "used by profile", "where", "label 1 means"), lines)

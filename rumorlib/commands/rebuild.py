@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rumorlib import artifacts, files
 from rumorlib import config as cfg
 from rumorlib.commands import execute, parameters
+from rumorlib.data import files
+from rumorlib.results import artifacts
 
 MADE = ("reproduced", "partial")
 COMPARED = (".csv", ".md", ".json")

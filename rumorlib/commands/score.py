@@ -21,14 +21,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import artifacts, drops, evaluation, files, inputs, statistics, store
 from rumorlib import config as cfg
+from rumorlib import inputs
 from rumorlib.commands import parameters
-from rumorlib.data import keys, posts, split_files
+from rumorlib.data import files, keys, posts
 from rumorlib.data.posts import PostsError
-from rumorlib.data.tables import once, plain_names, read_csv, refuse
+from rumorlib.data.readers.tables import once, plain_names, read_csv, refuse
+from rumorlib.data.splitting import split_files
+from rumorlib.metrics import drops, evaluation, statistics
+from rumorlib.results import artifacts, store
+from rumorlib.studies.protocol import calibration
 from rumorlib.studies.scores import comparison
-from rumorlib.studies.trust import calibration
 
 KEYS, ANSWERS = ("post_id", "row_key"), ("log_odds", "prob_rumor")
 WITH_INTERVAL = ("accuracy", "balanced_accuracy", "f1_macro", "auc", "brier")

@@ -29,8 +29,8 @@ def device() -> torch.device:
     """Where models are trained and asked: the GPU if there is one (CUDA_VISIBLE_DEVICES= hides it), else the CPU.
 
     On a GPU, products of float32 are float32's, convolutions included, but in a training step whose config says tf32.
-    With RUMORLIB_DETERMINISTIC=1 (config.py) kernels that always add in the same order are taken where torch has them;
-    it warns of the others.
+    With RUMORLIB_DETERMINISTIC=1 (config/paths.py) kernels that always add in the same order are taken where torch has
+    them; it warns of the others.
     """
     if cfg.is_deterministic():
         torch.use_deterministic_algorithms(True, warn_only=True)

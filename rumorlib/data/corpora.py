@@ -1,4 +1,4 @@
-"""Every corpus by name, read as its record (config.py: CorpusRecord) says: from which folder, in which layouts."""
+"""Every corpus by name, read as its record (config/corpora.py) says: from which folder, in which layouts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 
 from rumorlib import config
 from rumorlib.config import OnMissing
-from rumorlib.data import captions, drawn, groups, keys, layouts, photo
+from rumorlib.data import keys, photo
+from rumorlib.data.drawn_scenes import drawn
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError, check_splits
+from rumorlib.data.readers import captions, layouts
+from rumorlib.data.splitting import groups
 
 
 def load(name: str, settings: config.Settings, corpus_seed: int = 0, on_missing_image: OnMissing = "drop") -> Corpus:

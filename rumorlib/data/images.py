@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
-from rumorlib import files
+from rumorlib.data import files
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")  # nothing else is handed to a decoder
 EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")  # of files taken for pictures

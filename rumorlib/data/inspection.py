@@ -15,13 +15,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from rumorlib.config import OnMissing
-from rumorlib.data import captions, layouts, protocols
 from rumorlib.data.dates import offset_hours, parse_dates
-from rumorlib.data.groups import linked_texts
 from rumorlib.data.images import ImageError, Images
 from rumorlib.data.posts import DROPPED_COLUMNS, CaptionCorpus, Corpus, PostsError, check_splits, doubtful_names
+from rumorlib.data.readers import captions, layouts
 from rumorlib.data.scripts import script
-from rumorlib.data.splits import crossings
+from rumorlib.data.splitting import protocols
+from rumorlib.data.splitting.groups import linked_texts
+from rumorlib.data.splitting.splits import crossings
 
 MAX_GUESSED = 20_000  # texts whose script is looked at; more are counted from an even sample
 VERDICTS = ("usable", "usable, with problems", "not usable")  # by Inspection.code

@@ -24,7 +24,7 @@ from scipy import sparse
 from rumorlib import config
 from rumorlib.data import keys, posts
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
-from rumorlib.data.tables import read_csv
+from rumorlib.data.readers.tables import read_csv
 
 DISTANCES = ("random", "50th", "nearest")  # distance k uses caption k of every image
 SPLITS = ("train", "dev", "test")

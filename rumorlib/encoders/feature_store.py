@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from tqdm import tqdm
 
-from rumorlib import files
+from rumorlib.data import files
 
 FORMAT = 1  # part of every store's key: raise it when the same input would give other features
 WEIGHT_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")  # what from_pretrained can read here

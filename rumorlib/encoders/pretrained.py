@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from rumorlib import files
+from rumorlib.data import files
 
 # What makes the library read, fetch or run more than the folder's own files, wherever it stands in config.json.
 _REFUSED = (

@@ -1,7 +1,7 @@
 """Baselines a user would try first: scikit-learn on text, surface counts, frozen features or relevance.
 
-Two plain functions: `choose` takes a row's C on dev where config.py (`BASELINE_C`) names several, `fit_predict` fits
-and predicts. Every row is deterministic, and neither reads a test label.
+Two plain functions: `choose` takes a row's C on dev where `config.BASELINE_C` names several, `fit_predict` fits and
+predicts. Every row is deterministic, and neither reads a test label.
 """
 
 from __future__ import annotations

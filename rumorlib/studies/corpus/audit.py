@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rumorlib import statistics
-from rumorlib.data import keys, splits
-from rumorlib.data import protocols as data_protocols
+from rumorlib.data import keys
 from rumorlib.data.dates import offset_hours, parse_dates
-from rumorlib.data.duplicates import MIN_CORRELATION, Pairs, image_pairs, thumbnails
 from rumorlib.data.posts import Corpus
-from rumorlib.data.text_duplicates import MIN_JACCARD, text_pairs
+from rumorlib.data.splitting import protocols as data_protocols
+from rumorlib.data.splitting import splits
+from rumorlib.data.splitting.duplicates import MIN_CORRELATION, Pairs, image_pairs, thumbnails
+from rumorlib.data.splitting.text_duplicates import MIN_JACCARD, text_pairs
+from rumorlib.metrics import statistics
 from rumorlib.studies.corpus import shortcuts
 from rumorlib.studies.corpus.shortcuts import Answer, Fold
 

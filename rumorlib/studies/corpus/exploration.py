@@ -14,14 +14,15 @@ import pandas as pd
 
 from rumorlib import config, inputs
 from rumorlib.config import Settings
-from rumorlib.data import corpora, splits
+from rumorlib.config.profiles import SIZES
+from rumorlib.data import corpora
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.images import ArrayImages, FolderImages
 from rumorlib.data.inspection import inspect_folder
 from rumorlib.data.keys import effective_number
 from rumorlib.data.posts import Corpus
+from rumorlib.data.splitting import splits
 from rumorlib.models import baselines
-from rumorlib.profiles import SIZES
 from rumorlib.studies.corpus import audit
 
 # Drawn texts come from a few wordings and drawn scenes from a few objects: only copies are near-duplicates there.

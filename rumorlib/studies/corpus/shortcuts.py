@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import expit
 
 from rumorlib.config import BaselineConfig
-from rumorlib.data.duplicates import Pairs
+from rumorlib.data.splitting.duplicates import Pairs
 from rumorlib.models import baselines
 
 TREE_LEAF = 20

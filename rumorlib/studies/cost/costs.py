@@ -22,8 +22,8 @@ from rumorlib.data.batches import Batch
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.models.micc import MICC
-from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores.sweeps import by_variant, paper_fields, printed
 
 POST_LENGTH = 20  # text tokens of the post that is passed

@@ -18,16 +18,18 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rumorlib import derived, drops, experiments
+from rumorlib import experiments
 from rumorlib.config import RunConfig, Settings, record
+from rumorlib.config.profiles import first_datasets
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vision import grid_sides
+from rumorlib.metrics import drops
 from rumorlib.models.micc import MICC
-from rumorlib.profiles import first_datasets
-from rumorlib.provenance import RUNS, by_runs, run_names
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.cost import costs, timing
 from rumorlib.studies.scores import sweeps
+from rumorlib.training import compression_runs
 
 COMPRESSIONS: dict[str, dict[str, Any]] = {  # name -> fields of MICCConfig
     "fp32": {}, "bf16": {"compression": "bf16"}, "int8": {"compression": "int8"},
@@ -106,7 +108,7 @@ def report(reports: Iterable[Report]) -> pd.DataFrame:
         row["stored_mib"] = float(np.mean([f["n_bytes"] for f in facts])) / MIB
         row["packed_mib"] = float(np.mean([f["n_bytes_packed"] for f in facts])) / MIB
         row |= {f"{split}_{metric}": float(np.mean([seed.metrics[split][metric] for seed in seeds]))
-                for split in derived.ANSWERED for metric in ("accuracy", "auc")}  # fmt: skip
+                for split in compression_runs.ANSWERED for metric in ("accuracy", "auc")}  # fmt: skip
         loss = drops.paired_drop(first, test)
         row |= {"loss": loss.estimate, "loss_low": loss.low, "loss_high": loss.high, "changed": _changed(first, test)}
         row[RUNS] = run_names([*seeds, *whole])  # the loss is against the first row
@@ -135,7 +137,7 @@ def per_scale(settings: Settings) -> pd.DataFrame:
         stage1 = experiments.sclip(settings, record(dataset).language, receptive_fields=chosen)
         config = experiments.micc(settings, dataset, stage1=stage1)
         model, post = costs.untrained_micc(config)
-        model = derived.one_language(model)
+        model = compression_runs.one_language(model)
         counts = costs.macs_by_module(model, post)
         text = sum(counts.get(f"sclip.text_{part}.{model.language}", 0) for part in ("towers", "heads"))
         tower, projection = counts.get("sclip.image_tower", 0), counts.get("sclip.image_head", 0)
@@ -163,7 +165,11 @@ def timed(
     models = {}
     for config in configs:
         model, post = costs.untrained_micc(config)
-        models[printed(config)] = derived.compressed(derived.one_language(model), config.detector), post, config
+        models[printed(config)] = (
+            compression_runs.compressed(compression_runs.one_language(model), config.detector),
+            post,
+            config,
+        )
     paths = {name: _one_post(*parts) for name, parts in models.items()}
     memory = {name: (_weights_mib(model), peak_mib(paths[name])) for name, (model, *_) in models.items()}
     rows, first = [], next(iter(models))
@@ -183,7 +189,7 @@ def _one_post(model: MICC, post: Batch, config: RunConfig) -> Any:
 
     @torch.inference_mode()
     def answer() -> None:
-        with derived.in_precision(config.detector):
+        with compression_runs.in_precision(config.detector):
             model(post)
 
     return answer

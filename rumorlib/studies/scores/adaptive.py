@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rumorlib import drops, experiments, profiles, statistics, trained
-from rumorlib.config import RunConfig, Settings
+from rumorlib import experiments
+from rumorlib.config import RunConfig, Settings, profiles
 from rumorlib.data.batches import array, where_is
 from rumorlib.encoders.vision import grid_sides
-from rumorlib.results import Report
+from rumorlib.metrics import drops, statistics
+from rumorlib.results import Report, trained
 from rumorlib.studies.scores.comparison import clusters_of, pooled
 
 RULES = {"k": "fixed K = {top_k}", "mass": "mass {relevance_mass}, K <= {top_k}",

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import evaluation, statistics
-from rumorlib.artifacts import INDEX
 from rumorlib.config import RunConfig, about, printed
 from rumorlib.data.keys import image_weights
-from rumorlib.provenance import RUNS, by_runs, of_runs, run_names
+from rumorlib.metrics import evaluation, statistics
 from rumorlib.results import Report, content_of
+from rumorlib.results.artifacts import INDEX
+from rumorlib.results.provenance import RUNS, by_runs, of_runs, run_names
 
 NAMES: dict[tuple[str, str], str] = {
     ("sclip", "default"): "SCLIP",

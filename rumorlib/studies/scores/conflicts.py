@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import evaluation, statistics
 from rumorlib.config import about
-from rumorlib.data.claims import TEXT_IMAGE_CONFLICTS
+from rumorlib.data.drawn_scenes.claims import TEXT_IMAGE_CONFLICTS
+from rumorlib.metrics import evaluation, statistics
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
 from rumorlib.studies.scores.verdicts import COLUMNS

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import inputs, statistics
+from rumorlib import inputs
 from rumorlib.config import Settings, about
-from rumorlib.data import drawn
-from rumorlib.data.claims import DrawnConfig
+from rumorlib.data.drawn_scenes import drawn
+from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.data.posts import Corpus
-from rumorlib.provenance import RUNS, by_runs, run_names
+from rumorlib.metrics import statistics
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores.comparison import clusters_of, corpus_name, names, pooled
 
 SEES = {  # one-modality rows, each with its own Bayes bound

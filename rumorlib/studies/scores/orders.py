@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import statistics
 from rumorlib.config import about
+from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.studies.scores import sweeps, verdicts
 from rumorlib.studies.scores.verdicts import COLUMNS, ELSEWHERE, Paired

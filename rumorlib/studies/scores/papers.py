@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib.artifacts import INDEX
+from rumorlib.results.artifacts import INDEX
 from rumorlib.studies.scores.comparison import reported
 
 COLUMNS = ("subject", "source", "corpus", "reading", "reported", "computed", "verdict", "why")

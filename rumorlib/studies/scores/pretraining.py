@@ -10,10 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import linregress
 
-from rumorlib import drops, statistics
 from rumorlib.config import CORPORA, DATASETS, RunConfig, Settings, record
-from rumorlib.experiments import each_seed, micc, of_language, sclip, sclip_longer
-from rumorlib.profiles import (
+from rumorlib.config.profiles import (
     APART,
     FLICKR8K_PICTURES,
     OF_POSTS,
@@ -24,10 +22,12 @@ from rumorlib.profiles import (
     points,
     swept,
 )
-from rumorlib.provenance import RUNS, by_runs, run_names, runs_of_rows
+from rumorlib.experiments import each_seed, micc, of_language, sclip, sclip_longer
+from rumorlib.metrics import drops, statistics
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
+from rumorlib.studies.protocol import calibration
 from rumorlib.studies.scores import comparison, sweeps
-from rumorlib.studies.trust import calibration
 
 
 def micc_stage1(settings: Settings) -> list[RunConfig]:

@@ -15,9 +15,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from rumorlib import experiments, statistics
+from rumorlib import experiments
 from rumorlib.config import RunConfig, Settings
-from rumorlib.profiles import loss_weights, points
+from rumorlib.config.profiles import loss_weights, points
+from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.studies.scores import sweeps
 from rumorlib.studies.scores.verdicts import COLUMNS

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from rumorlib import experiments, statistics
+from rumorlib import experiments
 from rumorlib.config import RunConfig, Settings
-from rumorlib.data import drawn
-from rumorlib.profiles import DMFL_STARTS_POSTS, DMFL_STARTS_TRAIN
+from rumorlib.config.profiles import DMFL_STARTS_POSTS, DMFL_STARTS_TRAIN
+from rumorlib.data.drawn_scenes import drawn
+from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import drops, evaluation, experiments, files, statistics
-from rumorlib.config import RunConfig, as_dict, record
-from rumorlib.provenance import RUNS, by_runs, run_names, runs_of_rows
+from rumorlib.config import RunConfig, as_dict, profiles, record
+from rumorlib.data import files
+from rumorlib.metrics import drops, evaluation, statistics
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.studies.scores.comparison import corpus_name, need_same_posts, reported
 
 CLUSTERS = "image_group"  # posts of one image are not independent
@@ -225,7 +226,7 @@ def reported_best(artifact_id: str, datasets: Sequence[str]) -> dict[str, Any]:
 
 def paper_fields(config: RunConfig) -> str:
     """Receptive fields in the paper's units, e.g. "[32,64]" (drawn scenes are half as large)."""
-    unit = experiments.SIZES[config.profile].scale_unit
+    unit = profiles.SIZES[config.profile].scale_unit
     vision = (config.sclip or config.stage1.sclip).vision
     return "[" + ",".join(str(round(field / unit)) for field in vision.receptive_fields) + "]"
 

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from rumorlib import experiments, statistics
+from rumorlib import experiments
 from rumorlib.config import FEW_SEEDS, RunConfig, Settings, record
-from rumorlib.data.splits import PHEME_DEV
-from rumorlib.profiles import SIZES
-from rumorlib.provenance import RUNS, by_runs, run_names, runs_of_rows
+from rumorlib.config.profiles import SIZES
+from rumorlib.data.splitting.splits import PHEME_DEV
+from rumorlib.metrics import statistics
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.studies.scores import comparison
 
 MODELS = ("TCNN", "TTRAS")

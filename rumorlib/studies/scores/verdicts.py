@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import experiments, rivals, statistics
+from rumorlib import experiments
 from rumorlib.config import about
+from rumorlib.experiments import rivals
+from rumorlib.metrics import statistics
+from rumorlib.metrics.statistics import Interval
 from rumorlib.results import Report
-from rumorlib.statistics import Interval
 from rumorlib.studies.scores import comparison, controls
 
 BASELINES = tuple(("baseline", variant) for variant in experiments.BASELINES)

@@ -1,0 +1,57 @@
+"""Every setting of every run, as frozen dataclasses; every default names its source.
+
+A run *is* a `RunConfig`: same config, same folder, same result on the same posts, pictures and weights. Variants of a
+model derive from its default by `dataclasses.replace`; nothing else in the package holds a hyper-parameter.
+
+Marks: "paper" = stated in MICC (arXiv 2508.11141) or DMFL (Mathematics 13(11) 1731);
+"Cn" = our choice where the paper is silent, listed in notebooks/README.md.
+"""
+
+from rumorlib.config.checks import Checked, Count, Range, SettingError, check, nearest
+from rumorlib.config.corpora import (
+    CORPORA,
+    RECORD_FILE,
+    CorpusRecord,
+    about,
+    is_real,
+    own_corpus,
+    own_folders,
+    printed,
+    record,
+    record_file,
+    same_pictures,
+)
+from rumorlib.config.detectors import BASELINE_C, BaselineConfig, DetectorConfig, DMFLConfig, HeadsConfig, MICCConfig
+from rumorlib.config.encoders import SCLIPConfig, TextConfig, VisionConfig, Word2VecConfig
+from rumorlib.config.paths import PROJECT_ROOT, cache_root, data_root, is_deterministic, output_root, stored
+from rumorlib.config.rivals import (
+    CARMNConfig,
+    EANNConfig,
+    MFANConfig,
+    MUSEConfig,
+    ReadingConfig,
+    SAFEConfig,
+    SpotFakeConfig,
+)
+from rumorlib.config.runs import (
+    ON_MISSING,
+    PROFILES,
+    Kind,
+    OnMissing,
+    RunConfig,
+    TrainConfig,
+    as_dict,
+    config_hash,
+    from_dict,
+)
+from rumorlib.config.settings import (
+    DATASETS,
+    EXPLAINED_POSTS,
+    FEW_SEEDS,
+    GRIDS,
+    IG_STEPS,
+    TEXT_ONLY,
+    TRAIN_MODES,
+    Settings,
+    resolve,
+)

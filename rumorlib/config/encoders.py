@@ -1,0 +1,83 @@
+"""Settings of encoders: SCLIP and its two towers, word2vec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rumorlib.config.checks import Checked, Count, Positive, Rate, SettingError, Several, Whole
+
+
+@dataclass(frozen=True)
+class TextConfig(Checked):
+    """Text tower of SCLIP (MICC §3.2.1; which encoder is not in the source: C1)."""
+
+    kind: Literal["transformer", "frozen"] = "transformer"  # from scratch | a local Hugging Face folder, cached
+    weights: str | None = None  # folder below <data>/weights, for kind="frozen"
+    tokens: Literal["word", "char", "jieba"] = "word"  # unit of the vocabulary of kind="transformer"
+    max_length: Count = 77  # C2: 77 English, 128 Chinese
+    width: Count = 128  # d_t of the Transformer from scratch
+    depth: Count = 2
+    n_heads: Count = 4
+    pool: Literal["cls", "mean"] = "mean"
+
+
+@dataclass(frozen=True)
+class VisionConfig(Checked):
+    """Multi-scale image tower of SCLIP (MICC §3.2.2)."""
+
+    kind: Literal["patch_conv", "feature_map"] = "patch_conv"
+    weights: str | None = None  # folder below <data>/weights; of CLIP or Chinese-CLIP, for patch_conv to start from
+    image_size_px: Count = 192  # C2: 24/32/48/64 tile exactly only multiples of 192
+    receptive_fields: Several[Count] = (32, 64)  # paper §4.2
+    width: Count = 768  # d_v
+    depth: Whole = 4  # C2: 12 with pretrained weights
+    n_heads: Count = 12
+    # C1: a patch_conv tower that starts from weights is not trained in stage 1; not in repr, which names stored tokens
+    freeze_towers: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind == "patch_conv" and any(self.image_size_px % r for r in self.receptive_fields):
+            raise SettingError(
+                f"receptive_fields {self.receptive_fields} do not tile {self.image_size_px} px; "
+                "choose an image_size_px that each divides"
+            )
+
+
+@dataclass(frozen=True)
+class SCLIPConfig(Checked):
+    """Scale-aware Contrastive Language-Image Projection (MICC §3.2)."""
+
+    texts: Several[tuple[str, TextConfig]] = (("en", TextConfig()),)  # one text tower per language
+    vision: VisionConfig = VisionConfig()
+    d_joint: Count = 512  # C2: CLIP ViT-B/32
+    similarity: Literal["lse", "mean", "topk"] = "lse"  # C3: text-image similarity inside InfoNCE
+    beta: Positive = 0.1  # C3: temperature of the log-sum-exp over patches
+    temperature_init: Positive = 0.07  # CLIP; learnable, 1/temperature clamped to 100
+    dropout: Rate = 0.1
+    head: Literal["mlp", "linear"] = "mlp"  # of M2 and M5; linear overfits less on frozen features (C2, laptop)
+    feature_dropout: Rate = 0.0  # of frozen features where they enter a tower: few pairs, wide features (C2)
+    mask_twins: bool = True  # C40: captions of the same words are no negatives for one another
+
+    def text(self, language: str) -> TextConfig:
+        """The tower of `language`. Raises KeyError naming the languages there are."""
+        towers = dict(self.texts)
+        if language not in towers:
+            raise KeyError(f"no text tower for language {language!r}; this SCLIP has {sorted(towers)}")
+        return towers[language]
+
+
+@dataclass(frozen=True)
+class Word2VecConfig(Checked):
+    """Skip-gram with hierarchical softmax on the training texts (DMFL §4.2, Eq. 2)."""
+
+    d_word: Count = 300  # C22: MFAN's 300-d
+    window: Count = 5
+    min_count: Count = 1
+    epochs: Count = 5
+    skip_gram: bool = True  # paper
+    hierarchical_softmax: bool = True  # paper
+    tokens: Literal["word", "char", "jieba"] = "word"
+    max_length: Count = 50  # L; MFAN
+    vectors: str | None = None  # a .txt or .vec file below the data folder; None: trained on the train posts

@@ -1,0 +1,48 @@
+"""Where things lie: results and figures, cached features, raw corpora."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+def output_root() -> Path:
+    """Folder that every run, table and figure is written to, in its `results/` and `figures/`: RUMORLIB_OUTPUT or
+    `output`, which git ignores. Committed results change by the verb `publish` alone."""
+    return Path(os.environ.get("RUMORLIB_OUTPUT") or PROJECT_ROOT / "output")
+
+
+def stored(below: str | Path) -> Path:
+    """Where a result is read: `below` the output folder if it is there, else the committed one if that is there."""
+    own, committed = output_root() / below, PROJECT_ROOT / below
+    return committed if committed.exists() and not own.exists() else own
+
+
+def cache_root() -> Path:
+    """Folder of things that can be computed again (frozen features): RUMORLIB_CACHE or `.cache`."""
+    return Path(os.environ.get("RUMORLIB_CACHE") or PROJECT_ROOT / ".cache")
+
+
+def data_root(explicit: str | Path | None = None) -> Path:
+    """Folder of the raw corpora: `explicit`, else RUMORLIB_DATA.
+
+    Raises: FileNotFoundError: neither is given, or the folder does not exist.
+    """
+    given = explicit or os.environ.get("RUMORLIB_DATA")
+    if not given:
+        raise FileNotFoundError(
+            "no data folder given: set RUMORLIB_DATA=<folder> or pass data_root, e.g. make laptop DATA=<folder>"
+        )
+    root = Path(given).expanduser()
+    root = root if root.is_absolute() else Path.cwd() / root
+    if not root.is_dir():
+        raise FileNotFoundError(f"data folder {root} does not exist; see rumorlib/data/README.md")
+    return root.resolve()
+
+
+def is_deterministic() -> bool:
+    """Whether RUMORLIB_DETERMINISTIC=1 asks for kernels that add in the same order every time: on a GPU a run then
+    gives the same digits twice, more slowly. It decides no result beyond rounding, so it is no part of a config."""
+    return os.environ.get("RUMORLIB_DETERMINISTIC") == "1"

@@ -1,0 +1,53 @@
+"""Runs of a detector that was added as one file: the line that makes an experiment of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rumorlib.config import DetectorConfig, RunConfig, Settings, TrainConfig, check, record
+from rumorlib.config.profiles import SIZES, of_corpus
+from rumorlib.data import files
+from rumorlib.experiments import papers
+
+
+def detector(
+    settings: Settings, dataset: str, path: str, seed: int = 0, train: Mapping[str, Any] | None = None, **options: Any
+) -> RunConfig:
+    """One run of the detector class `path` = "<module>:<Class>" (models/named.py), trained as DMFL is.
+
+    Args:
+        dataset: a corpus of the profile; stage 1 is that of MICC and DMFL.
+        path: the class; its module must be importable (in rumorlib/models, or a file on PYTHONPATH).
+        train: fields of TrainConfig that differ from DMFL's, e.g. {"epochs": 5}; part of the run and of its name too.
+        options: further words for the class; they are part of the run and of its folder's name.
+    Raises: SettingError: no such field of TrainConfig, or a wrong value.
+    """
+    sizes, language = SIZES[settings.profile], record(dataset).language
+    words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
+    train = dict(train or {})
+    named = [
+        path.partition(":")[2],
+        *(f"{name}={value}" for name, value in sorted(options.items()) + sorted(train.items())),
+    ]
+    return RunConfig(
+        model="detector", seed=seed, **of_corpus(settings, dataset),
+        variant="-".join(named), stage1=papers.sclip(settings, language),
+        train=check("train", asdict(sizes.dmfl_train) | train, TrainConfig),
+        detector=DetectorConfig(
+            path, tuple(sorted(options.items())), words, sizes.dmfl.image, sizes.dmfl.image_components,
+            source=_source(path.partition(":")[0]),
+        ),
+    )  # fmt: skip
+
+
+def _source(module: str) -> str:
+    """Start of the sha256 of a module's file; "" where there is none: `named.build` says what is wrong."""
+    try:
+        found = find_spec(module)
+    except (ImportError, ValueError):
+        return ""
+    return files.file_hash(Path(found.origin))[:12] if found and found.origin and found.has_location else ""

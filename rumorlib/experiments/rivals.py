@@ -1,0 +1,49 @@
+"""Runs of the detectors of other authors that stand in the comparison tables (M-E2, D-E1)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from rumorlib.config import FEW_SEEDS, EANNConfig, MFANConfig, ReadingConfig, RunConfig, Settings, record
+from rumorlib.config.profiles import SIZES, of_corpus
+from rumorlib.experiments import papers
+
+MODELS = ("safe", "carmn", "mfan", "eann", "spotfake", "muse")
+NAMED = ("safe", "carmn", "mfan")  # the baselines that DMFL's paper names
+
+
+def rival(settings: Settings, dataset: str, model: str, seed: int = 0, **changes: Any) -> RunConfig:
+    """One run; `changes` are fields of the model's config. A variant name says what the corpus cannot give."""
+    sizes, dmfl = SIZES[settings.profile], papers.dmfl(settings, dataset)
+    detector, stage1 = replace(sizes.rivals[model], **changes), papers.sclip(settings, record(dataset).language)
+    variant = "default"
+    if isinstance(detector, ReadingConfig):
+        words, image = dmfl.detector.word2vec, dmfl.detector.image
+        detector = replace(detector, word2vec=words, image=image, image_components=dmfl.detector.image_components)
+        stage1 = dmfl.stage1
+    if isinstance(detector, EANNConfig) and not record(dataset).events:
+        detector, variant = replace(detector, adversary=False), "no-adversary"
+    if isinstance(detector, MFANConfig) and not detector.graph:
+        variant = "no-graph"
+    return RunConfig(
+        model=model, variant=variant, seed=seed, stage1=stage1, detector=detector, train=sizes.rivals_train,
+        **of_corpus(settings, dataset),
+    )  # fmt: skip
+
+
+def main(settings: Settings) -> list[RunConfig]:
+    """The rivals of every corpus and seed, and MICC on one scale of stage 1 (the row "single-scale SCLIP")."""
+    runs = []
+    for dataset in settings.datasets:
+        for seed in settings.seeds[:FEW_SEEDS]:  # seed by seed: its word vectors are trained once
+            runs += [rival(settings, dataset, model, seed) for model in MODELS]
+            if settings.grid == "full" and record(dataset).replies:
+                runs.append(rival(settings, dataset, "mfan", seed, graph=True))
+    return runs + single_scale(settings)
+
+
+def single_scale(settings: Settings) -> list[RunConfig]:
+    """The ablation "MICC-SCLIP" (M-E6) as a row of the main tables: no CLIP weights are in it, so it is not CLIP."""
+    few = replace(settings, seeds=settings.seeds[:FEW_SEEDS])
+    return [run for run in papers.micc_ablations(few) if run.variant.startswith("fields-")]

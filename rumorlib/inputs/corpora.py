@@ -1,0 +1,88 @@
+"""The corpus of a run, read once: posts with their splits, and captions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rumorlib import config as cfg
+from rumorlib.config import OnMissing, RunConfig, Settings
+from rumorlib.data import corpora, files, photo
+from rumorlib.data.drawn_scenes import drawn
+from rumorlib.data.drawn_scenes.claims import DrawnConfig
+from rumorlib.data.posts import CaptionCorpus, Corpus
+from rumorlib.data.readers import captions as caption_tables
+from rumorlib.data.splitting import protocols
+
+
+def corpus(
+    dataset: str, settings: Settings, corpus_seed: int = 0, protocol: str = "", on_missing_image: OnMissing = "drop"
+) -> Corpus:
+    """Posts of `dataset` with train, dev and test by `protocol`, written on first use and reused while no file changes.
+
+    Args:
+        corpus_seed: drawn scenes only.
+        protocol: as `protocols.parse` reads it; "": the corpus's own three sides if it has them, else its usual one.
+        on_missing_image: what becomes of posts without a picture (C26).
+    """
+    return _corpus(dataset, settings, corpus_seed, protocol, on_missing_image, state_of(dataset, settings))
+
+
+def state_of(corpus: str, settings: Settings) -> str:
+    """State of the files of a corpus, `files.state`; "" for drawn scenes."""
+    place = corpora.place_of(corpus, settings)
+    return files.state(place if place.is_dir() else place.parent) if place else ""
+
+
+@lru_cache(maxsize=4)
+def _corpus(
+    dataset: str, settings: Settings, corpus_seed: int, protocol: str, on_missing_image: OnMissing, _: str
+) -> Corpus:
+    loaded = corpora.load(dataset, settings, corpus_seed, on_missing_image)
+    if not protocol and (loaded.posts["split"] == "dev").any():
+        return loaded
+    chosen = protocols.parse(protocol) if protocol else protocols.usual(loaded)
+    marks = [f"corpus{corpus_seed}"] * bool(corpus_seed) + [on_missing_image] * (on_missing_image != "drop")
+    mark = "-".join(marks)
+    posts = protocols.stored_split(loaded, chosen, settings.profile, mark)
+    return replace(loaded, posts=posts, split_file=protocols.split_path(dataset, chosen, settings.profile, mark).name)
+
+
+def corpus_of(config: RunConfig, settings: Settings) -> Corpus:
+    """The corpus a run is trained and scored on."""
+    if config.n_train is not None:
+        return _drawn_corpus(config.dataset, config.corpus_seed, config.n_train)
+    whole = corpus(config.dataset, settings, config.corpus_seed, config.protocol, config.on_missing_image)
+    if config.train_on == "all":
+        return whole
+    known = train_pictures(config.stage1, settings)
+    return replace(whole, posts=photo.trained_on(whole.posts, known, config.train_on == "known"))
+
+
+def rows_of(frame: pd.DataFrame, split: str) -> Tensor:
+    """Row numbers of a split, (n,) long."""
+    return torch.from_numpy(np.flatnonzero(frame["split"].to_numpy() == split))
+
+
+def train_pictures(stage1: RunConfig, settings: Settings) -> set[str]:
+    """Pictures that a stage-1 run is trained on."""
+    table = captions(stage1.dataset, stage1.language, settings, stage1.corpus_seed).captions
+    return caption_tables.train_pictures(table, stage1.n_train)
+
+
+@lru_cache(maxsize=1)  # 30 KB a picture
+def _drawn_corpus(dataset: str, seed: int, n_train: int) -> Corpus:
+    return drawn.load(dataset.removeprefix("demo-"), config=DrawnConfig(seed=seed, n_train=n_train))
+
+
+@lru_cache(maxsize=4)
+def captions(dataset: str, language: str, settings: Settings, corpus_seed: int = 0) -> CaptionCorpus:
+    """Captions of stage-1 corpus `dataset` in one language, or the posts it is made of (CorpusRecord.posts_of)."""
+    if of := cfg.about(dataset).posts_of:
+        return caption_tables.of_posts(corpus(of, settings), language)
+    return corpora.load_captions(f"{dataset}-{language}", settings, corpus_seed)

@@ -1,0 +1,96 @@
+"""What DMFL reads of a corpus: words and their vectors, word pieces, image rows."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rumorlib import config as cfg
+from rumorlib.config import DetectorConfig, DMFLConfig, RunConfig, Settings, Word2VecConfig
+from rumorlib.data.batches import Texts, moved, where_is
+from rumorlib.data.posts import Corpus
+from rumorlib.encoders import pretrained
+from rumorlib.encoders.vision import grid_sides
+from rumorlib.encoders.vocabulary import CLS, SEP, UNK, Vocabulary, tokenize
+from rumorlib.encoders.word2vec import load_vectors, train_word2vec
+from rumorlib.inputs import encoded
+from rumorlib.inputs.sclip import joint_patches, load_sclip, patch_tokens
+
+
+@lru_cache(maxsize=2)
+def word_vectors(
+    loaded: Corpus, words: Word2VecConfig, seed: int, settings: Settings
+) -> tuple[Vocabulary, np.ndarray, float]:
+    """Words of the train posts, their word2vec vectors (V, d_word), and the share of the words that have one.
+
+    Made once per corpus, setting and seed: DMFL's variants start from the same vectors.
+    """
+    train = loaded.posts.loc[loaded.posts["split"] == "train", "text"]
+    tokens = [tokenize(text, words.tokens) for text in train]
+    lexicon = Vocabulary.from_tokens(tokens, words.tokens, words.min_count)
+    if words.vectors is None:
+        vectors, facts = train_word2vec(tokens, words, seed, lexicon)
+    else:
+        file = (settings.data_root or cfg.data_root()) / words.vectors
+        vectors, facts = load_vectors(file, lexicon, words.d_word, seed)
+    vectors.setflags(write=False)
+    return lexicon, vectors, facts["coverage"]
+
+
+def image_rows(config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None) -> tuple[Tensor, Tensor]:
+    """Image rows of distinct pictures (Eqs 7-10), and the row of each post: (I, N, D), with `image_cls` (I, 1 + N, D),
+    or a map (I, C, h, w), and (n,).
+
+    Of the frozen encoder the config names, else the finest scale of the stage-1 tower (in the joint space where the
+    logic chain starts there); one row of zeros for a model that looks at no picture.
+
+    Raises: ValueError: `image_cls` without a frozen encoder's own rows.
+    """
+    detector: DMFLConfig | DetectorConfig = config.detector
+    if isinstance(detector, DMFLConfig) and not detector.reads_image:
+        return torch.zeros(1, 1, 1), torch.zeros(len(corpus.posts), dtype=torch.long)
+    cls = getattr(detector, "image_cls", False)
+    if cls and (not detector.image or detector.image_components):
+        raise ValueError("image_cls needs a ViT as DMFLConfig.image, and image_components=None: [CLS] is no cell")
+    if detector.image:
+        return encoded.component_rows(corpus, detector.image, detector.image_components, settings, cls)
+    made = joint_patches if getattr(detector, "logic_init", "") == "stage1" else patch_tokens
+    tokens, rows = made(corpus, config.stage1, checkpoint, settings)
+    sides = grid_sides(config.stage1.sclip.vision)
+    start = int(np.cumsum([0, *(side * side for side in sides)])[np.argmax(sides)])
+    return tokens[:, start : start + max(sides) ** 2], rows
+
+
+@torch.no_grad()
+def joint_words(lexicon: Vocabulary, config: RunConfig, settings: Settings, checkpoint: Path | None) -> Tensor:
+    """Every word of DMFL's vocabulary as stage 1 reads a text of this one word: (V, D) unit length; special words and
+    words unknown to stage 1 are small noise, PAD zeros."""
+    sclip = load_sclip(config.stage1, checkpoint, settings)
+    known = encoded.vocabulary(config.stage1, config.language, settings)
+    ids, mask = known.encode(list(lexicon.words), config.stage1.sclip.text(config.language).max_length, cls=True)
+    longest = int(mask.sum(1).max())
+    words = moved(Texts(ids[:, :longest], mask[:, :longest]), where_is(sclip))
+    vectors = sclip.encode_text(words, config.language).cpu()
+    has_word = ((ids != UNK) & (ids > SEP)).any(dim=1)
+    has_word[: SEP + 1] = False
+    noise = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(config.seed)) * 0.1
+    vectors = torch.where(has_word[:, None], vectors, noise / vectors.shape[1] ** 0.5)
+    vectors[: CLS - 1] = 0
+    return vectors
+
+
+def bert_pieces(texts: list[str], detector: DMFLConfig, settings: Settings) -> tuple[Tensor, dict[str, Tensor]]:
+    """Word pieces (n, P) of texts and the weights of a local BERT folder."""
+    from transformers import BertModel
+
+    folder = encoded.weights_folder(detector.logic_weights, settings)
+    tokenizer = pretrained.tokenizer_of(folder)
+    made = tokenizer(texts, padding=True, truncation=True, max_length=detector.logic_pieces, return_tensors="pt")
+    if tokenizer.pad_token_id != 0:
+        raise ValueError(f"{folder.name}: padding is id {tokenizer.pad_token_id}, and BERT's is 0; is it a BERT?")
+    bert = pretrained.model_of(folder, kind=BertModel, add_pooling_layer=False)
+    return made["input_ids"], dict(bert.state_dict())

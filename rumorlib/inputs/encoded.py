@@ -1,0 +1,97 @@
+"""Texts and distinct images of a corpus as the encoders read or leave them, each encoded once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rumorlib import config as cfg
+from rumorlib.config import RunConfig, Settings, TextConfig, VisionConfig
+from rumorlib.data.batches import Texts
+from rumorlib.data.images import Images
+from rumorlib.data.posts import Corpus
+from rumorlib.encoders import frozen
+from rumorlib.encoders.vocabulary import Vocabulary
+from rumorlib.inputs.corpora import captions, corpus, rows_of
+
+
+@lru_cache(maxsize=8)
+def vocabulary(stage1: RunConfig, language: str, settings: Settings) -> Vocabulary:
+    """Words of a from-scratch text tower: of the train captions and, on drawn scenes, of the train posts."""
+    unit = stage1.sclip.text(language).tokens
+    frame = captions(stage1.dataset, language, settings, stage1.corpus_seed).captions
+    texts = frame.loc[frame["split"] == "train", "text"].tolist()
+    if stage1.profile == "demo":
+        posts = corpus(f"demo-{language}", settings, stage1.corpus_seed).posts
+        texts += posts.loc[posts["split"] == "train", "text"].tolist()
+    return Vocabulary.build(texts, unit)
+
+
+def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: Settings) -> Texts:
+    """Texts for SCLIP's tower of `language`: cached features of a frozen one, token ids of one from scratch."""
+    text: TextConfig = stage1.sclip.text(language)
+    if text.kind == "frozen":
+        features = frozen.text_features(texts, weights_folder(text.weights, settings), cfg.cache_root())
+        return Texts(None, None, features)
+    ids, mask = vocabulary(stage1, language, settings).encode(texts, text.max_length, cls=True)
+    longest = int(mask.sum(1).max())
+    return Texts(ids[:, :longest], mask[:, :longest])
+
+
+def weights_folder(name: str | None, settings: Settings) -> Path:
+    """<data>/weights/<name>. Raises FileNotFoundError naming the folder and what to put there."""
+    folder = (settings.data_root or cfg.data_root()) / "weights" / str(name)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} does not exist: put {name}'s folder there (rumorlib/data/README.md)")
+    return folder
+
+
+def encode_images(
+    images: Images, keys: list[str], vision: VisionConfig, settings: Settings, cls: bool = False
+) -> Tensor:
+    """What SCLIP's image tower reads, one row per key: pixels (n, 3, H, H) uint8 or frozen maps (n, C, h, w) fp16; with
+    `cls` a ViT's rows (n, 1 + h * w, C), its [CLS] first."""
+    if vision.kind == "feature_map":
+        folder = weights_folder(vision.weights, settings)
+        return frozen.image_maps(images, keys, folder, vision.image_size_px, cfg.cache_root(), cls=cls)
+    pixels = np.stack([images.pixels(key, vision.image_size_px) for key in keys])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+@lru_cache(maxsize=2)
+def images_of(loaded: Corpus, vision: VisionConfig, settings: Settings, cls: bool = False) -> tuple[Tensor, Tensor]:
+    """Distinct images of a corpus as `encode_images` makes them, and the row of each post's image: (I, …), (n,) long.
+
+    A post without an image gets a row of zeros, the last one (choice C26).
+    """
+    keys, rows = image_keys(loaded)
+    encoded = encode_images(loaded.images, keys, vision, settings, cls)
+    if (rows == len(keys)).any():
+        encoded = torch.cat([encoded, torch.zeros_like(encoded[:1])])
+    return encoded, rows
+
+
+@lru_cache(maxsize=2)
+def component_rows(
+    loaded: Corpus, vision: VisionConfig, n_components: int | None, settings: Settings, cls: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Frozen maps for DMFL: as `images_of`, or each cell in `n_components` numbers (C27), (I, N, k) fp16, and (n,)."""
+    maps, rows = images_of(loaded, vision, settings, cls)
+    if n_components is None:
+        return maps, rows
+    fit_on = rows[rows_of(loaded.posts, "train")].unique()
+    reduced, kept = frozen.principal_rows(maps, fit_on[maps[fit_on].flatten(1).any(dim=1)], n_components)
+    print(f"{loaded.name}: {n_components} components keep {kept:.3f} of the variance of the image rows", flush=True)
+    images_of.cache_clear()  # gigabytes, and read once
+    return reduced, rows
+
+
+def image_keys(loaded: Corpus) -> tuple[list[str], Tensor]:
+    """Distinct image keys of a corpus, and each post's row among them; posts without an image have the row after."""
+    keys = [key for key in dict.fromkeys(loaded.posts["image"]) if key]
+    row_of = {key: row for row, key in enumerate(keys)}
+    return keys, torch.tensor([row_of.get(key, len(keys)) for key in loaded.posts["image"]])

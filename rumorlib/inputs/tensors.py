@@ -1,0 +1,49 @@
+"""Posts and captions as tensors."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rumorlib.config import RunConfig, Settings
+from rumorlib.data import keys
+from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
+from rumorlib.inputs.corpora import captions
+from rumorlib.inputs.encoded import encode_images, encode_texts
+
+
+def post_tensors(posts: pd.DataFrame, texts: Texts, images: Tensor, image_row: Tensor) -> PostTensors:
+    """A posts table as tensors; `weight` column if it has one, else every post counts once."""
+    weight = posts["weight"] if "weight" in posts else pd.Series(1.0, index=posts.index)
+    return PostTensors(
+        texts, images, image_row,
+        torch.tensor(posts["label"].to_numpy(), dtype=torch.float32),
+        torch.tensor(weight.to_numpy(), dtype=torch.float32),
+    )  # fmt: skip
+
+
+def caption_tensors(stage1: RunConfig, settings: Settings) -> tuple[CaptionTensors, pd.DataFrame]:
+    """A caption corpus in every language of the run's SCLIP, on one set of images; and one row per image: split.
+
+    Languages must caption the same images equally often, position by position, when there are several.
+    """
+    texts, words, owners = {}, {}, {}
+    for language, _ in stage1.sclip.texts:
+        loaded = captions(stage1.dataset, language, settings, stage1.corpus_seed)
+        frame = loaded.captions[loaded.captions["split"].isin(["train", "dev", "test"])]
+        frame = frame.sort_values("image", kind="stable")
+        texts[language] = encode_texts(frame["text"].tolist(), stage1, language, settings)
+        words[language] = torch.from_numpy(keys.word_codes(frame["text"].tolist()))
+        owners[language] = frame["image"].tolist()
+    if len({tuple(owner) for owner in owners.values()}) != 1:
+        raise ValueError(f"the languages of {stage1.dataset} caption different images; pretrain them one by one")
+    images = frame.drop_duplicates("image")[["image", "split"]].reset_index(drop=True)
+    row_of = {key: row for row, key in enumerate(images["image"])}
+    owner = torch.tensor([row_of[key] for key in frame["image"]])
+    count = torch.bincount(owner)
+    first = count.cumsum(0) - count
+    encoded = encode_images(loaded.images, images["image"].tolist(), stage1.sclip.vision, settings)
+    if stage1.sclip.vision.kind == "feature_map":  # the tower reads place by place: laid out so once, not every batch
+        encoded = encoded.contiguous(memory_format=torch.channels_last)
+    return CaptionTensors(texts, encoded, owner, first, count, words), images

@@ -1,0 +1,311 @@
+"""One run on disk: a folder that is either complete or not there.
+
+<output>/results/<profile>/runs/<model>/<dataset>/<variant>/seed<k>/
+    config.json report.json history.csv predictions.csv[.gz] extras/*.csv DONE      committed at laptop and paper
+    checkpoint.safetensors private/*.csv                                            ignored by git
+
+A run is written into a folder beside its place and moved there in one rename, so a killed run leaves nothing that
+could be taken for a result. `report.json` holds the sha256 of every other file but DONE, and DONE that of `report.json`
+(runs of before: the config's hash alone); a file that changed is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rumorlib import config as cfg
+from rumorlib.data import files
+
+if TYPE_CHECKING:
+    from rumorlib.training.fitting import Outcome
+
+CHECKPOINT = "checkpoint.safetensors"
+LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "transformers", "gensim", "pillow")
+# Columns with words or pictures of real people: such a frame stays on the machine that made it.
+PRIVATE_COLUMNS = frozenset({"text", "caption", "token", "tokens", "word", "words", "image", "created_at"})
+
+_AGAIN = "restore it from a copy, or make the run again with train='all'"
+
+
+class RunError(RuntimeError):
+    """A run on disk cannot be used; the message says which and what to do."""
+
+
+class StaleRun(RunError):
+    """The folder holds a finished run of another config."""
+
+
+class MissingRun(RunError):
+    """No finished run, and the train mode forbids making one."""
+
+
+class CorruptRun(RunError):
+    """A file of a finished run is not what was written."""
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: float, **more: Any) -> None:
+    """Put a finished run in `folder`, replacing what is there.
+
+    Args:
+        folder: place of the run; its parent is made.
+        config: what was run.
+        outcome: what came out; `post_id` and other keys of real corpora become opaque, see `keys.public_frame`.
+            Predictions have `log_odds` (`evaluation.to_store`), from which readers make probabilities.
+        time_s: seconds the run took.
+        more: further JSON values for report.json, e.g. `stage1`, and what `measured` found.
+    Raises: ValueError: predictions without log_odds.
+    """
+    _remove_leftovers(folder)
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        hashes = dict(_write_files(draft, config, outcome))
+        files.write_json(draft / "config.json", cfg.as_dict(config))
+        files.write_json(draft / "report.json", _report(config, outcome, time_s, hashes) | more)
+        seal(draft, cfg.config_hash(config))
+        move_into_place(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def seal(folder: Path, config_hash: str, *coming: str) -> None:
+    """Write DONE: the config's hash, the sha256 of report.json as it lies there, and of what may take its place."""
+    lines = [config_hash, files.file_hash(folder / "report.json"), *coming]
+    files.write_bytes(folder / "DONE", "".join(f"{line}\n" for line in lines).encode())
+
+
+def replace_report(folder: Path, report: Mapping[str, Any]) -> None:
+    """Put another report.json into a finished run. While one takes the place of the other, DONE names both: a crash at
+    any moment leaves a run that reads, and a report.json that is neither is refused."""
+    config_hash = (folder / "DONE").read_text(encoding="utf-8").split()[0]
+    content = files.json_bytes(report)
+    seal(folder, config_hash, hashlib.sha256(content).hexdigest())
+    files.write_bytes(folder / "report.json", content)
+    seal(folder, config_hash)
+
+
+def _write_files(draft: Path, config: cfg.RunConfig, outcome: Outcome) -> Iterator[tuple[str, str]]:
+    """Write frames and weights; yield each file's name and sha256."""
+    from rumorlib.data import keys
+
+    real = cfg.is_real(config.profile, config.dataset)
+    predictions, name = outcome.predictions, "predictions.csv"
+    if len(predictions) and "log_odds" not in predictions:
+        raise ValueError(f"predictions have log_odds; got {', '.join(predictions.columns)}")
+    predictions = predictions.drop(columns="prob_rumor", errors="ignore").round({"log_odds": 4})
+    if real:
+        public = predictions.drop(columns=PRIVATE_COLUMNS & set(predictions.columns))
+        predictions, name = keys.public_frame(public, config.dataset), "predictions.csv.gz"
+    yield name, files.write_csv(draft / name, predictions)
+    yield "history.csv", files.write_csv(draft / "history.csv", outcome.history)
+    for extra, frame in sorted(outcome.extras.items()):
+        private = real and PRIVATE_COLUMNS & set(frame.columns)
+        path = f"private/{extra}.csv" if private else f"extras/{extra}.csv"
+        shown = keys.public_frame(frame, config.dataset) if real and not private else frame
+        yield path, files.write_csv(draft / path, shown)
+    if outcome.state is not None:
+        from safetensors.torch import save_file
+
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in outcome.state.items()}
+        save_file(tensors, draft / CHECKPOINT)
+        files.sync(draft / CHECKPOINT)
+        yield CHECKPOINT, files.file_hash(draft / CHECKPOINT)
+
+
+def _report(config: cfg.RunConfig, outcome: Outcome, time_s: float, hashes: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "config_hash": cfg.config_hash(config),
+        "seed": config.seed,
+        "metrics": files.plain(outcome.metrics),
+        "facts": files.plain(outcome.facts),
+        "files": dict(hashes),
+        "git": git_state(),
+        "libraries": library_versions(),
+        "time_s": round(time_s, 1),
+        "deterministic": cfg.is_deterministic(),
+        "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def move_into_place(draft: Path, folder: Path) -> None:
+    """Rename the complete draft to its place; what stood there goes only when the draft is on the disk."""
+    files.sync(draft)
+    for attempt in range(10):
+        old = folder.with_name(f".{folder.name}.{attempt}.{os.getpid()}.old")
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(old)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not folder.exists():
+                with contextlib.suppress(FileNotFoundError):
+                    old.rename(folder)
+                raise
+        else:  # no other process put its own run there in between
+            break
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+    files.sync(folder.parent)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete drafts of this run whose process is gone (killed half way)."""
+    for leftover in folder.parent.glob(f".{folder.name}.*.*"):
+        pid = leftover.name.split(".")[-2]
+        if pid.isdigit() and not files.alive(int(pid)):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def read_report(folder: Path, config: cfg.RunConfig) -> dict[str, Any] | None:
+    """report.json of a finished run of exactly `config`; None when there is no finished run.
+
+    Raises: StaleRun: finished, but with another config; names the fields that differ.
+            CorruptRun: finished, but config.json or report.json cannot be read, do not belong together, or are not
+            what DONE says.
+    """
+    if not (folder / "DONE").is_file():
+        return None
+    try:
+        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        done, content = (folder / "DONE").read_text(encoding="utf-8").split(), (folder / "report.json").read_bytes()
+        if done[1:] and hashlib.sha256(content).hexdigest() not in done[1:]:
+            raise CorruptRun(f"{folder / 'report.json'} is not the file that was written; {_AGAIN}")
+        report = json.loads(content)
+        whole = {"config_hash", "metrics", "facts", "files"} <= set(report)
+    except (OSError, ValueError, TypeError) as error:
+        raise CorruptRun(f"{folder}: {error}; {_AGAIN}") from error
+    if not whole:
+        raise CorruptRun(f"{folder / 'report.json'}: incomplete; {_AGAIN}")
+    check_config(stored, config, folder)
+    if not report["config_hash"] == cfg.config_hash(config) == (done or [""])[0]:
+        raise CorruptRun(f"{folder}: config.json, report.json and DONE are not of one run; {_AGAIN}")
+    return report
+
+
+def check_config(stored: Mapping[str, Any], config: cfg.RunConfig, folder: Path) -> None:
+    """Raises StaleRun: `stored` is another config than `config`; it names the fields."""
+    if differing := differences(stored, cfg.as_dict(config)):
+        raise StaleRun(
+            f"{folder} holds a run of another config; it differs in {'; '.join(differing)}. "
+            "Another variant name or output folder keeps both; train='all' makes it anew"
+        )
+
+
+def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], folder: Path) -> None:
+    """A run is of the split that is stored now, not of one that was replaced since.
+
+    Raises: StaleRun: the split file a run read has another hash today, or the user's own file (protocol file:<path>)
+        has another content. A file that is gone is written anew when needed.
+    """
+    if config.protocol.startswith("file:") and Path(config.protocol[5:]).is_file():
+        from rumorlib.data.splitting import protocols
+
+        if protocols.parse(config.protocol).label not in facts.get("split_file", ""):
+            raise StaleRun(
+                f"{folder} was run on what {config.protocol[5:]} held before; use train='all' to run it anew"
+            )
+    name = facts.get("split_file", "").removesuffix(".gz").removesuffix(".csv")
+    about = cfg.stored(Path("results", config.profile, "splits", f"{name}.json"))
+    if name and about.is_file() and json.loads(about.read_text(encoding="utf-8"))["split_hash"] != facts["split_hash"]:
+        raise StaleRun(
+            f"{folder} was run on another split than {about.name} describes; restore that split, or "
+            "use train='all' to run it on this one"
+        )
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """`field: stored a, now b` for every leaf that differs."""
+    before, now = files.flatten(old), files.flatten(new)
+    keys = sorted(key for key in before.keys() | now.keys() if before.get(key, "absent") != now.get(key, "absent"))
+    return [f"{key}: stored {before.get(key, 'absent')!r}, now {now.get(key, 'absent')!r}" for key in keys]
+
+
+def verified(folder: Path, name: str, hashes: Mapping[str, str]) -> Path:
+    """Path of a run's file after checking its sha256.
+
+    Raises: FileNotFoundError: the run has no such file, or it is not on this machine. CorruptRun: it changed.
+    """
+    path = folder / name
+    if name not in hashes or not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; this run has {', '.join(sorted(hashes)) or 'no files'}")
+    if files.file_hash(path) != hashes[name]:
+        raise CorruptRun(f"{path} is not the file that was written; {_AGAIN}")
+    return path
+
+
+# --- circumstances ----------------------------------------------------------------------------
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the code and whether rumorlib/ differs from it; commit None outside a checkout."""
+
+    def git(*words: str) -> str | None:
+        command = ["git", "-C", str(cfg.PROJECT_ROOT), *words]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    status = git("status", "--porcelain", "--", "rumorlib")
+    return {"commit": git("rev-parse", "--verify", "-q", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that can change a number."""
+    versions = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@contextlib.contextmanager
+def measured() -> Iterator[dict[str, Any]]:
+    """What a `with` block took, when it has ended: time_s; device, the GPU's name if the block put anything on it, else
+    "cpu"; peak_memory_mib of that device; on a GPU also host_peak_memory_mib. A GPU's peak is the block's own, the
+    CPU's is that of the process so far."""
+    import torch
+
+    has_gpu, found, before = torch.cuda.is_available(), {}, 0
+    if has_gpu:
+        torch.cuda.init()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    start = time.perf_counter()
+    yield found
+    found |= {"time_s": time.perf_counter() - start, "device": "cpu", "peak_memory_mib": _host_peak_mib()}
+    if has_gpu and (peak := torch.cuda.max_memory_allocated()) > before:
+        found |= {"device": torch.cuda.get_device_name(), "peak_memory_mib": round(peak / 2**20)}
+        found["host_peak_memory_mib"] = _host_peak_mib()
+
+
+def _host_peak_mib() -> int:
+    """High-water mark of this process, all runs so far."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**20 if platform.system() == "Darwin" else peak / 2**10)

@@ -1,0 +1,128 @@
+"""Predictions about explanations, probes and break conditions, each with what was found and a verdict.
+
+A verdict is the side of the value on which the interval lies (`statistics.verdict`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from rumorlib.metrics.statistics import verdict
+from rumorlib.studies.explanations.explanations import STAGE1, TRAINED, UNTRAINED
+
+COLUMNS = ["prediction", "of", "quantity", "ours", "low", "high", "against", "verdict", "why"]
+GAMMA = "MICC A-gamma"
+
+
+def verdicts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Verdict per prediction and model (x_claims).
+
+    Args: tables: by artifact id: x_1, x_2, x_3, x_4, x_5, x_5_fingerprint.
+    Returns: COLUMNS; against: what the interval is compared with.
+    """
+    patches = tables["x_1"]
+    patches = patches[patches["field_px"] == patches["field_px"].min()]
+    rows = [*_pointing(patches), *_sanity(patches, "patches"), *_sanity(tables["x_2"], "words")]
+    rows += [*_undetectable(tables["x_5"]), *_fingerprint(tables["x_5_fingerprint"])]
+    rows += [*_breaks(tables["x_3"]), *_adaptive(tables["x_4"])]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _apart(
+    prediction: str, of: str, quantity: str, line: pd.Series, rival: pd.Series, name: str, why: str
+) -> dict[str, Any]:
+    """A row whose interval is compared with another interval: reproduced above it, not reproduced below it."""
+    row = _row(prediction, of, quantity, line, name, rival[f"{name}_high"], why=why)
+    if row["verdict"] == "not reproduced" and row["high"] >= rival[f"{name}_low"]:
+        row["verdict"] = "inconclusive"
+    ends = f"{rival[f'{name}_low']:.3f} to {rival[f'{name}_high']:.3f}"
+    return row | {"against": rival[name], "why": f"{why}: {ends}"}
+
+
+def _row(prediction: str, of: str, quantity: str, line: pd.Series, name: str, against: float, above: bool = True,
+         why: str = "") -> dict[str, Any]:  # fmt: skip
+    low, high = (line[f"{name}_{end}" if f"{name}_{end}" in line else end] for end in ("low", "high"))
+    return {"prediction": prediction, "of": of, "quantity": quantity, "ours": line[name], "low": low, "high": high,
+            "against": against, "verdict": verdict(low, high, against, above), "why": why}  # fmt: skip
+
+
+def _pointing(patches: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    mine = patches[patches["weights"] == TRAINED]
+    contrast = patches[patches["weights"] == "none"].set_index("model")["pointing"]
+    for _, line in mine.iterrows():
+        against = max(line["pointing_chance"], contrast[line["model"]])
+        of = f"{line['model']}: {line['explanation']}"
+        yield _row("points at the object that moves the logit most", of, "pointing", line, "pointing", against,
+                   why="against chance and the contrast of the pixels")  # fmt: skip
+
+
+def _sanity(table: pd.DataFrame, what: str) -> Iterator[dict[str, Any]]:
+    """An explanation must score better than the same made by weights that were not trained, or not by stage 2."""
+    keys = ["model", "explanation"]
+    for (model, explanation), part in table.groupby(keys, sort=False):
+        by = part.set_index("weights")
+        for other in (UNTRAINED, STAGE1):
+            if TRAINED in by.index and other in by.index:
+                yield _apart(f"depends on more than the {other} weights ({what})", f"{model}: {explanation}",
+                             "rank correlation with the exact effect", by.loc[TRAINED], by.loc[other], "rank",
+                             "against the interval with those weights")  # fmt: skip
+
+
+def _undetectable(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for split, part in table.groupby("split", sort=False):
+        best = part.loc[part["accuracy"].idxmax()]
+        row = _row(f"no model sees through posts without a cue it was shown ({split})", f"all {len(part)}, best: "
+                   f"{best['model']}", "accuracy", best, "accuracy", 0.5, above=False)  # fmt: skip
+        none = (part["reading"] == "not above .5").all()
+        why = f"smallest Holm p above .5: {part['p_holm'].min():.2g} over all models and both sets"
+        yield row | {"verdict": "reproduced" if none else "not reproduced", "why": why}
+
+
+def _fingerprint(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    by = table.set_index("model")
+    for model, line in by.drop(index=GAMMA, errors="ignore").iterrows():
+        why = f"against patches drawn blindly; the same place without the mark: {line['kept_without_mark']:.3f}"
+        yield _row("Top-K throws the marked patches away", model, "posts that keep a marked patch", line, "kept",
+                   line["kept_chance"], above=False, why=why)  # fmt: skip
+        for name, what in (("weight", "has more weight"), ("effect", "moves the logit more")):
+            if GAMMA not in by.index:
+                continue
+            of = f"{GAMMA} against {model}"
+            yield _apart(f"without Top-K the mark {what}", of, f"{name} of the mark", by.loc[GAMMA], line, name,
+                         "against the interval with Top-K")  # fmt: skip
+
+
+def _breaks(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for _, line in table.iterrows():
+        if line["quantity"].startswith("relevance that stays"):
+            field = line["quantity"].rsplit(" ", 1)[1]
+            yield _row(f"relevance falls when the claimed object changes its {field}", line["state"],
+                       line["quantity"], line, "value", 1.0, above=False)  # fmt: skip
+        if line["quantity"].startswith("rank correlation of fusion") and line["state"].endswith("lambda 1"):
+            ignored = line["low"] <= 0 <= line["high"]
+            row = _row("at lambda = 1 weights ignore relevance", line["state"], line["quantity"], line, "value", 0.0)
+            yield row | {"verdict": "reproduced" if ignored else "not reproduced"}
+    gap = table[table["quantity"].str.startswith("distance of centroids")].set_index("state")
+    for state, line in gap.drop(index=[UNTRAINED, STAGE1], errors="ignore").iterrows():
+        yield _row("stage 2 narrows the modality gap", state, line["quantity"], line, "value",
+                   gap.loc[STAGE1, "value"], above=False, why="against stage 1")  # fmt: skip
+
+
+def _adaptive(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    levels = [level for level in table["clutter"].unique() if level != "all"]
+    for rule, part in table[~table["rule"].str.startswith("fixed")].groupby("rule", sort=False):
+        by = part.set_index("clutter")
+        fixed = table[(table["clutter"] == "all") & table["rule"].str.startswith("fixed")]
+        best = fixed.loc[fixed["accuracy"].idxmax()]
+        whole = by.loc["all"]
+        yield _row("adaptive K is ahead of fixed K = 2", rule, "gain of accuracy, paired", whole, "gain", 0.0)
+        if best["gain"] > 0:  # hindsight picks the rival, which makes the bar higher
+            why = f"against the gain of {best['rule']}, the best on these posts"
+            yield _apart(
+                "adaptive K is ahead of every fixed K", rule, "gain over fixed K = 2", whole, best, "gain", why
+            )
+        yield _apart("the gain grows with clutter", rule, f"gain with {levels[-1]} objects", by.loc[levels[-1]],
+                     by.loc[levels[0]], "gain", f"against the interval with {levels[0]} objects")  # fmt: skip

@@ -1,0 +1,67 @@
+"""What a detector does when its pictures or its words are not the post's own (p_3).
+
+A score that stays when pictures are exchanged did not come from text and picture together (exchanges.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rumorlib import experiments, results
+from rumorlib.config import BaselineConfig, RunConfig, Settings, about
+from rumorlib.experiments import benches
+from rumorlib.metrics import statistics
+from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs, run_names
+from rumorlib.studies.scores import comparison
+from rumorlib.training import bench_runs
+from rumorlib.training.exchange_runs import AS_IT_IS, INTERVENTIONS, reading
+
+
+def runs(settings: Settings, dataset: str) -> tuple[RunConfig, RunConfig]:
+    """Logistic regression on frozen text and picture, and MICC with the product input: each reads the test posts under
+    every intervention, in one run."""
+    product = experiments.micc(settings, dataset, 0, "product", classifier_input="product")
+    regression = benches.plan(settings, dataset, "exchange", "exchanged", BaselineConfig("text_image_lr"))
+    return regression, replace(product, kind="exchange", variant="product-exchanged", parent=product)
+
+
+def table(settings: Settings) -> tuple[pd.DataFrame, list[Report]]:
+    """Two detectors (`runs`) on every corpus under every intervention.
+
+    Returns: dataset, model, intervention, exchanged (share of test posts that got another picture), primary, estimate,
+        low, high (95 %, pictures drawn), auc, moved (mean change of the probability, absolute), flipped (share of posts
+        called otherwise); and the runs.
+    """
+    rows, reports = [], []
+    for dataset in benches.with_pictures(settings):
+        names = (benches.printed(dataset), "LR, frozen text and image"), (dataset, "MICC (product input)")
+        for config, name in zip(runs(settings, dataset), names, strict=True):
+            reports.append(results.run_or_load(config, settings))
+            rows += _rows(*name, dataset, reports[-1])
+    return by_runs(pd.DataFrame(rows), "dataset", "model"), reports
+
+
+def _rows(name: str, model: str, dataset: str, report: Report) -> list[dict[str, Any]]:
+    """A row per intervention the run has read, in their order."""
+    stored, rows = bench_runs.stored(report), []
+    first = stored.loc[stored["split"] == reading(AS_IT_IS), "prob_rumor"].to_numpy(float)
+    shares = report.facts["exchanged"]
+    for intervention in (name for name in INTERVENTIONS if name in shares):
+        part = stored[stored["split"] == reading(intervention)].reset_index(drop=True)
+        prob = part["prob_rumor"].to_numpy(float)
+        auc = statistics.cluster_bootstrap(part, "auc", "image_group", n=2).estimate
+        low_high = comparison.primary_interval(dataset, part)
+        called = (prob >= statistics.THRESHOLD) != (first >= statistics.THRESHOLD)
+        rows.append({
+            "dataset": name, "model": model, "intervention": intervention, "exchanged": shares[intervention],
+            "primary": "image-macro balanced accuracy" if about(dataset).shared_pictures else "accuracy",
+            "estimate": low_high.estimate, "low": low_high.low, "high": low_high.high, "auc": auc,
+            "moved": float(np.abs(prob - first).mean()), "flipped": float(called.mean()),
+            RUNS: run_names([report]),
+        })  # fmt: skip
+    return rows

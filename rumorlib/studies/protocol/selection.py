@@ -1,0 +1,234 @@
+"""The rule that chooses a configuration is part of the result (as DomainBed shows it: p_1).
+
+A small set of configurations, written down here before any was scored on test: logistic regressions and small heads on
+fixed features (benches.py). Each is fitted on every cross-fit fold and, for as many epochs as the folds ask for at the
+median, on all of train; then its test posts are scored once. That is one run, and one line of the test ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import logit
+from scipy.stats import spearmanr
+
+from rumorlib import experiments, results
+from rumorlib.config import BaselineConfig, RunConfig, Settings, record
+from rumorlib.config.profiles import HEADS
+from rumorlib.data import keys
+from rumorlib.experiments import benches
+from rumorlib.metrics import evaluation, statistics
+from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs, run_names
+from rumorlib.studies.scores import comparison
+from rumorlib.training import bench_runs
+from rumorlib.training.bench_runs import KINDS, N_FOLDS, balanced_log_loss
+
+INPUTS = ("text", "image", "both")
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # scikit-learn's C
+RATES = (3e-4, 1e-3)
+DEFAULT = "LR, both, C=0.001"  # a priori: the C of the comparison tables' rows on frozen features, all inputs
+SHOWN = 3  # seeds of a head whose probabilities are averaged
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A configuration: a logistic regression of strength C, or a head of learning rate `lr`, on some inputs."""
+
+    inputs: str
+    c: float = 0.0
+    lr: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As printed."""
+        return f"LR, {self.inputs}, C={self.c:g}" if self.c else f"MLP, {self.inputs}, lr={self.lr:g}"
+
+    def plan(self, settings: Settings, dataset: str) -> RunConfig:
+        """Its run."""
+        head = replace(HEADS[settings.profile], inputs=self.inputs, lr=self.lr, n_seeds=SHOWN)
+        chosen = BaselineConfig(KINDS[self.inputs], self.c) if self.c else head
+        return benches.plan(settings, dataset, "select", "-".join(self.name.replace(",", "").split()), chosen)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a configuration showed: dev loss per fold (of a trained detector: per seed), epochs (0: none to choose), and
+    test predictions of its refit (per seed)."""
+
+    name: str
+    losses: tuple[float, ...]
+    epochs: int
+    test: pd.DataFrame
+
+
+def choices() -> list[Choice]:
+    """All configurations, simplest first: linear before not, then stronger regularisation, then fewer inputs."""
+    linear = [Choice(inputs, c=c) for c in STRENGTHS for inputs in INPUTS]
+    return [*linear, *(Choice(inputs, lr=lr) for lr in RATES for inputs in INPUTS)]
+
+
+def dataset(settings: Settings) -> str | None:
+    """The corpus of this study: the first whose cross-fit folds are whole events, or drawn scenes in English."""
+    found = (name for name in settings.datasets if record(name).dev_by_event)
+    return next(found, next((name for name in settings.datasets if record(name).kind == "drawn"), None))
+
+
+def runs(settings: Settings, dataset: str) -> list[RunConfig]:
+    """The run of every configuration."""
+    return [choice.plan(settings, dataset) for choice in choices()]
+
+
+def trained_runs(settings: Settings, dataset: str) -> list[RunConfig]:
+    """MICC's classifier inputs on every cross-fit fold, first seed; none at demo, nor for a dataset not asked for.
+    Fold 0 is the dev side of a published split (`protocols.split`): that run is the one of notebook 03."""
+    if settings.profile == "demo" or dataset not in settings.datasets:
+        return []
+    one = replace(settings, datasets=(dataset,), seeds=settings.seeds[:1])
+    splits = ["", *(f"cross-fit:{fold}" for fold in range(1, N_FOLDS))]
+    return [replace(run, protocol=split) for run in experiments.micc_main(one) for split in splits]
+
+
+def table(
+    settings: Settings, dataset: str, trained: Sequence[Report] = (), folds: Sequence[Report] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Report]]:
+    """Every rule's choice and its test score, and every configuration's dev and test score.
+
+    Args: trained: finished runs of trained detectors, the a-priori one first; rows of their own (`_of_trained`) for
+        those of `dataset`. folds: the same trained on cross-fit folds (`trained_runs`).
+    Returns: (rule, configuration, epochs, dev_loss, dev_se, primary, estimate, low, high, auc, accuracy), a row per
+        rule; (configuration, epochs, dev_loss, dev_se, single_dev_loss, estimate, auc), a row per configuration; and
+        the runs behind them. Losses in nats, class-balanced; estimate: balanced accuracy with each picture counting
+        once, 95 % over pictures.
+    """
+    reports = [results.run_or_load(one, settings) for one in runs(settings, dataset)]
+    tried = [_tried(choice, report) for choice, report in zip(choices(), reports, strict=True)]
+    points = pd.DataFrame([_point(one) for one in tried])
+    rules = pd.DataFrame([_row(rule, one) for rule, one in _chosen(tried).items()])
+    a_priori = run_names([reports[[one.name for one in tried].index(DEFAULT)]])  # every other rule looks at all
+    rules[RUNS] = [a_priori if rule == "a priori" else run_names(reports) for rule in rules["rule"]]
+    average = {"rule": "mean of all configurations", "configuration": f"{len(tried)} configurations"}
+    average |= {"primary": rules["primary"].iloc[0], RUNS: run_names(reports)} | points[
+        ["estimate", "auc"]
+    ].mean().to_dict()
+    trained = [report for report in trained if report.config.dataset == dataset]
+    rows = pd.DataFrame([_row(rule, one) for rule, one in _of_trained(trained, folds).items()])
+    if len(rows):
+        rows[RUNS] = [_behind(rule, trained, folds) for rule in rows["rule"]]
+    whole = by_runs(pd.concat([rules, pd.DataFrame([average]), rows], ignore_index=True), "rule")
+    return whole, points, [*reports, *trained, *folds]
+
+
+def _behind(rule: str, trained: Sequence[Report], folds: Sequence[Report]) -> tuple[str, ...]:
+    """Names of the runs of trained detectors that a rule looks at."""
+    if rule == "MICC: a priori":
+        return run_names(comparison.pooled(trained)[0][1])
+    return run_names([*trained, *(folds if "cross-fit" in rule else ())])
+
+
+def agreement(points: pd.DataFrame) -> str:
+    """How well dev ranks the configurations as test does: Spearman's correlation, for the note of the table."""
+    told = [f"{name} {spearmanr(-points[column], points['estimate']).statistic:.2f}"
+            for name, column in (("cross-fit", "dev_loss"), ("single dev", "single_dev_loss"))]  # fmt: skip
+    return f"Rank correlation of dev loss with test over {len(points)} configurations: {', '.join(told)}."
+
+
+# --- one configuration ------------------------------------------------------------------------------
+
+
+def _tried(choice: Choice, report: Report) -> Tried:
+    losses = report.history().groupby("fold")["dev_loss"].min()
+    return Tried(choice.name, tuple(losses), report.facts["epochs"], bench_runs.stored(report))
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+
+def _chosen(tried: Sequence[Tried]) -> dict[str, Tried]:
+    """Rule -> the configuration it takes. Only the last reads test scores."""
+    by_name = {one.name: one for one in tried}
+    return {
+        "a priori": by_name[DEFAULT],
+        **_by_folds(tried),
+        "single dev": min(tried, key=lambda one: one.losses[0]),
+        "oracle on test": max(tried, key=_score),
+    }
+
+
+def _by_folds(tried: Sequence[Tried]) -> dict[str, Tried]:
+    """The rules that read the losses of every fold; `tried` from the simplest on."""
+    best = min(tried, key=lambda one: np.mean(one.losses))
+    limit = np.mean(best.losses) + _se(best)
+    simplest = next(one for one in tried if np.mean(one.losses) <= limit)
+    return {"cross-fit, one standard error": simplest, "cross-fit, lowest loss": best}
+
+
+def _of_trained(reports: Sequence[Report], folds: Sequence[Report] = ()) -> dict[str, Tried]:
+    """The same among MICC's classifier inputs, the literal one first, from runs of several seeds on one dev, and of one
+    seed on every fold: dev predictions choose, and the score is that of the runs on all of train but dev. The simplest
+    input is that with the fewest parameters."""
+    tried, size = [], {comparison.names(report.config): report.facts.get("n_trainable", 0) for report in reports}
+    for config, frame in comparison.pooled(reports):
+        test = frame[frame["split"] == "test"].reset_index(drop=True)
+        losses = tuple(_dev_loss(part) for _, part in frame.groupby("seed"))
+        tried.append(Tried(comparison.names(config), losses, 0, test))
+    if not tried:
+        return {}
+    crossed: dict[str, list[float]] = {}
+    for report in folds:
+        crossed.setdefault(comparison.names(report.config), []).append(_dev_loss(report.predictions()))
+    simplest_first = sorted(tried, key=lambda one: size[one.name])
+    by_folds = _by_folds([replace(one, losses=tuple(crossed[one.name])) for one in simplest_first]) if crossed else {}
+    seeds = [
+        replace(one, name=f"{one.name}, seed {seed}", losses=(loss,), test=part.reset_index(drop=True))
+        for one in tried
+        for loss, (seed, part) in zip(one.losses, one.test.groupby("seed"), strict=True)
+    ]
+    return {
+        "MICC: a priori": tried[0],
+        **{f"MICC: {rule}": one for rule, one in by_folds.items()},
+        "MICC: single dev": min(tried, key=lambda one: np.mean(one.losses)),
+        "MICC: single dev, seed too": min(seeds, key=lambda one: one.losses[0]),
+        "MICC: oracle on test": max(tried, key=_score),
+        "MICC: oracle on test, seed too": max(seeds, key=_score),
+    }
+
+
+def _dev_loss(predictions: pd.DataFrame) -> float:
+    dev = predictions[predictions["split"] == "dev"].reset_index(drop=True)
+    log_odds = evaluation.log_odds_of(dev)
+    if log_odds is None:
+        log_odds = logit(dev["prob_rumor"].clip(1e-6, 1 - 1e-6))
+    return float(balanced_log_loss(dev["label"].to_numpy(), log_odds, keys.image_weights(dev).to_numpy()))
+
+
+def _se(one: Tried) -> float:
+    return float(np.std(one.losses, ddof=1) / np.sqrt(len(one.losses))) if len(one.losses) > 1 else np.nan
+
+
+def _score(one: Tried) -> float:
+    return _primary(one).estimate
+
+
+def _primary(one: Tried) -> statistics.Interval:
+    part = comparison.weighted(one.test)
+    return statistics.cluster_bootstrap(part, "balanced_accuracy", "image_group", weight="image_weight")
+
+
+def _point(one: Tried) -> dict[str, Any]:
+    auc = statistics.cluster_bootstrap(one.test, "auc", "image_group", n=2).estimate
+    return {"configuration": one.name, "epochs": one.epochs, "dev_loss": float(np.mean(one.losses)),
+            "dev_se": _se(one), "single_dev_loss": one.losses[0], "estimate": _primary(one).estimate,
+            "auc": auc}  # fmt: skip
+
+
+def _row(rule: str, one: Tried) -> dict[str, Any]:
+    found, point = _primary(one), _point(one)
+    accuracy = statistics.cluster_bootstrap(one.test, "accuracy", "image_group", n=2).estimate
+    return {"rule": rule, "configuration": one.name, "epochs": one.epochs or "-", "dev_loss": point["dev_loss"],
+            "dev_se": point["dev_se"], "primary": "image-macro balanced accuracy", "estimate": found.estimate,
+            "low": found.low, "high": found.high, "auc": point["auc"], "accuracy": accuracy}  # fmt: skip

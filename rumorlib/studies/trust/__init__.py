@@ -1,1 +1,0 @@
-"""How far a score can be believed: splits, selection rules, counterfactuals, calibration."""

@@ -1,0 +1,30 @@
+"""Rows of scikit-learn on what `inputs.features` reads for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from rumorlib import inputs
+from rumorlib.config import RunConfig, Settings
+from rumorlib.inputs import features
+from rumorlib.models import baselines
+from rumorlib.training.fitting import Outcome, score
+
+
+def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -> Outcome:
+    """A row of scikit-learn on what `features` reads for it."""
+    corpus = inputs.corpus_of(config, settings)
+    posts = corpus.posts
+    read = features.of_corpus(config, settings, checkpoint, corpus)
+    rows = {split: inputs.rows_of(posts, split).numpy() for split in posts["split"].unique() if split}
+    parts = {split: features.of_rows(read, index) for split, index in rows.items()}
+    detector, tried = baselines.choose(config.detector, parts["train"], parts["dev"], config.language)
+    answers = baselines.fit_predict(detector, parts["train"], parts, config.language)
+    log_odds = np.full(len(posts), np.nan)
+    for split, index in rows.items():
+        log_odds[index] = answers[split]
+    facts = {"inverse_regularisation": detector.inverse_regularisation} if len(tried) else {}
+    return dataclasses.replace(score(posts, log_odds, facts), history=tried)

@@ -1,0 +1,125 @@
+"""One run from config to outcome: data in, model trained on train, chosen on dev, scored on every split once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from rumorlib import inputs
+from rumorlib.config import RunConfig
+from rumorlib.data.batches import CPU, Batch, PostTensors, array, moved, where_is
+from rumorlib.data.posts import of_texts
+from rumorlib.data.splitting import split_files
+from rumorlib.metrics import evaluation
+from rumorlib.models import named
+from rumorlib.training import loop
+
+SPLITS = ("train", "dev", "test")
+
+
+# Columns of a posts table that predictions keep, so that any breakdown can be recomputed without the data.
+KEPT_COLUMNS = ("event", "image_group", "distance", "conflict", "near_miss", "evidence_px", "clutter", "pair",
+                "n_chars")  # fmt: skip
+
+
+KEPT_OF_TEXTS = "text_group"  # of a corpus of texts, whose near-duplicates are no independent posts
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves; `results` writes it down."""
+
+    metrics: dict[str, Any]  # split -> metric -> value
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    predictions: pd.DataFrame = field(default_factory=pd.DataFrame)  # every split but train
+    extras: dict[str, pd.DataFrame] = field(default_factory=dict)
+    state: dict[str, Tensor] | None = None  # weights of what was trained; None for rows without a network
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def fit_detector(
+    config: RunConfig,
+    model: nn.Module,
+    tensors: PostTensors,
+    posts: pd.DataFrame,
+    after_epoch: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Train on train, stop on dev, predict every post once; on the GPU if there is one."""
+    tensors = tensors.on(loop.device())
+    train, rows = config.train, {split: inputs.rows_of(posts, split) for split in ("train", "dev")}
+    fit = loop.fit(
+        model,
+        lambda generator: tensors.shuffled(rows["train"], train.batch_size, generator),
+        -(-len(rows["train"]) // train.batch_size),
+        lambda: mean_losses(model, tensors.in_order(rows["dev"])),
+        train,
+        config.seed,
+        name=f"{config.model} {config.dataset} {config.variant} seed {config.seed}",
+        after_epoch=after_epoch,
+    )
+    facts = {
+        "n_parameters": n_parameters(model),
+        "n_trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "best_epoch": fit.best_epoch,
+        "precision": fit.precision,
+    }
+    outcome = score(posts, predict(model, tensors), facts)
+    return dataclasses.replace(outcome, history=fit.history, state=moved(model.state_dict(), CPU))
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, tensors: PostTensors, rows: Tensor | None = None) -> np.ndarray:
+    """(n,) float64 log-odds of rumor of every post, or of those at `rows`, in evaluation mode."""
+    model.eval()
+    rows = torch.arange(len(tensors.label)) if rows is None else rows
+    parts = tensors.in_order(rows, where=where_is(model))
+    return array(torch.cat([named.log_odds(model, batch) for batch in parts]))
+
+
+@torch.inference_mode()
+def mean_losses(model: nn.Module, batches) -> dict[str, float]:
+    """Mean of each training loss in evaluation mode, however the batches are cut: each counts as its posts weigh."""
+    model.eval()
+    found: dict[str, list[Tensor]] = {"weight": []}
+    for batch in batches:
+        weighs = isinstance(batch, Batch)
+        found["weight"].append(batch.weight.sum() if weighs else torch.tensor(float(len(batch.images))))
+        for key, value in model.training_loss(batch).items():
+            found.setdefault(key, []).append(value)
+    if not found["weight"]:
+        return {"loss": math.nan}
+    weight, *means = (array(torch.stack(values)).astype(float) for values in found.values())
+    return {key: float(sum(mean * weight)) / float(sum(weight)) for key, mean in zip(list(found)[1:], means)}
+
+
+def score(posts: pd.DataFrame, log_odds: np.ndarray, facts: dict[str, Any]) -> Outcome:
+    """Metrics of every split, and predictions of every split but train, with `log_odds` of rumor.
+
+    Measured is what is stored, log-odds of four decimals, so every metric recomputes exactly from the file.
+    """
+    columns = [column for column in KEPT_COLUMNS if column in posts]
+    columns += [KEPT_OF_TEXTS] * of_texts(posts)
+    scored = posts[["post_id", "label", "split", *columns]].assign(log_odds=evaluation.to_store(log_odds))
+    metrics = {}
+    for split, part in scored.groupby("split"):
+        if split in ("", "unassigned"):
+            continue
+        part = evaluation.with_prob(part)
+        metrics[split] = evaluation.frame_metrics(part)
+        if "weight" in posts:  # many posts share an image: one image, one vote
+            metrics[split]["image_macro"] = evaluation.image_macro_metrics(part)
+    kept = scored[~scored["split"].isin(["train", "", "unassigned"])].reset_index(drop=True)
+    return Outcome(metrics, predictions=kept, facts=facts | {"split_hash": split_files.split_hash(posts)})
+
+
+def n_parameters(model: nn.Module) -> int:
+    """Numbers in a model, trained or not."""
+    return sum(p.numel() for p in model.parameters())

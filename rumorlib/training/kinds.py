@@ -1,0 +1,67 @@
+"""What each kind of run does: one table from a config's kind and model to the function that makes it.
+
+A config says everything that decides its run, so `run` in any process, given config.json alone, gives the same result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from rumorlib import inputs
+from rumorlib.config import RunConfig, Settings
+from rumorlib.inputs import content
+from rumorlib.training import (
+    baseline_runs,
+    bench_runs,
+    compression_runs,
+    computation,
+    dmfl_runs,
+    exchange_runs,
+    loop,
+    micc_runs,
+    plugin_runs,
+    rival_runs,
+    sclip_runs,
+)
+from rumorlib.training.fitting import Outcome
+
+# Each takes the config and the settings, then the weights of `config.stage1` and of `config.parent`, where it has them.
+BUILDERS: dict[tuple[str, str], Callable[..., Outcome]] = {
+    ("train", "sclip"): sclip_runs.run,
+    ("train", "micc"): micc_runs.run,
+    ("train", "dmfl"): dmfl_runs.run,
+    ("train", "baseline"): baseline_runs.run,
+    ("train", "detector"): plugin_runs.run,
+    **{("train", name): rival_runs.run for name in rival_runs.BUILDERS},
+    ("distil", "micc"): compression_runs.distilled,
+    ("compress", "micc"): compression_runs.compressed_run,
+    ("exchange", "micc"): exchange_runs.of_micc,
+    ("exchange", "bench"): exchange_runs.of_regression,
+    ("anatomy", "bench"): bench_runs.anatomy,
+    ("dose", "bench"): bench_runs.dose,
+    ("select", "bench"): bench_runs.select,
+}
+
+
+def run(config: RunConfig, settings: Settings, stage1: Path | None = None, parent: Path | None = None) -> Outcome:
+    """Make one run, of any kind.
+
+    Args:
+        settings: where the data are.
+        stage1, parent: weights of `config.stage1` and `config.parent`, where it has them.
+    Returns: its outcome; facts say what it belongs to (`content`) and what it computes (`computation`).
+    Raises: ValueError: no such kind of run of this model.
+    """
+    if (config.kind, config.model) not in BUILDERS:
+        listed = ", ".join(f"{kind} {model}" for kind, model in BUILDERS)
+        raise ValueError(f"there is no run of kind {config.kind!r} of model {config.model!r}; there are {listed}")
+    loop.seed_everything(config.seed)
+    weights = [path for path, needed in ((stage1, config.stage1), (parent, config.parent)) if needed]
+    outcome = BUILDERS[config.kind, config.model](config, settings, *weights)
+    facts = {"content": content.of_run(config, settings), "computation": computation.fingerprint(config)}
+    if config.model != "sclip":
+        corpus = inputs.corpus_of(config, settings)
+        facts |= {"label_means": corpus.label_means, "split_file": corpus.split_file if config.model != "bench" else ""}
+    return dataclasses.replace(outcome, facts=outcome.facts | facts)

@@ -1,0 +1,57 @@
+"""Runs of MICC on the SCLIP of a finished stage 1, with what drawn scenes know of the evidence."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+
+from rumorlib import inputs
+from rumorlib.config import RunConfig, Settings
+from rumorlib.data.batches import PostTensors
+from rumorlib.encoders.sclip import SCLIP
+from rumorlib.inputs import micc_inputs
+from rumorlib.models.micc import MICC
+from rumorlib.training import evidence, loop
+from rumorlib.training.fitting import Outcome, fit_detector
+
+
+def on_posts(config: RunConfig, settings: Settings, checkpoint: Path) -> tuple[MICC, PostTensors, pd.DataFrame]:
+    """MICC as stage 2 starts, on the SCLIP of `checkpoint`, and its corpus: as tensors it reads, and as a table. Model
+    and tensors are where it will be trained."""
+    corpus = inputs.corpus_of(config, settings)
+    texts, images, image_row = micc_inputs.read(config, corpus, settings, checkpoint)
+    tensors = inputs.post_tensors(corpus.posts, texts, images, image_row)
+    loop.seed_everything(config.seed)
+    model = MICC(config.detector, inputs.load_sclip(config.stage1, checkpoint, settings), config.language)
+    return loop.on_device(model), tensors.on(loop.device()), corpus.posts
+
+
+def run(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
+    """MICC on the SCLIP of `checkpoint`, with what drawn scenes know of the evidence."""
+    model, tensors, posts = on_posts(config, settings, checkpoint)
+
+    def look(stage: str) -> dict[str, pd.DataFrame]:
+        found = {}
+        if "support_x0" in posts:  # drawn scenes know where the evidence is
+            found["pointing"] = evidence.pointing(model, tensors, posts, config, stage)
+            found["abstention"] = evidence.abstention(model, tensors, posts, config, stage)
+        if config.detector.freeze == "nothing":  # stage 2 trains all of SCLIP: does it still know its captions?
+            found["retrieval"] = _dev_retrieval(config, settings, model.sclip).assign(stage=stage)
+        return found
+
+    before = look("stage 1 only")
+    outcome = fit_detector(config, model, tensors, posts)
+    extras = {name: pd.concat([before[name], frame], ignore_index=True) for name, frame in look("fine-tuned").items()}
+    if "support_x0" in posts:
+        extras["relevance"] = evidence.relevance_of_posts(model, tensors, posts)
+    return dataclasses.replace(outcome, extras=extras)
+
+
+def _dev_retrieval(config: RunConfig, settings: Settings, sclip: SCLIP) -> pd.DataFrame:
+    """Recall at k of a SCLIP on the dev captions of its own stage 1, in the language of the posts."""
+    captions, images = inputs.caption_tensors(config.stage1, settings)
+    sclip.eval()
+    found = evidence.retrieval(sclip, captions, inputs.rows_of(images, "dev"), config.language)
+    return pd.DataFrame([{"language": config.language, "split": "dev"} | found])
