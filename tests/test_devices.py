@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import instead
 from test_rivals import SMALL as RIVALS
 from test_rivals import model as rival_model
 from torch import Tensor, nn
@@ -352,8 +353,9 @@ def prepared(folder: str) -> None:
     scenes, with one way to do attention for both."""
     sizes = {"n_test": 40, "n_unseen": 10, "n_pairs": 5, "n_undetectable": 10, "n_fingerprint": 20}
     few = DrawnConfig(n_caption_scenes=60, n_train=120, n_dev=60, **sizes)
-    inputs.corpus = cache(lambda name, *_: drawn.load(name[-2:], config=few))
-    inputs.captions = cache(lambda _, language, *rest: drawn.load_captions(language, config=few))
+    forever = pytest.MonkeyPatch()
+    instead(forever, inputs.corpus, cache(lambda name, *_: drawn.load(name[-2:], config=few)))
+    instead(forever, inputs.captions, cache(lambda _, language, *rest: drawn.load_captions(language, config=few)))
     interventions.DrawnConfig = looking.DrawnConfig = lambda **_: few
     loop.bf16_is_fast = lambda where: False
     torch.backends.mha.set_fastpath_enabled(False)

@@ -118,7 +118,7 @@ class _Makers(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
-        how = self._function(node.func).removeprefix("rumorlib.artifacts.")
+        how = self._function(node.func).removeprefix("rumorlib.results.artifacts.")
         if how in ("save_table", "save_figure") and isinstance(node.args[1], ast.Constant):
             self.saved[how, node.args[1].value] = self._maker(node.args[0 if how == "save_table" else 2])
 
