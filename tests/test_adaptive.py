@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib import config
+from rumorlib import config, experiments
 from rumorlib.results import Report
 from rumorlib.studies.scores import adaptive
 
@@ -18,7 +18,7 @@ SETTINGS = config.resolve("demo")
 
 @pytest.mark.parametrize("grid", config.GRIDS)
 def test_runs_differ_in_the_rule_alone(grid: str) -> None:
-    runs = adaptive.runs(config.resolve("demo", grid=grid))
+    runs = experiments.adaptive_runs(config.resolve("demo", grid=grid))
     detectors = {dataclasses.replace(c.detector, top_k=2, keep="k", relevance_mass=0.5) for c in runs}
     assert len(detectors) == 1 and len({c.path for c in runs}) == len(runs)
     names = [adaptive.rule(c) for c in runs if (c.dataset, c.seed) == ("demo-en", 0)]
@@ -26,7 +26,7 @@ def test_runs_differ_in_the_rule_alone(grid: str) -> None:
 
 
 def test_only_drawn_scenes_have_a_known_clutter() -> None:
-    assert adaptive.runs(config.resolve("laptop", train="none")) == []
+    assert experiments.adaptive_runs(config.resolve("laptop", train="none")) == []
 
 
 class Stored(Report):
@@ -43,7 +43,7 @@ def test_the_gain_is_of_the_same_posts_and_by_clutter(monkeypatch: pytest.Monkey
     frame = pd.DataFrame({"post_id": [f"p{i}" for i in range(120)], "split": "test", "label": label,
                           "clutter": clutter, "image_group": [f"i{i}" for i in range(120)]})  # fmt: skip
     prob = {"product": np.where(clutter == 6, 1 - label, label), "product-mass": label}
-    runs = [c for c in adaptive.runs(SETTINGS) if c.variant in prob]
+    runs = [c for c in experiments.adaptive_runs(SETTINGS) if c.variant in prob]
     reports = [Stored(c, {}, Path(), {"predictions": frame.assign(prob_rumor=prob[c.variant].astype(float))})
                for c in runs]  # fmt: skip
     monkeypatch.setattr(adaptive, "n_kept", lambda c, _: pd.Series(clutter / 3, frame["post_id"]))

@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import instead
 
 from rumorlib import config as cfg
+from rumorlib import experiments
+from rumorlib.config import profiles
 from rumorlib.data.posts import Corpus
 from rumorlib.experiments import benches
 from rumorlib.inputs import fixed_features
@@ -78,7 +81,7 @@ def test_heads_learn_what_is_there_and_seeds_differ() -> None:
 
 # --- the waterfall --------------------------------------------------------------------------------
 
-READ_TWICE = replace(CONFIG, readings=("test", bench_runs.EPOCH_ON_TEST))
+READ_TWICE = replace(CONFIG, readings=("test", experiments.EPOCH_ON_TEST))
 
 
 def finished(outcome: Outcome) -> SimpleNamespace:
@@ -123,17 +126,17 @@ def test_what_is_stored_gives_the_choice_of_epochs_again() -> None:
     for seed, curve in made.history.groupby("seed"):
         by_dev = curve.loc[curve["dev_loss"].idxmin(), "test_accuracy"]
         assert scored["test", seed] == pytest.approx(by_dev), "the epoch with the lowest loss on dev"
-        assert scored[bench_runs.EPOCH_ON_TEST, seed] == pytest.approx(curve["test_accuracy"].max())
+        assert scored[experiments.EPOCH_ON_TEST, seed] == pytest.approx(curve["test_accuracy"].max())
     honest = bench_runs.fitted(toy, bench_runs.side_of(toy, ""), CONFIG)
     assert "test_accuracy" not in honest.history and set(honest.metrics) == {"test"}, "test is read once"
 
 
 def test_every_fit_is_planned_and_has_one_line_in_the_ledger(output, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = replace(anatomy.HEADS["demo"], epochs=2, n_seeds=2, doses=(0.0, 1.0))
-    monkeypatch.setitem(anatomy.HEADS, "demo", few)
+    few = replace(profiles.HEADS["demo"], epochs=2, n_seeds=2, doses=(0.0, 1.0))
+    monkeypatch.setitem(profiles.HEADS, "demo", few)
     settings = cfg.resolve("demo")
-    planned = [c for runs in anatomy.fits(settings, "demo-en").values() for c in runs]
-    planned += anatomy.dose_runs(settings, "demo-en").values()
+    planned = [c for runs in experiments.anatomy_runs(settings, "demo-en").values() for c in runs]
+    planned += experiments.dose_runs(settings, "demo-en").values()
     steps, doses, *behind = anatomy.measured(settings)
     lines = [line["run"] for line in ledger.read("demo")]
     assert sorted(lines) == sorted(c.path.as_posix() for c in planned)
@@ -190,9 +193,9 @@ def test_the_leaks_that_are_planned_are_those_the_posts_allow(pictures: bool) ->
     for dataset in ("twitter", "mfan-pheme") if pictures else ("weibo-text", "pheme-text", "mfan-weibo"):
         toy = replace(bench(pictures=pictures), name=dataset)
         found = {leak for leak, *_ in bench_runs.dosed(toy, toy.posts["split"], CONFIG)} - {""}
-        points = list(anatomy.dose_runs(laptop, dataset))
+        points = list(experiments.dose_runs(laptop, dataset))
         assert points[0] == ("", 0.0) and {leak for leak, _ in points} - {""} == found
-    assert anatomy.leaks(cfg.resolve("demo"), "demo-en") == (anatomy.SCENE,)
+    assert experiments.leaks(cfg.resolve("demo"), "demo-en") == (experiments.SCENE,)
 
 
 def test_the_anatomy_is_of_posts_and_exchanges_need_pictures_with_frozen_encoders() -> None:
@@ -202,8 +205,12 @@ def test_the_anatomy_is_of_posts_and_exchanges_need_pictures_with_frozen_encoder
     assert benches.with_pictures(laptop) == ["photo-en", "twitter"]
     both = cfg.resolve("laptop", ["mfan-pheme", "mfan-weibo"], train="none")
     assert benches.of_anatomy(both) == ["mfan-pheme", "mfan-weibo"] and benches.with_pictures(both) == ["mfan-pheme"]
-    assert (selection.dataset(demo), selection.dataset(laptop), selection.dataset(both)) == ("demo-en", "twitter", None)
-    assert "metadata" not in anatomy.fits(both, "mfan-weibo"), "its posts have no dates"
+    assert (
+        experiments.selection_dataset(demo),
+        experiments.selection_dataset(laptop),
+        experiments.selection_dataset(both),
+    ) == ("demo-en", "twitter", None)
+    assert "metadata" not in experiments.anatomy_runs(both, "mfan-weibo"), "its posts have no dates"
 
 
 # --- selection ------------------------------------------------------------------------------------
@@ -211,7 +218,7 @@ def test_the_anatomy_is_of_posts_and_exchanges_need_pictures_with_frozen_encoder
 
 def tried(name_loss: dict[str, list[float]]) -> Iterator[selection.Tried]:
     frame = pd.DataFrame({"post_id": ["a", "b"], "label": [0, 1], "image_group": ["x", "y"], "seed": 0})
-    for choice in selection.choices():
+    for choice in experiments.choices():
         losses = name_loss.get(choice.name, [1.0, 1.1, 1.2])
         good = choice.name == "MLP, both, lr=0.001"
         yield selection.Tried(
@@ -237,8 +244,8 @@ def test_each_rule_takes_what_it_says() -> None:
 
 
 def test_the_selection_table_on_drawn_scenes(output, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = [selection.Choice("both", c=1e-3), selection.Choice("text", lr=1e-3)]
-    monkeypatch.setattr(selection, "choices", lambda: few)
+    few = [experiments.Choice("both", c=1e-3), experiments.Choice("text", lr=1e-3)]
+    instead(monkeypatch, experiments.choices, lambda: few)
     rules, points, reports = selection.table(cfg.resolve("demo"), "demo-en")
     assert points["configuration"].tolist() == [choice.name for choice in few]
     assert rules["estimate"].max() == rules.set_index("rule").loc["oracle on test", "estimate"]
@@ -328,7 +335,7 @@ def test_a_regression_on_pictures_loses_what_the_exchange_takes() -> None:
 
 
 def test_a_detector_under_interventions_is_one_planned_run() -> None:
-    regression, product = counterfactuals.runs(cfg.resolve("demo"), "demo-en")
+    regression, product = experiments.exchanged_runs(cfg.resolve("demo"), "demo-en")
     assert (regression.model, regression.variant) == ("bench", "exchanged")
     assert product.parent == replace(product, kind="train", variant="product", parent=None), (
         "of the run that the tables show"

@@ -13,7 +13,7 @@ from rumorlib import experiments
 from rumorlib.experiments import benches
 from rumorlib.metrics import evaluation
 from rumorlib.results import store
-from rumorlib.studies.protocol import anatomy, counterfactuals, selection
+from rumorlib.studies.protocol import anatomy, selection
 from rumorlib.training import exchange_runs
 
 VARIANTS = {"MICC (literal)": "default", "MICC (product input)": "product", "MICC (relevance input)": "relevance"}
@@ -41,7 +41,7 @@ def image_macro(frame: pd.DataFrame) -> float:
 @pytest.mark.parametrize("dataset", benches.of_anatomy(SETTINGS))
 def test_every_step_of_the_anatomy_recomputes(dataset: str) -> None:
     table = committed(LAPTOP / "tables" / "p_2.csv").query("dataset == @dataset").set_index("step")
-    frames = {fit: pd.concat(map(stored, runs)) for fit, runs in anatomy.fits(SETTINGS, dataset).items()}
+    frames = {fit: pd.concat(map(stored, runs)) for fit, runs in experiments.anatomy_runs(SETTINGS, dataset).items()}
     for step, (fit, reading, best) in anatomy.READINGS.items():
         frame = frames[fit]
         scores = frame[frame["split"] == reading].groupby("seed")["right"].mean()
@@ -53,16 +53,18 @@ def test_every_step_of_the_anatomy_recomputes(dataset: str) -> None:
 @pytest.mark.parametrize("dataset", benches.of_anatomy(SETTINGS))
 def test_every_dose_recomputes(dataset: str) -> None:
     data = committed(cfg.PROJECT_ROOT / "figures" / "laptop" / "p_fig2.csv").query("dataset == @dataset")
-    scores = {point: stored(run)["right"].mean() for point, run in anatomy.dose_runs(SETTINGS, dataset).items()}
+    scores = {point: stored(run)["right"].mean() for point, run in experiments.dose_runs(SETTINGS, dataset).items()}
     for line in data.itertuples():
         point = (line.leak, line.dose) if line.dose else ("", 0.0)
         assert line.accuracy == pytest.approx(scores[point], rel=1e-5, abs=1e-9), point
-    assert len(data) == len(scores) - 1 + len(anatomy.leaks(SETTINGS, dataset)), "dose 0 starts every curve"
+    assert len(data) == len(scores) - 1 + len(experiments.leaks(SETTINGS, dataset)), "dose 0 starts every curve"
 
 
 def test_every_rule_recomputes() -> None:
     table = committed(LAPTOP / "tables" / "p_1.csv").set_index("rule")
-    runs = dict(zip((one.name for one in selection.choices()), selection.runs(SETTINGS, "twitter"), strict=True))
+    runs = dict(
+        zip((one.name for one in experiments.choices()), experiments.selection_runs(SETTINGS, "twitter"), strict=True)
+    )
     score = {name: image_macro(stored(run)) for name, run in runs.items()}
     loss = {}
     for name, run in runs.items():
@@ -92,7 +94,7 @@ def test_every_rule_recomputes() -> None:
 @pytest.mark.parametrize("dataset", benches.with_pictures(SETTINGS))
 def test_every_counterfactual_recomputes(dataset: str) -> None:
     table = committed(LAPTOP / "tables" / "p_3.csv").query("dataset == @dataset")
-    runs = counterfactuals.runs(SETTINGS, dataset)
+    runs = experiments.exchanged_runs(SETTINGS, dataset)
     for (model, rows), run in zip(table.groupby("model", sort=False), runs, strict=True):
         frame = stored(run)
         first = frame[frame["split"] == "test"].reset_index(drop=True)

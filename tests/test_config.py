@@ -23,7 +23,7 @@ from rumorlib.config import profiles
 from rumorlib.data import corpora
 from rumorlib.experiments import rivals
 from rumorlib.results import store
-from rumorlib.studies.scores import comparison, text_only
+from rumorlib.studies.scores import comparison
 
 CONFIGS = sorted(
     (kind for _, kind in inspect.getmembers(cfg, inspect.isclass)
@@ -335,14 +335,16 @@ def test_a_model_that_reads_pictures_refuses_texts_before_anything_starts(own: P
             make(settings)
     kinds = {config.variant for config in experiments.baselines(settings)}
     assert kinds == set(experiments.OF_TEXTS) & set(experiments.BASELINES)
-    of_texts = text_only.runs(settings)
+    of_texts = experiments.text_only_runs(settings)
     assert {c.variant for c in of_texts} >= {"TCNN", "TTRAS", "tfidf_lr"} and {c.dataset for c in of_texts} == {"mine"}
 
 
 @pytest.mark.parametrize("profile", cfg.PROFILES)
 def test_a_run_names_nothing_that_it_does_not_read(profile: str) -> None:
     settings = cfg.resolve(profile, train="none")
-    plans = experiments.baselines(settings) + experiments.dmfl_ablations(settings) + text_only.runs(settings)
+    plans = (
+        experiments.baselines(settings) + experiments.dmfl_ablations(settings) + experiments.text_only_runs(settings)
+    )
     for config in plans:
         words = config.variant in (*experiments.OF_WORDS, "TCNN", "TTRAS")
         assert not words or config.stage1 is None, config.path

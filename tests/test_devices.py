@@ -49,9 +49,7 @@ from rumorlib.models.dmfl import DMFL
 from rumorlib.models.heads import Heads
 from rumorlib.models.micc import MICC
 from rumorlib.results import migrations, runs
-from rumorlib.studies.cost import lightweight
 from rumorlib.studies.explanations import breaks, explanations, interventions, looking, probes, word_explanations
-from rumorlib.studies.protocol import anatomy, counterfactuals
 from rumorlib.studies.scores import adaptive
 from rumorlib.training import compression_runs, computation, evidence, loop
 
@@ -436,12 +434,12 @@ def dmfl_run() -> config.RunConfig:
 
 
 def head_run() -> config.RunConfig:
-    made = anatomy.fits(SETTINGS, "demo-en")[anatomy.HONEST][0]
+    made = experiments.anatomy_runs(SETTINGS, "demo-en")[experiments.HONEST][0]
     return replace(made, detector=replace(made.detector, epochs=4))
 
 
 def distilled() -> config.RunConfig:
-    return lightweight.trained(SETTINGS, "demo-en", 0, "product")[2]
+    return experiments.micc_sizes(SETTINGS, "demo-en", 0, "product")[2]
 
 
 RUNS: dict[str, Callable[[], config.RunConfig]] = {
@@ -457,9 +455,9 @@ RUNS: dict[str, Callable[[], config.RunConfig]] = {
     "own": lambda: added.detector(SETTINGS, "demo-en", f"{__name__}:Own"),
     **{kind: partial(experiments.baseline, SETTINGS, "demo-en", kind) for kind in ("text_image_lr", "relevance_lr")},
     "distilled": distilled,
-    "exchanged": lambda: counterfactuals.runs(SETTINGS, "demo-en")[1],
+    "exchanged": lambda: experiments.exchanged_runs(SETTINGS, "demo-en")[1],
     "heads": head_run,
-    **{f"compressed to {name}": (lambda name=name: lightweight.compressed(micc_run(), name))
+    **{f"compressed to {name}": (lambda name=name: experiments.compressed(micc_run(), name))
        for name in ("bf16", "int8", "pruned-50")},
 }  # fmt: skip
 

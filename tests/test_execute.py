@@ -138,7 +138,7 @@ def test_a_run_end_to_end(
 ) -> None:
     monkeypatch.setenv("RUMORLIB_DATA", str(tmp_path / "corpora"))
     table = (
-        "import os, pandas as pd\nfrom pathlib import Path\nfrom rumorlib import artifacts\n"
+        "import os, pandas as pd\nfrom pathlib import Path\nfrom rumorlib.results import artifacts\n"
         "artifacts.save_table(pd.DataFrame({'a': [lr]}), 'm_e2', [], profile)\n"
         "print(os.environ['RUMORLIB_DATA'], Path.cwd().name, type(lr).__name__, seeds)"
     )

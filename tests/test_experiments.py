@@ -18,16 +18,12 @@ from rumorlib import experiments
 from rumorlib.config import profiles
 from rumorlib.data import files
 from rumorlib.encoders.vision import grid_sides
-from rumorlib.studies.cost import lightweight
-from rumorlib.studies.explanations import gaps, readings
-from rumorlib.studies.protocol import selection
-from rumorlib.studies.scores import pretraining
 from rumorlib.studies.scores.shapes import FEWEST
 
 LISTS = {
     "micc_main": experiments.micc_main,
     "micc_ablations": experiments.micc_ablations,
-    "micc_stage1": pretraining.micc_stage1,
+    "micc_stage1": experiments.micc_stage1,
     "micc_top_k": experiments.micc_top_k,
     "micc_fusion_weight": experiments.micc_fusion_weight,
     "micc_receptive_fields": experiments.micc_receptive_fields,
@@ -37,12 +33,12 @@ LISTS = {
     "dmfl_lambda_c": lambda settings: experiments.dmfl_loss_weights(settings, "lambda_c"),
     "dmfl_lambda_a": lambda settings: experiments.dmfl_loss_weights(settings, "lambda_a"),
     "dmfl_heads": experiments.dmfl_heads,
-    "dmfl_heatmaps": readings.runs,
-    "dmfl_alignment": gaps.alignment_runs,
+    "dmfl_heatmaps": experiments.map_runs,
+    "dmfl_alignment": experiments.alignment_runs,
     "baselines": experiments.baselines,
     "single_modality_fits": experiments.single_modality_fits,
     "second_corpus": experiments.second_corpus,
-    "lightweight": lightweight.runs,
+    "lightweight": experiments.compression_runs,
 }
 SWEEPS = {
     "micc_top_k": {"detector.top_k"},
@@ -170,23 +166,23 @@ def test_stage_1_variants_differ_in_one_thing() -> None:
 
 def test_stage_1_on_fewer_pictures_differs_in_nothing_else() -> None:
     given = settings("laptop")
-    *parts, whole = pretraining.sclip_pictures(given)
+    *parts, whole = experiments.sclip_pictures(given)
     assert [run.n_train for run in parts] == list(profiles.PICTURES["laptop"]) == sorted(profiles.PICTURES["laptop"])
     assert whole == experiments.sclip(given, "en") and all(differences(run, whole) == {"n_train"} for run in parts)
-    known, new = ({run for run in pretraining.micc_known(given) if run.train_on == which} for which in ("known", "new"))
+    known, new = ({run for run in experiments.micc_known(given) if run.train_on == which} for which in ("known", "new"))
     assert {dataclasses.replace(run, train_on="new") for run in known} == new and len(new) == len(given.seeds)
     assert {run.stage1 for run in known} == {parts[-1]} and parts[-1].n_train == profiles.FLICKR8K_PICTURES // 2
-    assert pretraining.sclip_pictures(settings("demo")) == pretraining.micc_known(settings("demo")) == []
-    assert pretraining.micc_known(settings("laptop", datasets=["twitter"])) == []
+    assert experiments.sclip_pictures(settings("demo")) == experiments.micc_known(settings("demo")) == []
+    assert experiments.micc_known(settings("laptop", datasets=["twitter"])) == []
 
 
 def test_cross_fit_folds_reuse_the_run_of_the_usual_dev_side() -> None:
     given = settings("laptop")
-    runs = selection.trained_runs(given, "twitter")
+    runs = experiments.fold_runs(given, "twitter")
     usual = {run for run in runs if not run.protocol}
-    assert len(runs) == 3 * selection.N_FOLDS and usual <= set(experiments.micc_main(given))
-    assert {run.protocol for run in runs} == {"", *(f"cross-fit:{fold}" for fold in range(1, selection.N_FOLDS))}
-    assert selection.trained_runs(settings("laptop", datasets=["photo-en"]), "twitter") == []
+    assert len(runs) == 3 * experiments.N_FOLDS and usual <= set(experiments.micc_main(given))
+    assert {run.protocol for run in runs} == {"", *(f"cross-fit:{fold}" for fold in range(1, experiments.N_FOLDS))}
+    assert experiments.fold_runs(settings("laptop", datasets=["photo-en"]), "twitter") == []
 
 
 def test_every_corpus_of_the_laptop_is_swept_and_photographs_have_the_fewest_points_with_a_shape() -> None:

@@ -50,7 +50,7 @@ def sides(text: np.ndarray, image: np.ndarray, moment: str, place: str) -> dict:
 def gap(output: Path) -> pd.DataFrame:
     """forward aligns pairs; side shrinks to a point; without, a gap stays: 3 in English, 6 in Chinese."""
     reports = []
-    for config in gaps.alignment_runs(DEMO):
+    for config in experiments.alignment_runs(DEMO):
         kind, far = config.detector.alignment, 3 if config.dataset == "demo-en" else 6
         text, image = cloud(1), cloud(2, shift=far)
         rows = [sides(text, image, moment, "attended") for moment in ("before", "after")]

@@ -25,7 +25,6 @@ from rumorlib.inputs import content
 from rumorlib.models.attention import MultiHeadAttention
 from rumorlib.models.micc import ScaleAwareFusion
 from rumorlib.results import migrations, reports, runs
-from rumorlib.studies.cost import lightweight
 from rumorlib.training import computation, kinds
 
 ONE_EPOCH = cfg.TrainConfig(epochs=1, batch_size=16, lr=1e-3)
@@ -59,7 +58,7 @@ def one_of_every_kind(settings: cfg.Settings) -> dict[str, cfg.RunConfig]:
         replace(added.detector(settings, "demo-en", "plain:Plain"), stage1=stage1, **small),
         cfg.RunConfig("baseline", "demo-en", detector=cfg.BaselineConfig("tfidf_lr"), n_train=60),
         replace(micc, kind="distil", variant="student", parent=micc, detector=replace(micc.detector, distil=0.5)),
-        lightweight.compressed(micc, "half-pruned") if "half-pruned" in lightweight.COMPRESSIONS
+        experiments.compressed(micc, "half-pruned") if "half-pruned" in experiments.COMPRESSIONS
         else replace(micc, kind="compress", variant="cut", parent=micc,
                      detector=replace(micc.detector, freeze="nothing", pruned=0.5)),
         replace(micc, kind="exchange", variant="exchanged", parent=micc),

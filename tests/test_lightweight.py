@@ -20,7 +20,7 @@ from rumorlib.studies.cost import costs, lightweight, timing
 from rumorlib.training import compression_runs
 
 SETTINGS = cfg.resolve("demo", ["demo-en"], train="none")
-BOTH, SINGLE, STUDENT = lightweight.trained(SETTINGS, "demo-en", 0, "product")
+BOTH, SINGLE, STUDENT = experiments.micc_sizes(SETTINGS, "demo-en", 0, "product")
 
 
 def model_and_post() -> tuple[MICC, Batch]:
@@ -34,7 +34,7 @@ def model_and_post() -> tuple[MICC, Batch]:
 @pytest.fixture
 def shrunk(request: pytest.FixtureRequest) -> tuple[MICC, MICC, Batch, cfg.MICCConfig]:
     """The whole model, the same one compressed by the name given, a post, and the config."""
-    how = lightweight.compressed(BOTH, request.param).detector
+    how = experiments.compressed(BOTH, request.param).detector
     whole, post = model_and_post()
     other, _ = model_and_post()
     if request.param == "int8":
@@ -72,8 +72,8 @@ def test_fewer_digits_change_the_answer_a_little(shrunk, at_most: float) -> None
 def test_bytes_are_those_of_the_numbers() -> None:
     pytest.importorskip("torchao")
     facts = {}
-    for name in lightweight.COMPRESSIONS:
-        how = lightweight.compressed(BOTH, name).detector
+    for name in experiments.COMPRESSIONS:
+        how = experiments.compressed(BOTH, name).detector
         facts[name] = compression_runs.model_facts(compression_runs.compressed(model_and_post()[0], how), how)
     assert len({f["n_parameters"] for f in facts.values()}) == 1
     assert facts["bf16"]["n_bytes"] / facts["fp32"]["n_bytes"] == pytest.approx(0.5, abs=0.02)
@@ -130,11 +130,11 @@ def test_dev_is_judged_by_labels_alone() -> None:
 @pytest.mark.parametrize("profile", cfg.PROFILES)
 def test_a_compressed_run_differs_from_its_parent_in_what_it_compresses(profile: str) -> None:
     given = cfg.resolve(profile, train="none", grid="full")
-    runs = lightweight.runs(given)
+    runs = experiments.compression_runs(given)
     assert len({c.path for c in runs}) == len(runs)
     for config in runs:
-        name = next(n for n in lightweight.COMPRESSIONS if config.variant.endswith(f"-{n}"))
-        restored = {**lightweight.COMPRESSIONS[name], "freeze": "nothing", "distil": 0.0}
+        name = next(n for n in experiments.COMPRESSIONS if config.variant.endswith(f"-{n}"))
+        restored = {**experiments.COMPRESSIONS[name], "freeze": "nothing", "distil": 0.0}
         assert config.detector == dataclasses.replace(config.parent.detector, **restored)
         assert config.stage1 == config.parent.stage1 and config.train.epochs == 0
     mains = set(experiments.micc_main(given))
@@ -146,7 +146,7 @@ def reports(few_drawn: cfg.Settings, monkeypatch: pytest.MonkeyPatch) -> list[re
     """Every run of the report on some hundred scenes."""
     pytest.importorskip("torchao")
     monkeypatch.setattr("rumorlib.results.reports._TRAINED", set())
-    return [results.run_or_load(config, few_drawn) for config in lightweight.runs(few_drawn)]
+    return [results.run_or_load(config, few_drawn) for config in experiments.compression_runs(few_drawn)]
 
 
 def test_the_report_is_made_of_stored_runs_alone(reports: list[results.Report], few_drawn: cfg.Settings) -> None:
@@ -204,7 +204,7 @@ def test_models_that_cost_the_same_stand_side_by_side() -> None:
 
 
 def test_timed_has_every_model_on_every_thread_count(output: Path) -> None:
-    configs = [lightweight.compressed(BOTH, "fp32"), lightweight.compressed(SINGLE, "fp32")]
+    configs = [experiments.compressed(BOTH, "fp32"), experiments.compressed(SINGLE, "fp32")]
     frame = lightweight.timed(configs, rounds=1, passes=1, on_threads=(1, 2))
     assert len(frame) == 4 and np.isfinite(frame.drop(columns="model")).all(axis=None)
     assert frame["weights_mib"].iloc[0] > frame["weights_mib"].iloc[1] > 0 and (frame["peak_mib"] > 0).all()

@@ -7,12 +7,13 @@ import pandas as pd
 import torch
 
 from rumorlib import config as cfg
+from rumorlib import experiments
 from rumorlib.config import DMFLConfig, Word2VecConfig
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vocabulary import CLS, SEP
 from rumorlib.models.dmfl import DMFL
 from rumorlib.results import Report
-from rumorlib.studies.explanations import looking, readings
+from rumorlib.studies.explanations import looking
 from rumorlib.studies.scores import verdicts
 
 L, N, D = 7, 4, 10
@@ -41,7 +42,7 @@ def test_each_picture_is_read_with_its_own_text() -> None:
 
 
 def test_a_map_of_the_effects_scores_highest_and_says_so() -> None:
-    config = readings.runs(cfg.resolve(train="none"))[0]
+    config = experiments.map_runs(cfg.resolve(train="none"))[0]
     effects = np.array([[0.1, -2.0, 0.5], [1.0, 0.2, np.nan]])
     touches = np.zeros((2, 3, N), bool)
     touches[:, [0, 1, 2], [0, 1, 2]] = True
@@ -63,7 +64,7 @@ def test_a_map_of_the_effects_scores_highest_and_says_so() -> None:
 
 def test_only_drawn_scenes_are_asked() -> None:
     for profile in cfg.PROFILES:
-        plans = looking.runs(cfg.resolve(profile, train="none"))
+        plans = experiments.asked_runs(cfg.resolve(profile, train="none"))
         assert bool(plans) == (profile == "demo")
         assert looking.table([]).empty and looking.claims([]).empty
-    assert {c.n_train for c in looking.runs(cfg.resolve(train="none"))} >= {None, 12_000}
+    assert {c.n_train for c in experiments.asked_runs(cfg.resolve(train="none"))} >= {None, 12_000}

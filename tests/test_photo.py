@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import instead
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -221,7 +222,7 @@ def test_pair_files_hold_no_text_and_are_reproducible(tmp_path):
 def test_load_reads_the_pair_file_and_makes_no_other(tmp_path, monkeypatch):
     """Pairs made by another recipe would be another corpus under the same name: an error, whatever was said."""
     monkeypatch.setenv("RUMORLIB_OUTPUT", str(tmp_path))
-    monkeypatch.setattr(config, "PROJECT_ROOT", tmp_path)
+    instead(monkeypatch, config.PROJECT_ROOT, tmp_path)
     corpus = caption_corpus()
     monkeypatch.setattr(corpora, "load_captions", lambda name, settings: corpus)
     chosen = config.Settings("laptop", (), (0,))

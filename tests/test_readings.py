@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import results
+from rumorlib import experiments, results
 from rumorlib.results import runs
 from rumorlib.studies.explanations import maps, readings
 from rumorlib.studies.scores import verdicts
@@ -56,7 +56,7 @@ def kept(n_dark: dict[int, int], start: dict[int, int] | None = None, image: boo
 
 @pytest.fixture
 def as_the_paper_says(output: Path) -> list[results.Report]:
-    english, chinese = readings.runs(DEMO)
+    english, chinese = experiments.map_runs(DEMO)
     en = kept({0: 0, 1: 0, 5: 2, 7: 3, 10: 4}, image=True)
     zh = kept({0: 0, 1: 4, 5: 3, 9: 3, 20: 2}, {9: 5, 20: 5})
     pointed = pd.DataFrame({
@@ -70,7 +70,7 @@ def as_the_paper_says(output: Path) -> list[results.Report]:
 def test_english_maps_run_at_phemes_epochs_and_chinese_ones_at_weibos() -> None:
     for profile in cfg.PROFILES:
         given = cfg.resolve(profile, train="none")
-        at = {c.dataset: c.train.record_epochs for c in readings.runs(given)}
+        at = {c.dataset: c.train.record_epochs for c in experiments.map_runs(given)}
         assert set(at) == set(given.datasets)
         for dataset, epochs in at.items():
             chinese = dataset.endswith("zh") or dataset == "weibo"
@@ -106,7 +106,7 @@ def test_maps_as_the_paper_describes_them_reproduce_its_readings(as_the_paper_sa
 
 
 def test_maps_of_no_change_reproduce_nothing_that_needs_one(output: Path) -> None:
-    english, chinese = readings.runs(DEMO)
+    english, chinese = experiments.map_runs(DEMO)
     even = {epoch: 0 for epoch in (0, 1, 5, 7, 9, 10, 20)}
     frame = readings.claims([finished(english, kept(even), best=1), finished(chinese, kept(even), best=20)])
     changes = frame[frame["quantity"].str.contains("minus|moves")]
@@ -118,7 +118,7 @@ def test_maps_of_no_change_reproduce_nothing_that_needs_one(output: Path) -> Non
 
 def test_real_posts_have_no_boxes(output: Path) -> None:
     given = cfg.resolve("laptop", ["photo-en"], train="none")
-    report = finished(readings.runs(given)[0], kept({0: 0, 1: 0, 5: 2, 7: 3, 10: 4}))
+    report = finished(experiments.map_runs(given)[0], kept({0: 0, 1: 0, 5: 2, 7: 3, 10: 4}))
     assert maps.word_pointing([report]).empty
     line = readings.claims([report]).iloc[-1]
     assert (line["verdict"], line["why"]) == ("untestable here", "no truth boxes")

@@ -337,7 +337,9 @@ KILLED = """
     import os, signal
     from pathlib import Path
     from tests import test_results as t
-    from rumorlib import files, kinds, results
+    from rumorlib import results
+    from rumorlib.data import files
+    from rumorlib.training import kinds
     really = files.write_bytes
     def write_bytes(path, content):
         if path.name == {victim!r}:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rumorlib import config as cfg
+from rumorlib import experiments
 from rumorlib.config import RunConfig
 from rumorlib.data import keys
 from rumorlib.data.batches import Texts
@@ -22,12 +23,12 @@ from rumorlib.training import evidence, fitting
 
 
 def test_every_fold_has_every_model_and_needs_no_picture() -> None:
-    plans = text_only.runs(cfg.resolve("laptop", train="none"))
+    plans = experiments.text_only_runs(cfg.resolve("laptop", train="none"))
     places = {(c.dataset, c.protocol) for c in plans}
     folds = {("pheme-text", f"event:{event}") for event in PHEME_DEV}
     assert places == folds | {("pheme-text", "random"), ("weibo-text", "")}
-    n_rows = len(text_only.BASELINES) + 2 * cfg.FEW_SEEDS
-    cut = [c for c in plans if c.variant == text_only.CUT]
+    n_rows = len(experiments.TEXT_BASELINES) + 2 * cfg.FEW_SEEDS
+    cut = [c for c in plans if c.variant == experiments.CUT]
     assert {(c.dataset, c.detector.word2vec.max_length) for c in cut} == {("weibo-text", 50)}
     assert len({c.path for c in plans}) == len(plans) == len(places) * n_rows + cfg.FEW_SEEDS == 73
     of_stage1 = {(c.dataset, c.variant) for c in plans if c.stage1}
@@ -39,17 +40,17 @@ def test_every_fold_has_every_model_and_needs_no_picture() -> None:
 
 def test_real_texts_are_read_whole_but_for_the_row_that_cuts_them() -> None:
     for profile in ("laptop", "paper"):
-        of = {c.variant: c.detector.word2vec for c in text_only.runs(cfg.resolve(profile, train="none"))
+        of = {c.variant: c.detector.word2vec for c in experiments.text_only_runs(cfg.resolve(profile, train="none"))
               if c.model == "dmfl"}  # fmt: skip
         assert {name: words.max_length for name, words in of.items()} == {
-            "TCNN": text_only.WHOLE, "TTRAS": text_only.WHOLE, text_only.CUT: text_only.CUT_AT,
+            "TCNN": experiments.WHOLE, "TTRAS": experiments.WHOLE, experiments.CUT: experiments.CUT_AT,
         }  # fmt: skip
-        assert of[text_only.CUT] == dataclasses.replace(of["TCNN"], max_length=50, tokens="jieba")
+        assert of[experiments.CUT] == dataclasses.replace(of["TCNN"], max_length=50, tokens="jieba")
 
 
 def test_word_vectors_differ_in_one_thing_each() -> None:
     for profile in ("demo", "laptop"):
-        first, *others = (c.detector.word2vec for c in text_only.word2vec_runs(cfg.resolve(profile, train="none")))
+        first, *others = (c.detector.word2vec for c in experiments.word2vec_runs(cfg.resolve(profile, train="none")))
         assert first.skip_gram and first.hierarchical_softmax and len(others) == 4
         for other in others:
             assert sum(getattr(first, n) != getattr(other, n) for n in cfg.Word2VecConfig.__dataclass_fields__) == 1

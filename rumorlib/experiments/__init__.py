@@ -1,5 +1,19 @@
 """Which runs make which table."""
 
+from rumorlib.experiments.compression import COMPRESSIONS, DISTIL, compressed, compression_runs, micc_sizes
+from rumorlib.experiments.explained import (
+    MAP_EPOCHS,
+    START_PARTS,
+    adaptive_runs,
+    alignment_runs,
+    asked_runs,
+    explained_runs,
+    lambda_end_runs,
+    map_runs,
+    marked_runs,
+    probe_runs,
+    start_runs,
+)
 from rumorlib.experiments.papers import (
     BASELINES,
     DMFL_VARIANTS,
@@ -29,4 +43,38 @@ from rumorlib.experiments.papers import (
     second_corpus,
     single_modality_fits,
     stage1_runs,
+)
+from rumorlib.experiments.pretraining import micc_known, micc_stage1, sclip_pictures
+from rumorlib.experiments.protocol import (
+    EPOCH_ON_TEST,
+    HONEST,
+    INPUTS,
+    LEAK_OF_STEP,
+    LR_OF_INPUTS,
+    N_FOLDS,
+    RATES,
+    SCENE,
+    SHOWN,
+    STRENGTHS,
+    Choice,
+    Point,
+    anatomy_runs,
+    choices,
+    dose_runs,
+    exchanged_runs,
+    fold_runs,
+    leaks,
+    selection_dataset,
+    selection_runs,
+)
+from rumorlib.experiments.texts import (
+    CUT,
+    CUT_AT,
+    TEXT_BASELINES,
+    TEXT_MODELS,
+    WHOLE,
+    WORD2VEC,
+    text_only,
+    text_only_runs,
+    word2vec_runs,
 )

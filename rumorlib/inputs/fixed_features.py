@@ -57,8 +57,8 @@ class Bench:
 
     def features(self, inputs: str) -> np.ndarray:
         """(n, d) what HeadsConfig.inputs names."""
-        told = np.hstack([self.both, self.metadata]) if corpora == "told" else self.both
-        return {"text": self.text, "image": self.image}.get(corpora, told)
+        told = np.hstack([self.both, self.metadata]) if inputs == "told" else self.both
+        return {"text": self.text, "image": self.image}.get(inputs, told)
 
     @property
     def both(self) -> np.ndarray:

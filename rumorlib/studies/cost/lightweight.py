@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ from torch.utils._pytree import tree_leaves
 
 from rumorlib import experiments
 from rumorlib.config import RunConfig, Settings, record
-from rumorlib.config.profiles import first_datasets
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vision import grid_sides
+from rumorlib.experiments import COMPRESSIONS
 from rumorlib.metrics import drops
 from rumorlib.models.micc import MICC
 from rumorlib.results import Report
@@ -31,50 +30,10 @@ from rumorlib.studies.cost import costs, timing
 from rumorlib.studies.scores import sweeps
 from rumorlib.training import compression_runs
 
-COMPRESSIONS: dict[str, dict[str, Any]] = {  # name -> fields of MICCConfig
-    "fp32": {}, "bf16": {"compression": "bf16"}, "int8": {"compression": "int8"},
-    "pruned-50": {"pruned": 0.5}, "pruned-80": {"pruned": 0.8},
-}  # fmt: skip
-DISTIL = 0.5  # of a student's loss: half labels, half its teacher's answers
 SCALE_SETS = ((32,), (64,), (32, 64), (24, 32, 64), (24, 32, 48, 64))  # of M-E3, the paper's units
+
+
 MIB = 2**20
-
-
-# --- which runs ------------------------------------------------------------------------------------
-
-
-def runs(settings: Settings) -> list[RunConfig]:
-    """Per corpus of `first_datasets` and seed: MICC compressed five ways, and its finer scale alone, taught by labels
-    or by the two-scale model. Our fix of the fusion's input ("product") and, on the full grid, the literal model.
-    """
-    made = []
-    for dataset in first_datasets(settings):
-        for seed in settings.seeds:
-            for how in ("product", "concat") if settings.grid == "full" else ("product",):
-                both, single, student = trained(settings, dataset, seed, how)
-                made += [compressed(both, name) for name in COMPRESSIONS]
-                made += [compressed(single, "fp32"), compressed(student, "fp32"), compressed(student, "int8")]
-    return made
-
-
-def trained(settings: Settings, dataset: str, seed: int, how: str) -> tuple[RunConfig, RunConfig, RunConfig]:
-    """MICC on both scales, on the finer one alone, and on that one as the first one's student."""
-    fine = experiments.fields(settings, 32)
-    alone = experiments.sclip_variants(replace(settings, datasets=(dataset,)))  # the run that M-E3 trains anyway
-    chosen = next(config for config in alone if config.sclip.vision.receptive_fields == fine)
-    name, ending = ("default", "") if how == "concat" else (how, f"-{how}")
-    both = experiments.micc(settings, dataset, seed, name, classifier_input=how)
-    single = experiments.micc(settings, dataset, seed, chosen.variant + ending, stage1=chosen, classifier_input=how)
-    student = replace(single, kind="distil", variant=f"distilled-{single.variant}", parent=both,
-                      detector=replace(single.detector, distil=DISTIL))  # fmt: skip
-    return both, single, student
-
-
-def compressed(config: RunConfig, name: str) -> RunConfig:
-    """The run that compresses a finished one, by a name of COMPRESSIONS; "fp32" changes nothing."""
-    detector = replace(config.detector, freeze="nothing", distil=0.0, **COMPRESSIONS[name])
-    untrained, variant = replace(config.train, epochs=0), f"{config.variant}-{name}"
-    return replace(config, kind="compress", variant=variant, detector=detector, train=untrained, parent=config)
 
 
 def printed(config: RunConfig) -> str:
@@ -82,9 +41,6 @@ def printed(config: RunConfig) -> str:
     name = next(name for name in COMPRESSIONS if config.variant.endswith(f"-{name}"))
     taught = ", distilled" * bool(config.parent.detector.distil)
     return f"{sweeps.paper_fields(config)}{taught}, {name}"
-
-
-# --- what they cost and score ------------------------------------------------------------------------
 
 
 def report(reports: Iterable[Report]) -> pd.DataFrame:
@@ -149,9 +105,6 @@ def per_scale(settings: Settings) -> pd.DataFrame:
     names = ["receptive_fields", "n_patches", "n_parameters", "n_macs", "text", "image_tower", "projection", "decision",
              "image_share"]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
-
-
-# --- on this machine ---------------------------------------------------------------------------------
 
 
 def timed(

@@ -53,8 +53,7 @@ def states(made: list[Explained], settings: Settings) -> list[State]:
 
 def lambda_ends(one: Explained, settings: Settings) -> list[Explained]:
     """The literal model at lambda = 0 and 1, the limits of Eq 24, on the posts and the image tower of `one`."""
-    ends = [c for c in experiments.micc_fusion_weight(settings) if c.detector.fusion_weight in (0.0, 1.0)]
-    same = [c for c in ends if (c.dataset, c.seed) == (one.config.dataset, one.config.seed)]
+    same = experiments.lambda_end_runs(settings)
     return [replace(one, config=c, models={TRAINED: trained.micc(c, settings)[0]}, scores={}) for c in same]
 
 

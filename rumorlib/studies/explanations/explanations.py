@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rumorlib import experiments, inputs, results
+from rumorlib import inputs, results
 from rumorlib.config import EXPLAINED_POSTS, RunConfig, Settings
 from rumorlib.data.batches import Texts, array, where_is
 from rumorlib.encoders.vision import patch_boxes
@@ -77,13 +77,6 @@ class Explained:
         if images.dtype == torch.uint8:
             images = interventions.in_parts(self.model.sclip.image_tower, images, where_is(self.model))
         return attributions.read(self.model, self.texts.rows(post), images, self.bench.rows[post]).logit
-
-
-def models(settings: Settings) -> list[RunConfig]:
-    """The MICC runs that are explained: main rows of the first corpus, one seed; none where scenes are not drawn."""
-    drawn = settings.profile == "demo"
-    chosen = settings.datasets[0], settings.seeds[0]
-    return [c for c in experiments.micc_main(settings) if drawn and (c.dataset, c.seed) == chosen]
 
 
 def n_posts(settings: Settings) -> int:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import experiments, results
-from rumorlib.config import FEW_SEEDS, RunConfig, Settings, same_pictures
+from rumorlib import results
+from rumorlib.config import Settings, same_pictures
+from rumorlib.experiments import alignment_runs
 from rumorlib.metrics import modalities
 from rumorlib.metrics.statistics import verdict
 from rumorlib.results import Report, trained
@@ -20,20 +21,13 @@ from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores.verdicts import COLUMNS
 
 FELL = 0.1  # of its value before training
+
+
 MEASURES = {"ratio": "matched / shuffled distance", "rank": "rank of the own image", "centroid": "distance of the "
             "means", "modality_accuracy": "accuracy of telling text from image"}  # fmt: skip
+
+
 CHANCE = {"ratio": 1.0, "rank": 0.5, "modality_accuracy": 0.5}
-
-
-def alignment_runs(settings: Settings) -> list[RunConfig]:
-    """Alignment `forward` (the default run), `side` (MFAN's heads that touch the loss alone) and none (variant A of the
-    ablations), whose two sides are measured before and after training (choice C13)."""
-    return [
-        experiments.dmfl(settings, dataset, seed, name, **changes)
-        for dataset in settings.datasets
-        for name, changes in (("default", {}), ("side", {"alignment": "side"}), ("A", {"alignment": "none"}))
-        for seed in settings.seeds[:FEW_SEEDS]
-    ]
 
 
 def reports(settings: Settings) -> list[Report]:

@@ -22,8 +22,7 @@ from rumorlib.encoders.vision import grid_sides
 from rumorlib.metrics.statistics import verdict
 from rumorlib.models.dmfl import DMFL
 from rumorlib.results import trained
-from rumorlib.studies.explanations import explanations, interventions, readings
-from rumorlib.studies.scores import starts
+from rumorlib.studies.explanations import explanations, interventions
 from rumorlib.studies.scores.verdicts import COLUMNS
 from rumorlib.training import evidence, watch
 
@@ -39,14 +38,6 @@ class Looked:
     touches: np.ndarray  # (n, T, N) of `interventions.touches`
     scores: dict[str, np.ndarray]  # explanation -> (n, N)
     pointing: pd.DataFrame  # of `watch.word_pointing`
-
-
-def runs(settings: Settings) -> list[RunConfig]:
-    """Models that are asked: the first run of the heat maps, and the logic chain alone from stage 1, on the corpus and
-    on the larger train side on which it learns to compare words with patches (`starts`). Demo only."""
-    if settings.profile != "demo":
-        return []
-    return [readings.runs(settings)[0], *(c for c in starts.runs(settings) if c.variant == "TB-stage1")]
 
 
 def look(config: RunConfig, settings: Settings, split: str = "dev") -> Looked:

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rumorlib import experiments, inputs
+from rumorlib import inputs
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data.batches import array, where_is
 from rumorlib.data.drawn_scenes.scenes import CELL_PX, GRID, IMAGE_PX
 from rumorlib.encoders.vision import patch_boxes
-from rumorlib.experiments import rivals
+from rumorlib.experiments import marked_runs
 from rumorlib.metrics import statistics
 from rumorlib.models.micc import MICCOutput
 from rumorlib.results import Report, trained
@@ -28,24 +28,6 @@ from rumorlib.studies.explanations.explanations import interval
 from rumorlib.studies.scores.comparison import names, pooled
 
 ALPHA = 0.05
-
-
-def runs(settings: Settings) -> list[RunConfig]:
-    """Every planned model of the main tables, and MICC-A/γ: drawn scenes alone have probe posts."""
-    if settings.profile != "demo":
-        return []
-    others = experiments.dmfl_main(settings) + rivals.main(settings) + experiments.baselines(settings)
-    return [*experiments.micc_main(settings), *_without_alignment(settings), *others]
-
-
-def marked_runs(settings: Settings) -> list[RunConfig]:
-    """MICC with and without selection, one corpus and seed, whose patches are looked up in marked scenes."""
-    micc = experiments.micc_main(settings) + _without_alignment(settings)
-    return [c for c in micc if (c.dataset, c.seed) == (settings.datasets[0], settings.seeds[0])]
-
-
-def _without_alignment(settings: Settings) -> list[RunConfig]:
-    return [c for c in experiments.micc_ablations(settings) if c.variant == "A-gamma"]
 
 
 def fingerprint_table(settings: Settings) -> pd.DataFrame:

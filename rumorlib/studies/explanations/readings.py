@@ -12,17 +12,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib import experiments
-from rumorlib.config import RunConfig, Settings, record, same_pictures
+from rumorlib.config import same_pictures
+from rumorlib.experiments import MAP_EPOCHS
 from rumorlib.metrics.statistics import t_interval, verdict
 from rumorlib.results import Report
 from rumorlib.studies.explanations import maps
 from rumorlib.studies.scores.verdicts import COLUMNS
 
 SOME = 0.05  # share of a map, or of the attention, from which on there is something
+
+
 SAME = 0.5  # overlap from which on two dark areas have one shape
+
+
 FIGURE = {"en": "Fig 10", "zh": "Fig 11"}
-EPOCHS = {"en": (1, 5, 7, 10), "zh": (1, 5, 9, 20)}  # paper: Fig 10, Pheme, and Fig 11, Weibo
+
+
 # (what is said, statistic, epoch, epoch it is compared with: None = none, value, which side of the value)
 READINGS = {
     "en": (
@@ -41,23 +46,14 @@ READINGS = {
         ("fewer dark cells at epoch {3} than at epoch {2}", "dark_cells", 3, 2, 0, "below"),
     ),
 }
+
+
 SAYS = {
     "dark_share": "share of dark cells",
     "dark_cells": "dark cells",
     "iou_previous": "overlap",
     "iou_first": "overlap",
 }
-
-
-def runs(settings: Settings) -> list[RunConfig]:
-    """DMFL runs that keep Eq 12's map of one fixed batch at the paper's epochs (D-E6, Figs 10 and 11): English corpora
-    at Pheme's, Chinese ones at Weibo's; all datasets on every grid, for the paper compares the two."""
-    configs = []
-    for dataset in settings.datasets:
-        at = EPOCHS[record(dataset).language]
-        train = {"epochs": at[-1], "patience": None, "record_epochs": at}
-        configs.append(experiments.dmfl(settings, dataset, settings.seeds[0], "maps", train=train))
-    return configs
 
 
 def claims(reports: Sequence[Report]) -> pd.DataFrame:
@@ -86,7 +82,7 @@ def by_epoch(report: Report) -> dict[str, pd.DataFrame]:
 
 def _figure(report: Report, table: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
     dataset, language = report.config.dataset, report.config.language
-    at = EPOCHS[language]
+    at = MAP_EPOCHS[language]
     source = f"§6.4, {FIGURE[language]}"
     rows = []
     for claim, name, one, other, value, side in READINGS[language]:

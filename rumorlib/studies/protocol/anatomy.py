@@ -9,25 +9,19 @@ fixed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rumorlib import results
-from rumorlib.config import RunConfig, Settings, record
-from rumorlib.config.profiles import HEADS
-from rumorlib.data.splitting import splits
-from rumorlib.experiments import benches
+from rumorlib.config import Settings
+from rumorlib.experiments import EPOCH_ON_TEST, HONEST, Point, anatomy_runs, benches, dose_runs
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.training import bench_runs
-from rumorlib.training.bench_runs import EPOCH_ON_TEST
 
-HONEST = "honest"
 STEPS = {  # step -> what it is, in the order of the waterfall
     HONEST: "stories apart, epoch on dev, mean of all seeds",
     "random groups": "random split, near-duplicates kept together",
@@ -36,6 +30,8 @@ STEPS = {  # step -> what it is, in the order of the waterfall
     "seed on test": "the seed with the best test accuracy",
     "metadata": "publish time and number of pictures as input",
 }
+
+
 READINGS = {  # step -> the fit it reads, the reading, and whether only the best seed's
     HONEST: (HONEST, "test", False),
     "random groups": ("random groups", "test", False),
@@ -44,8 +40,6 @@ READINGS = {  # step -> the fit it reads, the reading, and whether only the best
     "seed on test": ("random posts", EPOCH_ON_TEST, True),
     "metadata": ("metadata", EPOCH_ON_TEST, True),
 }
-LEAK_OF_STEP = 0.5  # drawn scenes have no stories: their random split is one with this leak rate
-SCENE = "same scene and claim"  # what leaks between drawn scenes
 
 
 def measured(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame, list[Report], list[Report]]:
@@ -55,7 +49,7 @@ def measured(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame, list[Repor
     for dataset in benches.of_anatomy(settings):
         name = benches.printed(dataset)
         made = {step: [results.run_or_load(one, settings) for one in configs]
-                for step, configs in fits(settings, dataset).items()}  # fmt: skip
+                for step, configs in anatomy_runs(settings, dataset).items()}  # fmt: skip
         falls.append(waterfall(name, made))
         points = {point: results.run_or_load(one, settings) for point, one in dose_runs(settings, dataset).items()}
         curves.append(doses(name, points))
@@ -69,36 +63,6 @@ def _below(frames: Sequence[pd.DataFrame], *keys: str) -> pd.DataFrame:
     frame = pd.concat(frames, ignore_index=True)
     frame[RUNS] = [names for part in frames for names in runs_of_rows(part) or []]
     return by_runs(frame, *keys)
-
-
-# --- the waterfall --------------------------------------------------------------------------------
-
-
-def fits(settings: Settings, dataset: str) -> dict[str, list[RunConfig]]:
-    """Fit -> its runs: one per split. PHEME's honest score is that of its five large events in turn."""
-    head = HEADS[settings.profile]
-    plan = partial(benches.plan, settings, dataset, "anatomy")
-    both = replace(head, readings=("test", EPOCH_ON_TEST))
-    if record(dataset).kind == "drawn":
-        leaking = replace(both, leak=SCENE, dose=LEAK_OF_STEP)
-        return {HONEST: [plan(HONEST, head)], "random posts": [plan(f"leak={LEAK_OF_STEP}", leaking)]}
-    usual = record(dataset).protocol
-    honest = [f"event:{event}" for event in splits.PHEME_DEV] if usual[6:] in splits.PHEME_DEV else [usual]
-    made = {
-        HONEST: [plan(HONEST, head, protocol) for protocol in honest],
-        "random groups": [plan("plain", head, "grouped")],
-        "random posts": [plan("plain", both, "random")],
-    }
-    told = replace(head, inputs="told", readings=(EPOCH_ON_TEST,))
-    return made | ({"metadata": [plan("told", told, "random")]} if record(dataset).dates else {})
-
-
-def leaks(settings: Settings, dataset: str) -> tuple[str, ...]:
-    """What may leak (see `doses`)."""
-    if record(dataset).kind == "drawn":
-        return (SCENE,)
-    named = "same event" if record(dataset).events else "other test posts"
-    return ("same picture" if benches.pictured(dataset, settings) else named, "same post")
 
 
 def waterfall(name: str, made: Mapping[str, Sequence[Report]]) -> pd.DataFrame:
@@ -134,24 +98,6 @@ def _read(report: Report, reading: str, best: bool) -> pd.DataFrame:
         right = (frame["prob_rumor"] >= statistics.THRESHOLD) == (frame["label"] == 1)
         frame = frame[frame["seed"] == right.groupby(frame["seed"]).mean().idxmax()]
     return frame.reset_index(drop=True)
-
-
-# --- dose and response ------------------------------------------------------------------------------
-
-Point = tuple[str, float]  # leak ("" at dose 0), dose
-
-
-def dose_runs(settings: Settings, dataset: str) -> dict[Point, RunConfig]:
-    """(leak, dose) -> its run; dose 0 is one run, the first point of every curve."""
-    head = HEADS[settings.profile]
-    points: list[Point] = [(leak, dose) for leak in leaks(settings, dataset) for dose in head.doses if dose]
-
-    def plan(leak: str, dose: float) -> RunConfig:
-        variant = f"{leak.replace(' ', '-') or 'dose'}={dose:g}"
-        leaking = replace(head, leak=leak, dose=dose)
-        return benches.plan(settings, dataset, "dose", variant, leaking, record(dataset).protocol)
-
-    return {point: plan(*point) for point in [("", 0.0), *points]}
 
 
 def doses(name: str, made: Mapping[Point, Report]) -> pd.DataFrame:

@@ -2,57 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
-
 import numpy as np
 import pandas as pd
 
 from rumorlib import config as cfg
-from rumorlib import experiments, results
-from rumorlib.config import RunConfig, Settings
-from rumorlib.experiments import benches, rivals
-from rumorlib.studies.cost import lightweight
-from rumorlib.studies.explanations import gaps, readings
-from rumorlib.studies.protocol import anatomy, counterfactuals, selection
-from rumorlib.studies.scores import pretraining, text_only
-
-MAIN = (experiments.stage1_runs, experiments.micc_main, experiments.baselines, experiments.dmfl_main, rivals.main,
-        text_only.runs, text_only.word2vec_runs, readings.runs, gaps.alignment_runs)  # fmt: skip
-SWEPT = (
-    experiments.sclip_variants, experiments.micc_ablations, experiments.micc_receptive_fields, experiments.micc_top_k,
-    experiments.micc_fusion_weight, experiments.micc_grid, pretraining.micc_stage1,
-    pretraining.sclip_pictures, pretraining.micc_known, experiments.dmfl_ablations,
-    experiments.dmfl_heads, *(partial(experiments.dmfl_loss_weights, which=w) for w in ("lambda_c", "lambda_a")),
-    lightweight.runs,
-)  # fmt: skip
+from rumorlib import results
+from rumorlib.config import RunConfig
+from rumorlib.experiments import plan
 
 
 def planned(profile: str, grid: str) -> dict[str, RunConfig]:
-    """Every run of the comparisons, ablations, sweeps and of notebook 09, with what it starts from, by its folder; the
-    second steps of loss weight searches, which the first decide, are left out."""
-    main, swept = (cfg.resolve(profile, train="none", grid=grid, sweep=sweep) for sweep in (False, True))
-    todo = [config for make in MAIN for config in make(main)] + [config for make in SWEPT for config in make(swept)]
-    todo += on_benches(main)
-    every: dict[str, RunConfig] = {}
+    """Every run of the notebooks, with what it starts from, by its folder."""
+    main, sweep = (cfg.resolve(profile, train="none", grid=grid, sweep=sweep) for sweep in (False, True))
+    every, _ = plan.of_notebooks(plan.OF_NOTEBOOK, main, sweep)
+    todo = list(every.values())
     while todo:
         config = todo.pop(0)
         every.setdefault(config.path.as_posix(), config)
         todo += [needed for needed in (config.stage1, config.parent) if needed]
     return every
-
-
-def on_benches(settings: Settings) -> Iterator[RunConfig]:
-    """The runs of notebook 09."""
-    if chosen := selection.dataset(settings):
-        yield from selection.runs(settings, chosen)
-        yield from selection.trained_runs(settings, chosen)
-    for dataset in benches.of_anatomy(settings):
-        for configs in anatomy.fits(settings, dataset).values():
-            yield from configs
-        yield from anatomy.dose_runs(settings, dataset).values()
-    for dataset in benches.with_pictures(settings):
-        yield from counterfactuals.runs(settings, dataset)
 
 
 def table(profile: str) -> pd.DataFrame:

@@ -5,29 +5,20 @@ A score that stays when pictures are exchanged did not come from text and pictur
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rumorlib import experiments, results
-from rumorlib.config import BaselineConfig, RunConfig, Settings, about
-from rumorlib.experiments import benches
+from rumorlib import results
+from rumorlib.config import Settings, about
+from rumorlib.experiments import benches, exchanged_runs
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores import comparison
 from rumorlib.training import bench_runs
 from rumorlib.training.exchange_runs import AS_IT_IS, INTERVENTIONS, reading
-
-
-def runs(settings: Settings, dataset: str) -> tuple[RunConfig, RunConfig]:
-    """Logistic regression on frozen text and picture, and MICC with the product input: each reads the test posts under
-    every intervention, in one run."""
-    product = experiments.micc(settings, dataset, 0, "product", classifier_input="product")
-    regression = benches.plan(settings, dataset, "exchange", "exchanged", BaselineConfig("text_image_lr"))
-    return regression, replace(product, kind="exchange", variant="product-exchanged", parent=product)
 
 
 def table(settings: Settings) -> tuple[pd.DataFrame, list[Report]]:
@@ -40,7 +31,7 @@ def table(settings: Settings) -> tuple[pd.DataFrame, list[Report]]:
     rows, reports = [], []
     for dataset in benches.with_pictures(settings):
         names = (benches.printed(dataset), "LR, frozen text and image"), (dataset, "MICC (product input)")
-        for config, name in zip(runs(settings, dataset), names, strict=True):
+        for config, name in zip(exchanged_runs(settings, dataset), names, strict=True):
             reports.append(results.run_or_load(config, settings))
             rows += _rows(*name, dataset, reports[-1])
     return by_runs(pd.DataFrame(rows), "dataset", "model"), reports

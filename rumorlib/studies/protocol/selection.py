@@ -16,43 +16,18 @@ import pandas as pd
 from scipy.special import logit
 from scipy.stats import spearmanr
 
-from rumorlib import experiments, results
-from rumorlib.config import BaselineConfig, RunConfig, Settings, record
-from rumorlib.config.profiles import HEADS
+from rumorlib import results
+from rumorlib.config import Settings
 from rumorlib.data import keys
-from rumorlib.experiments import benches
+from rumorlib.experiments import Choice, choices, selection_runs
 from rumorlib.metrics import evaluation, statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores import comparison
 from rumorlib.training import bench_runs
-from rumorlib.training.bench_runs import KINDS, N_FOLDS, balanced_log_loss
+from rumorlib.training.bench_runs import balanced_log_loss
 
-INPUTS = ("text", "image", "both")
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # scikit-learn's C
-RATES = (3e-4, 1e-3)
 DEFAULT = "LR, both, C=0.001"  # a priori: the C of the comparison tables' rows on frozen features, all inputs
-SHOWN = 3  # seeds of a head whose probabilities are averaged
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A configuration: a logistic regression of strength C, or a head of learning rate `lr`, on some inputs."""
-
-    inputs: str
-    c: float = 0.0
-    lr: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """As printed."""
-        return f"LR, {self.inputs}, C={self.c:g}" if self.c else f"MLP, {self.inputs}, lr={self.lr:g}"
-
-    def plan(self, settings: Settings, dataset: str) -> RunConfig:
-        """Its run."""
-        head = replace(HEADS[settings.profile], inputs=self.inputs, lr=self.lr, n_seeds=SHOWN)
-        chosen = BaselineConfig(KINDS[self.inputs], self.c) if self.c else head
-        return benches.plan(settings, dataset, "select", "-".join(self.name.replace(",", "").split()), chosen)
 
 
 @dataclass(frozen=True)
@@ -64,33 +39,6 @@ class Tried:
     losses: tuple[float, ...]
     epochs: int
     test: pd.DataFrame
-
-
-def choices() -> list[Choice]:
-    """All configurations, simplest first: linear before not, then stronger regularisation, then fewer inputs."""
-    linear = [Choice(inputs, c=c) for c in STRENGTHS for inputs in INPUTS]
-    return [*linear, *(Choice(inputs, lr=lr) for lr in RATES for inputs in INPUTS)]
-
-
-def dataset(settings: Settings) -> str | None:
-    """The corpus of this study: the first whose cross-fit folds are whole events, or drawn scenes in English."""
-    found = (name for name in settings.datasets if record(name).dev_by_event)
-    return next(found, next((name for name in settings.datasets if record(name).kind == "drawn"), None))
-
-
-def runs(settings: Settings, dataset: str) -> list[RunConfig]:
-    """The run of every configuration."""
-    return [choice.plan(settings, dataset) for choice in choices()]
-
-
-def trained_runs(settings: Settings, dataset: str) -> list[RunConfig]:
-    """MICC's classifier inputs on every cross-fit fold, first seed; none at demo, nor for a dataset not asked for.
-    Fold 0 is the dev side of a published split (`protocols.split`): that run is the one of notebook 03."""
-    if settings.profile == "demo" or dataset not in settings.datasets:
-        return []
-    one = replace(settings, datasets=(dataset,), seeds=settings.seeds[:1])
-    splits = ["", *(f"cross-fit:{fold}" for fold in range(1, N_FOLDS))]
-    return [replace(run, protocol=split) for run in experiments.micc_main(one) for split in splits]
 
 
 def table(
@@ -105,7 +53,7 @@ def table(
         the runs behind them. Losses in nats, class-balanced; estimate: balanced accuracy with each picture counting
         once, 95 % over pictures.
     """
-    reports = [results.run_or_load(one, settings) for one in runs(settings, dataset)]
+    reports = [results.run_or_load(one, settings) for one in selection_runs(settings, dataset)]
     tried = [_tried(choice, report) for choice, report in zip(choices(), reports, strict=True)]
     points = pd.DataFrame([_point(one) for one in tried])
     rules = pd.DataFrame([_row(rule, one) for rule, one in _chosen(tried).items()])
@@ -137,15 +85,9 @@ def agreement(points: pd.DataFrame) -> str:
     return f"Rank correlation of dev loss with test over {len(points)} configurations: {', '.join(told)}."
 
 
-# --- one configuration ------------------------------------------------------------------------------
-
-
 def _tried(choice: Choice, report: Report) -> Tried:
     losses = report.history().groupby("fold")["dev_loss"].min()
     return Tried(choice.name, tuple(losses), report.facts["epochs"], bench_runs.stored(report))
-
-
-# --- rules ----------------------------------------------------------------------------------------
 
 
 def _chosen(tried: Sequence[Tried]) -> dict[str, Tried]:

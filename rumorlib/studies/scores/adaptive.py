@@ -7,14 +7,12 @@ relevance mass keeps as many as make up half of the relevance; a learned thresho
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from rumorlib import experiments
-from rumorlib.config import RunConfig, Settings, profiles
+from rumorlib.config import RunConfig, Settings
 from rumorlib.data.batches import array, where_is
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.metrics import drops, statistics
@@ -23,26 +21,6 @@ from rumorlib.studies.scores.comparison import clusters_of, pooled
 
 RULES = {"k": "fixed K = {top_k}", "mass": "mass {relevance_mass}, K <= {top_k}",
          "threshold": "learned threshold, K <= {top_k}"}  # fmt: skip
-
-
-def runs(settings: Settings) -> list[RunConfig]:
-    """Fixed K and the two adaptive rules, at most eight patches per scale, with the product input, as the literal model
-    hardly reads the picture. Drawn scenes alone: their clutter is known."""
-    if settings.profile != "demo":
-        return []
-    rules: dict[str, dict[str, Any]] = {
-        "product-top_k=1": {"top_k": 1}, "product": {}, "product-top_k=8": {"top_k": 8},
-        "product-mass": {"top_k": 8, "keep": "mass"}, "product-threshold": {"top_k": 8, "keep": "threshold"},
-    }  # fmt: skip
-    if settings.grid == "full":
-        rules["product-top_k=4"] = {"top_k": 4}
-        rules["product-mass=0.9"] = {"top_k": 8, "keep": "mass", "relevance_mass": 0.9}
-    return [
-        experiments.micc(settings, dataset, seed, variant, classifier_input="product", **changes)
-        for dataset in profiles.first_datasets(settings)
-        for variant, changes in rules.items()
-        for seed in settings.seeds
-    ]
 
 
 def rule(config: RunConfig) -> str:

@@ -3,71 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import linregress
 
-from rumorlib.config import CORPORA, DATASETS, RunConfig, Settings, record
 from rumorlib.config.profiles import (
-    APART,
     FLICKR8K_PICTURES,
-    OF_POSTS,
-    PICTURES,
-    SIZES,
-    STAGE1,
-    first_datasets,
-    points,
-    swept,
 )
-from rumorlib.experiments import each_seed, micc, of_language, sclip, sclip_longer
 from rumorlib.metrics import drops, statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.studies.protocol import calibration
 from rumorlib.studies.scores import comparison, sweeps
-
-
-def micc_stage1(settings: Settings) -> list[RunConfig]:
-    """MICC on other stage 1s: none; languages together or alone; captions of drawn scenes; captions that are Twitter's
-    train posts; a longer one, under our two classifier inputs too; and SCLIP trained on in stage 2 (the first seed
-    alone, and on the reduced grid the first corpus: it takes as long as all others).
-
-    Where a language is pretrained alone by default the other row has both languages of the caption corpus, and the
-    other way round. Captions of the other language alone would leave the posts' own text tower untrained.
-    """
-    runs: list[RunConfig] = []
-    for dataset in swept(settings) if points(settings).stage1 else ():
-        runs += each_seed(settings, dataset, {name: {"stage1": one} for name, one in _others(settings, dataset)})
-        for longer in sclip_longer(settings, record(dataset).language):
-            inputs = {how: {"stage1": longer, "classifier_input": how} for how in ("product", "relevance")}
-            runs += each_seed(settings, dataset, {f"stage-1-longer-{how}": one for how, one in inputs.items()})
-        if SIZES[settings.profile].micc.freeze != "nothing" and dataset in first_datasets(settings):
-            runs.append(micc(settings, dataset, settings.seeds[0], "unfrozen", freeze="nothing"))
-    return runs
-
-
-def _others(settings: Settings, dataset: str) -> Iterable[tuple[str, RunConfig]]:
-    """Name of the MICC run and stage 1 of each row that differs in stage 1."""
-    language = record(dataset).language
-    corpus, languages = STAGE1[settings.profile][language]
-    untrained = sclip(settings, language, variant=of_language(settings, language, "untrained"))
-    yield "no-stage-1", replace(untrained, train=replace(untrained.train, epochs=0))
-    if corpus not in APART:
-        others = (language,) if len(languages) > 1 else ("en", "zh")
-        name = "captions-" + "-".join(others)
-        yield name, sclip(settings, language, variant=name, languages=others)
-    default = sclip(settings, language)
-    posts = [c for c in CORPORA.values() if c.posts_of in DATASETS[settings.profile] and c.language == language]
-    for one in posts:
-        on_posts = replace(default, dataset=one.name, train=replace(default.train, **OF_POSTS))
-        yield f"captions-{one.posts_of}", on_posts
-    if posts:  # in Chinese its words would all be unknown
-        yield "captions-drawn", replace(default, dataset="demo-captions")
-    for longer in sclip_longer(settings, language):
-        yield "stage-1-longer", longer
 
 
 def longer_table(reports: Iterable[Report]) -> pd.DataFrame:
@@ -109,18 +58,6 @@ def kinds_table(reports: Sequence[Report]) -> pd.DataFrame:
     return by_runs(frame.assign(model=frame["model"].map(named)), "dataset", "model")
 
 
-# --- fewer pictures ---------------------------------------------------------------------------------
-
-
-def sclip_pictures(settings: Settings) -> list[RunConfig]:
-    """Stage 1 on parts of the train pictures, each within the next one, and on all of them, the default; as many epochs
-    each (m_e1_pictures). Language of the first dataset; [] where the profile has no such points."""
-    if settings.profile not in PICTURES or not points(settings).stage1:
-        return []
-    whole = sclip(settings, record(settings.datasets[0]).language)
-    return [*(replace(whole, n_train=n) for n in PICTURES[settings.profile]), whole]
-
-
 def pictures_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
     """Dev retrieval by train pictures, and what a doubling is worth: on average (least squares over log2 pictures), and
     the last one.
@@ -145,17 +82,6 @@ def pictures_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
     return frame, f"A doubling of the train pictures adds on dev: {'; '.join(told)}. One draw of pictures, one seed."
 
 
-def micc_known(settings: Settings) -> list[RunConfig]:
-    """MICC with relevance as input, on a stage 1 that saw half of the train pictures, trained on the posts of those
-    pictures and on as many of the others (m_stage1_known). Photo tier, first corpus."""
-    photo = tuple(dataset for dataset in settings.datasets if record(dataset).kind == "photo")[:1]
-    parts = [run for run in sclip_pictures(replace(settings, datasets=photo)) if run.n_train] if photo else []
-    if not parts:
-        return []
-    runs = each_seed(settings, photo[0], {"relevance": {"stage1": parts[-1], "classifier_input": "relevance"}})
-    return [replace(run, train_on=which) for which in ("known", "new") for run in runs]
-
-
 def known_table(reports: Iterable[Report]) -> pd.DataFrame:
     """Is a detector misled by a stage 1 that knows the captions of its train posts? On test posts, new to both.
 
@@ -178,9 +104,6 @@ def known_table(reports: Iterable[Report]) -> pd.DataFrame:
             **dict(zip(("lost", "low", "high"), lost)), "n_seeds": test["seed"].nunique(), RUNS: run_names(frame),
         })  # fmt: skip
     return by_runs(pd.DataFrame(rows), "dataset", "train_on")
-
-
-# --- after stage 2 ----------------------------------------------------------------------------------
 
 
 def retrieval_after(reports: Iterable[Report]) -> pd.DataFrame:

@@ -7,48 +7,13 @@ sides are an experiment, with scenes of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pandas as pd
 
-from rumorlib import experiments
-from rumorlib.config import RunConfig, Settings
-from rumorlib.config.profiles import DMFL_STARTS_POSTS, DMFL_STARTS_TRAIN
 from rumorlib.data.drawn_scenes import drawn
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.studies.scores import comparison
-
-# The logic chain alone, which is the quickest, the whole model, and it with another fusion, alignment or granularity.
-PARTS = {
-    "TB": {"parts": "logic_only", "alignment": "none"},
-    "full": {},
-    "ATT": {"fusion": "weighted_sum"},
-    "A": {"alignment": "none"},
-    "side": {"alignment": "side"},
-    "pooled": {"granularity": "pooled"},
-}
-
-
-def runs(settings: Settings) -> list[RunConfig]:
-    """Logic chain and whole model, from scratch and from stage 1, on the corpus and on four times its train posts; the
-    reduced grid has the logic chain alone. Demo only."""
-    if settings.profile != "demo":
-        return []
-    chosen = PARTS if settings.grid == "full" else {"TB": PARTS["TB"]}
-    plans = []
-    for name, changes in chosen.items():
-        for n_train in (None, DMFL_STARTS_POSTS):
-            for start in ("scratch", "stage1"):
-                plans.append(_plan(settings, f"{name}-{start}", n_train, logic_init=start, **changes))
-    return plans
-
-
-def _plan(settings: Settings, variant: str, n_train: int | None, **changes) -> RunConfig:
-    config = experiments.dmfl(
-        settings, settings.datasets[0], settings.seeds[0], variant, train=DMFL_STARTS_TRAIN, **changes
-    )
-    return replace(config, n_train=n_train)
 
 
 def table(reports: Sequence[Report]) -> pd.DataFrame:

@@ -3,91 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from rumorlib import experiments
-from rumorlib.config import FEW_SEEDS, RunConfig, Settings, record
-from rumorlib.config.profiles import SIZES
-from rumorlib.data.splitting.splits import PHEME_DEV
+from rumorlib.experiments import CUT, TEXT_BASELINES, WORD2VEC
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.studies.scores import comparison
 
-MODELS = ("TCNN", "TTRAS")
-BASELINES = ("majority", "tfidf_lr", "surface_lr", "text_lr")
-# Words read (choice C39). MFAN cuts texts at 50: two thirds of Weibo's train posts are longer, none longer than 128.
-WHOLE, CUT_AT, CUT = 128, 50, "TCNN-50-words"
-WORD2VEC = {  # the paper's skip-gram with hierarchical softmax, and one change at a time
-    "skip-gram, hs": {},
-    "CBOW, hs": {"skip_gram": False},
-    "skip-gram, negative": {"hierarchical_softmax": False},
-    "window 2": {"window": 2},
-    "window 10": {"window": 10},
-}
 FEWEST = 30  # posts of a length class below which nothing is said
+
+
 LENGTHS = ["dataset", "model", "cut", "level", "n", "accuracy", "low", "high", "auc"]
-
-
-def runs(settings: Settings) -> list[RunConfig]:
-    """Majority, logistic regressions on TF-IDF, surface counts and frozen text, and the two text-only variants, per
-    corpus of texts, split and seed (D-E9); on Chinese also the text CNN on the first words alone, as MFAN reads posts.
-
-    Where no dataset is one of texts, the words of those with pictures, which notebooks 03 to 05 train on anyway; at
-    demo of the first.
-    """
-    few = replace(settings, seeds=settings.seeds[:FEW_SEEDS])
-    if not settings.text_only:
-        datasets = settings.datasets[:1] if settings.profile == "demo" else settings.datasets
-        plans = [experiments.baseline(settings, dataset, kind) for dataset in datasets for kind in BASELINES]
-        return plans + [c for c in experiments.dmfl_ablations(few) if c.dataset in datasets and c.variant in MODELS]
-    plans = []
-    for dataset in settings.text_only:
-        for protocol in _protocols(dataset):
-            plans += [experiments.baseline(settings, dataset, kind, protocol) for kind in BASELINES]
-            plans += [model(settings, dataset, name, seed, protocol) for name in MODELS for seed in few.seeds]
-        if record(dataset).language == "zh":  # PHEME's tweets have at most 31 words
-            plans += [model(settings, dataset, "TCNN", seed, variant=CUT, max_length=CUT_AT) for seed in few.seeds]
-    return plans
-
-
-def _protocols(dataset: str) -> tuple[str, ...]:
-    """As the corpus is usually split; PHEME with each of its five large events held out, and split post by post for
-    contrast: what the random split gains is the event known from training."""
-    usual = record(dataset).protocol
-    return (*(f"event:{event}" for event in PHEME_DEV), "random") if usual[6:] in PHEME_DEV else ("",)
-
-
-def model(
-    settings: Settings, dataset: str, name: str, seed: int = 0, protocol: str = "", variant: str = "", **word2vec
-) -> RunConfig:
-    """One text-only run; `word2vec` are fields of Word2VecConfig, and `variant` then names the folder. Posts with
-    pictures are read as everywhere, corpora of texts whole."""
-    changes = experiments.DMFL_VARIANTS[name]
-    config = experiments.dmfl(settings, dataset, seed, variant or name, **changes)
-    sizes, whole = SIZES[settings.profile], not record(dataset).pictures
-    detector = replace(sizes.dmfl_text if whole and sizes.dmfl_text else config.detector, **changes)
-    length = {"max_length": WHOLE} if whole else {}
-    words = replace(detector.word2vec, tokens=config.detector.word2vec.tokens, **(length | word2vec))
-    return replace(
-        config,
-        detector=replace(detector, word2vec=words, lambda_c=config.detector.lambda_c),
-        train=sizes.dmfl_text_train if whole and sizes.dmfl_text_train else config.train,
-        protocol=protocol or config.protocol,
-    )
-
-
-def word2vec_runs(settings: Settings) -> list[RunConfig]:
-    """DMFL-TCNN on word vectors trained in other ways: what the choice of skip-gram is worth (choice C22)."""
-    dataset = (*settings.text_only, *settings.datasets)[0]
-    plans = []
-    for name, changes in WORD2VEC.items():
-        variant = "TCNN-" + name.replace(", ", "-").replace(" ", "-") if changes else "TCNN"
-        plans.append(model(settings, dataset, "TCNN", settings.seeds[0], variant=variant, **changes))
-    return plans
 
 
 def table(reports: Sequence[Report]) -> pd.DataFrame:
@@ -107,7 +36,7 @@ def table(reports: Sequence[Report]) -> pd.DataFrame:
 def tests(reports: Sequence[Report]) -> pd.DataFrame:
     """The named comparisons of D-E9: the text CNN against the baseline that is best on dev, on every corpus and split
     (`comparison.compare`), Holm over all of them; and on whole texts against the one on their first words (C39)."""
-    pairs = [[("baseline", kind) for kind in BASELINES], [("dmfl", CUT)]]
+    pairs = [[("baseline", kind) for kind in TEXT_BASELINES], [("dmfl", CUT)]]
     found = [comparison.compare(reports, ("dmfl", "TCNN"), rivals) for rivals in pairs]
     frame = pd.concat(found, ignore_index=True)
     frame[RUNS] = [names for part in found for names in runs_of_rows(part) or []]

@@ -1,0 +1,125 @@
+"""Runs that are looked into: attention maps, alignment, kept patches, posts without a cue, where learning starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from rumorlib.config import FEW_SEEDS, RunConfig, Settings, profiles, record
+from rumorlib.config.profiles import DMFL_STARTS_POSTS, DMFL_STARTS_TRAIN
+from rumorlib.experiments import rivals
+from rumorlib.experiments.papers import baselines, dmfl, dmfl_main, micc, micc_ablations, micc_fusion_weight, micc_main
+
+# The logic chain alone, which is the quickest, the whole model, and it with another fusion, alignment or granularity.
+START_PARTS = {
+    "TB": {"parts": "logic_only", "alignment": "none"},
+    "full": {},
+    "ATT": {"fusion": "weighted_sum"},
+    "A": {"alignment": "none"},
+    "side": {"alignment": "side"},
+    "pooled": {"granularity": "pooled"},
+}
+
+
+def start_runs(settings: Settings) -> list[RunConfig]:
+    """Logic chain and whole model, from scratch and from stage 1, on the corpus and on four times its train posts; the
+    reduced grid has the logic chain alone. Demo only."""
+    if settings.profile != "demo":
+        return []
+    chosen = START_PARTS if settings.grid == "full" else {"TB": START_PARTS["TB"]}
+    plans = []
+    for name, changes in chosen.items():
+        for n_train in (None, DMFL_STARTS_POSTS):
+            for start in ("scratch", "stage1"):
+                plans.append(_start(settings, f"{name}-{start}", n_train, logic_init=start, **changes))
+    return plans
+
+
+def _start(settings: Settings, variant: str, n_train: int | None, **changes) -> RunConfig:
+    config = dmfl(settings, settings.datasets[0], settings.seeds[0], variant, train=DMFL_STARTS_TRAIN, **changes)
+    return replace(config, n_train=n_train)
+
+
+def adaptive_runs(settings: Settings) -> list[RunConfig]:
+    """Fixed K and the two adaptive rules, at most eight patches per scale, with the product input, as the literal model
+    hardly reads the picture. Drawn scenes alone: their clutter is known."""
+    if settings.profile != "demo":
+        return []
+    rules: dict[str, dict[str, Any]] = {
+        "product-top_k=1": {"top_k": 1}, "product": {}, "product-top_k=8": {"top_k": 8},
+        "product-mass": {"top_k": 8, "keep": "mass"}, "product-threshold": {"top_k": 8, "keep": "threshold"},
+    }  # fmt: skip
+    if settings.grid == "full":
+        rules["product-top_k=4"] = {"top_k": 4}
+        rules["product-mass=0.9"] = {"top_k": 8, "keep": "mass", "relevance_mass": 0.9}
+    return [
+        micc(settings, dataset, seed, variant, classifier_input="product", **changes)
+        for dataset in profiles.first_datasets(settings)
+        for variant, changes in rules.items()
+        for seed in settings.seeds
+    ]
+
+
+MAP_EPOCHS = {"en": (1, 5, 7, 10), "zh": (1, 5, 9, 20)}  # paper: Fig 10, Pheme, and Fig 11, Weibo
+
+
+def map_runs(settings: Settings) -> list[RunConfig]:
+    """DMFL runs that keep Eq 12's map of one fixed batch at the paper's epochs (D-E6, Figs 10 and 11): English corpora
+    at Pheme's, Chinese ones at Weibo's; all datasets on every grid, for the paper compares the two."""
+    configs = []
+    for dataset in settings.datasets:
+        at = MAP_EPOCHS[record(dataset).language]
+        train = {"epochs": at[-1], "patience": None, "record_epochs": at}
+        configs.append(dmfl(settings, dataset, settings.seeds[0], "maps", train=train))
+    return configs
+
+
+def asked_runs(settings: Settings) -> list[RunConfig]:
+    """Models that are asked: the first run of the heat maps, and the logic chain alone from stage 1, on the corpus and
+    on the larger train side on which it learns to compare words with patches (`starts`). Demo only."""
+    if settings.profile != "demo":
+        return []
+    return [map_runs(settings)[0], *(c for c in start_runs(settings) if c.variant == "TB-stage1")]
+
+
+def probe_runs(settings: Settings) -> list[RunConfig]:
+    """Every planned model of the main tables, and MICC-A/γ: drawn scenes alone have probe posts."""
+    if settings.profile != "demo":
+        return []
+    others = dmfl_main(settings) + rivals.main(settings) + baselines(settings)
+    return [*micc_main(settings), *_without_alignment(settings), *others]
+
+
+def marked_runs(settings: Settings) -> list[RunConfig]:
+    """MICC with and without selection, one corpus and seed, whose patches are looked up in marked scenes."""
+    micc = micc_main(settings) + _without_alignment(settings)
+    return [c for c in micc if (c.dataset, c.seed) == (settings.datasets[0], settings.seeds[0])]
+
+
+def _without_alignment(settings: Settings) -> list[RunConfig]:
+    return [c for c in micc_ablations(settings) if c.variant == "A-gamma"]
+
+
+def alignment_runs(settings: Settings) -> list[RunConfig]:
+    """Alignment `forward` (the default run), `side` (MFAN's heads that touch the loss alone) and none (variant A of the
+    ablations), whose two sides are measured before and after training (choice C13)."""
+    return [
+        dmfl(settings, dataset, seed, name, **changes)
+        for dataset in settings.datasets
+        for name, changes in (("default", {}), ("side", {"alignment": "side"}), ("A", {"alignment": "none"}))
+        for seed in settings.seeds[:FEW_SEEDS]
+    ]
+
+
+def explained_runs(settings: Settings) -> list[RunConfig]:
+    """The MICC runs that are explained: main rows of the first corpus, one seed; none where scenes are not drawn."""
+    drawn = settings.profile == "demo"
+    chosen = settings.datasets[0], settings.seeds[0]
+    return [c for c in micc_main(settings) if drawn and (c.dataset, c.seed) == chosen]
+
+
+def lambda_end_runs(settings: Settings) -> list[RunConfig]:
+    """The literal model at lambda = 0 and 1, the limits of Eq 24, on the corpora and seeds of the explained runs."""
+    asked = {(c.dataset, c.seed) for c in explained_runs(settings)}
+    ends = [c for c in micc_fusion_weight(settings) if c.detector.fusion_weight in (0.0, 1.0)]
+    return [c for c in ends if (c.dataset, c.seed) in asked]
