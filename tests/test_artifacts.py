@@ -6,16 +6,21 @@ import csv
 import hashlib
 import importlib
 import json
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
+from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from rumorlib import config as cfg
 from rumorlib import experiments, results
 from rumorlib.config import profiles
 from rumorlib.data import files
-from rumorlib.metrics import evaluation
+from rumorlib.data.keys import image_weights
 from rumorlib.results import artifacts, provenance, store
 from rumorlib.studies.protocol import compute
 
@@ -55,6 +60,11 @@ KIND = {row["id"]: row["kind"] for row in INDEX}
 REPORTED = sorted((artifacts.INDEX.parent / "reported").glob("*.csv"))
 
 
+def said_of(path: Path) -> dict:
+    """The record beside a committed csv: what made it, of which runs."""
+    return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+
+
 def made(profile: str, kind: str) -> list[Path]:
     """Committed csv files of one kind and profile."""
     folder = f"results/{profile}/tables" if kind == "table" else f"figures/{profile}"
@@ -77,18 +87,16 @@ def test_the_index_is_well_formed() -> None:
         assert row["reason"] or statuses == {"reproduced"}, f"{row['id']}: say why"
 
 
-@pytest.mark.parametrize("row", INDEX, ids=lambda row: row["id"])
-def test_what_the_index_claims_is_there(row: dict[str, str]) -> None:
-    for profile in cfg.PROFILES:
-        present = {path.stem for path in made(profile, row["kind"])}
-        claimed = row[f"status_{profile}"] in ("reproduced", "partial")
-        word = "claims it, but it is missing" if claimed else "does not claim it, but it is there"
-        assert claimed == (row["id"] in present), f"{row['id']} at {profile}: the index {word}"
+def test_what_the_index_claims_is_there_and_nothing_else() -> None:
+    present = {(profile, kind, path.stem) for profile, kind, path in MADE}
+    claimed = {(profile, row["kind"], row["id"]) for row in INDEX for profile in cfg.PROFILES
+               if row[f"status_{profile}"] in ("reproduced", "partial")}  # fmt: skip
+    assert claimed <= present, f"missing: {sorted(claimed - present)}"
+    unclaimed = {(profile, name) for profile, _, name in present} - {(profile, name) for profile, _, name in claimed}
+    assert not unclaimed, f"not in the index: {sorted(unclaimed)}"
 
 
-def test_nothing_on_disk_is_an_orphan() -> None:
-    for profile, _kind, path in MADE:
-        assert path.stem in KIND, f"{profile}: {path.name} is not in the index"
+def test_every_table_and_figure_has_its_three_files() -> None:
     endings = {"tables": {".csv", ".md", ".json"}, "figures": {".csv", ".png", ".json"}}
     for profile in cfg.PROFILES:
         for kind, folder in (("tables", f"results/{profile}/tables"), ("figures", f"figures/{profile}")):
@@ -97,46 +105,66 @@ def test_nothing_on_disk_is_an_orphan() -> None:
             assert all(have == endings[kind] for have in complete.values()), f"{folder}: {complete}"
 
 
-@pytest.mark.parametrize(("profile", "kind", "path"), MADE, ids=lambda part: getattr(part, "stem", str(part)))
-def test_provenance_fits(profile: str, kind: str, path: Path) -> None:
-    provenance = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    assert (provenance["id"], provenance["profile"]) == (path.stem, profile)
-    for name, digest in provenance["files"].items():
-        assert files.file_hash(path.parent / name) == digest, f"{name} was changed by hand or is out of date"
-    for name, fingerprint in provenance["runs"].items():
-        if profile == "demo":  # its runs are not kept
-            continue
-        assert name in RUNS, f"{path.stem}: its run {name} is missing"
-        config, report = RUNS[name]["config"], RUNS[name]["report"]
-        content = [config, report["metrics"], report["files"].get(store.PREDICTIONS)]
-        made_of = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        assert made_of == fingerprint, f"{path.stem} was made from another run of {name}"
+@cache
+def content_of(name: str) -> str | None:
+    """Hash of what a table is made from: a run's config, metrics and predictions; None for a run that is missing."""
+    if name not in RUNS:
+        return None
+    config, report = RUNS[name]["config"], RUNS[name]["report"]
+    content = [config, report["metrics"], report["files"].get(store.PREDICTIONS)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def test_provenance_fits() -> None:
+    wrong = []
+    for profile, _, path in MADE:
+        said = said_of(path)
+        known_as = (said["id"], said["profile"])
+        wrong += [f"{path.stem} at {profile}: is called {known_as}"] * (known_as != (path.stem, profile))
+        wrong += [f"{name} was changed by hand or is out of date" for name, digest in said["files"].items()
+                  if files.file_hash(path.parent / name) != digest]  # fmt: skip
+        if profile != "demo":  # its runs are not kept
+            wrong += [f"{path.stem}: its run {name} is missing, or was another" for name, digest in said["runs"].items()
+                      if content_of(name) != digest]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
 
 
 SATURATED = {row["run"] for row in read(cfg.PROJECT_ROOT / "results/laptop/tables/p_7.csv")}
 
 
-@pytest.mark.parametrize(("profile", "kind", "path"), MADE, ids=lambda part: getattr(part, "stem", str(part)))
-def test_a_table_names_its_marked_runs(profile: str, kind: str, path: Path) -> None:
-    made = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    expected = {"saturated": set(), "declared": set()}
-    if profile == "laptop":
-        behind = made["runs"]
-        expected["saturated"] = SATURATED & set(behind)
-        finished = {name: RUNS[name]["report"]["finished_utc"] for name in behind}
-        expected["declared"] = {name for name in behind if results.declared_since(name, finished[name])}
-    said = made.get("marks", {})
-    assert {mark: {run for runs in said.get(mark, {}).values() for run in runs} for mark in artifacts.MARKS} == expected
-    if kind == "table":
-        text = path.with_suffix(".md").read_text(encoding="utf-8")
-        assert {mark for mark in artifacts.MARKS if f"\nMarked {mark}, until made anew" in text} == set(said)
+def marked(profile: str, behind: dict[str, str]) -> dict[str, set[str]]:
+    """Which of the runs behind a table have which mark."""
+    if profile != "laptop":
+        return {mark: set() for mark in artifacts.MARKS}
+    declared = {name for name in behind if results.declared_since(name, RUNS[name]["report"]["finished_utc"])}
+    return {"saturated": SATURATED & set(behind), "declared": declared}
 
 
-@pytest.mark.parametrize("row", [row for row in INDEX if row["notebook"]], ids=lambda row: row["id"])
-def test_the_notebook_says_which_function_makes_it(row: dict[str, str]) -> None:
-    found = provenance.functions(row["notebook"])["save_table" if row["kind"] == "table" else "save_figure", row["id"]]
-    module, _, name = found.rpartition(".")
-    assert module.startswith("rumorlib.studies.") and callable(getattr(importlib.import_module(module), name))
+def test_a_table_names_its_marked_runs() -> None:
+    wrong = []
+    for profile, kind, path in MADE:
+        said = said_of(path)
+        marks = {mark: {run for runs in said.get("marks", {}).get(mark, {}).values() for run in runs}
+                 for mark in artifacts.MARKS}  # fmt: skip
+        shown = {mark for mark, runs in marks.items() if runs}
+        if kind == "table":
+            text = path.with_suffix(".md").read_text(encoding="utf-8")
+            shown = {mark for mark in artifacts.MARKS if f"\nMarked {mark}, until made anew" in text}
+        expected = marked(profile, said["runs"])
+        right = marks == expected and shown == {mark for mark, runs in expected.items() if runs}
+        wrong += [f"{path.stem} at {profile}: marks {marks}, shown {shown}, expected {expected}"] * (not right)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_notebooks_say_which_function_makes_what() -> None:
+    wrong = []
+    for row in INDEX:
+        if row["notebook"]:
+            saved = "save_table" if row["kind"] == "table" else "save_figure"
+            module, _, name = provenance.functions(row["notebook"]).get((saved, row["id"]), "").rpartition(".")
+            exists = module.startswith("rumorlib.studies.") and hasattr(importlib.import_module(module), name)
+            wrong += [f"{row['id']}: {module}.{name}"] * (not exists)
+    assert not wrong, wrong
 
 
 # Verdicts weigh rows of several tables, and a few studies do not say it yet: their rows are those of all their runs.
@@ -144,18 +172,16 @@ ROWS_UNSAID = {"d_claims", "d_e11_claims", "d_e11_fig", "d_e2_claims", "d_e6", "
                "s_claims"}  # fmt: skip
 
 
-@pytest.mark.parametrize("path", [path for profile, _, path in MADE if profile == "laptop"], ids=lambda path: path.stem)
-def test_every_row_names_its_runs(path: Path) -> None:
-    said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    assert said["function"].startswith("rumorlib.studies.")
-    if not said["runs"]:
-        assert "rows" not in said
-        return
-    rows = said["rows"]
-    assert (rows is None) == (path.stem in ROWS_UNSAID and path != TABLES / "d_e6.csv")
-    if rows is not None:
-        assert len(rows) == len(read(path)) and all(rows)
-        assert {place for row in rows for place in row} <= set(range(len(said["runs"])))
+def test_every_row_names_its_runs() -> None:
+    wrong = []
+    for path in (path for profile, _, path in MADE if profile == "laptop"):
+        said = said_of(path)
+        rows, known = said.get("rows"), set(range(len(said["runs"])))
+        unsaid = not known or (path.stem in ROWS_UNSAID and path != TABLES / "d_e6.csv")
+        fits = rows is None if unsaid else rows and len(rows) == len(read(path)) and all(set(r) & known for r in rows)
+        in_range = {place for row in rows or [] for place in row} <= known
+        wrong += [path.stem] * (not (fits and in_range and said["function"].startswith("rumorlib.studies.")))
+    assert not wrong, wrong
 
 
 def test_a_row_of_the_main_table_names_the_seeds_of_its_model() -> None:
@@ -182,23 +208,71 @@ def test_rows_keep_their_runs_through_filter_sort_and_choice_of_columns() -> Non
 
 
 def test_every_committed_metric_recomputes_from_the_predictions() -> None:
-    wrong = [name for name, entry in RUNS.items() if entry["predictions"] and not recomputes(name, entry)]
+    """Counted here without the package's metrics, for all runs of a shard at once: they answer the same posts."""
+    shards: dict[str, list[str]] = {}
+    for name, entry in RUNS.items():
+        if entry["predictions"]:
+            shards.setdefault(f"{entry['predictions']['shard']} {entry['predictions']['value']}", []).append(name)
+    wrong = [name for names in shards.values() for name in recomputed_otherwise(names)]
     assert not wrong, wrong
 
 
-def recomputes(name: str, entry: dict) -> bool:
-    """Whether a run's metrics are those of its stored predictions, and every split but train is stored."""
-    metrics, predictions = entry["report"]["metrics"], store.frame(STORE, name, store.PREDICTIONS)
-    splits = {str(split): evaluation.with_prob(part) for split, part in predictions.groupby("split")}
-    again = {split: evaluation.frame_metrics(part) for split, part in splits.items()}
-    for split, part in splits.items():
-        if "image_macro" in metrics.get(split, {}):
-            again[split]["image_macro"] = evaluation.image_macro_metrics(part)
-    made = files.flatten(files.plain(again))
-    said = files.flatten({split: found for split, found in metrics.items() if split != "train"})
-    by_likeness = ("text_group" in predictions) == ("n_chars" in predictions)  # texts without pictures
-    rounded = "log_odds" not in predictions and predictions["prob_rumor"].isin([0, 1]).mean() >= artifacts.SATURATED
-    return by_likeness and rounded == (name in SATURATED) and made == pytest.approx(said, abs=1e-12, nan_ok=True)
+def recomputed_otherwise(names: list[str]) -> list[str]:
+    """Runs whose metrics are not those of their stored predictions, or that lack a split other than train."""
+    frames = [store.frame(STORE, name, store.PREDICTIONS) for name in names]
+    keys, value = frames[0], RUNS[names[0]]["predictions"]["value"]
+    odds = value == "log_odds"
+    said = np.stack([frame[value].to_numpy() for frame in frames], axis=1)
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for split, rows in keys.groupby("split").indices.items():
+        found[split] = counted(keys["label"].to_numpy()[rows], said[rows], odds)
+        if any("image_macro" in RUNS[name]["report"]["metrics"].get(split, {}) for name in names):
+            called = said[rows] >= (0 if odds else 0.5)
+            found[split] |= counted_by_image(keys.iloc[rows], said[rows], called)
+    by_likeness = ("text_group" in keys) == ("n_chars" in keys)  # texts without pictures
+    wrong = []
+    for place, name in enumerate(names):
+        stored = {split: part for split, part in RUNS[name]["report"]["metrics"].items() if split != "train"}
+        made = {f"{split}.{metric}": float(np.broadcast_to(values, len(names))[place])
+                for split, part in found.items() for metric, values in part.items()}  # fmt: skip
+        saturated = not odds and np.isin(said[:, place], (0, 1)).mean() >= artifacts.SATURATED
+        expected = {metric: np.nan if number is None else number for metric, number in files.flatten(stored).items()}
+        right = made == pytest.approx(expected, abs=1e-12, nan_ok=True)
+        wrong += [name] * (not (right and by_likeness and saturated == (name in SATURATED)))
+    return wrong
+
+
+def counted(label: np.ndarray, said: np.ndarray, log_odds: bool) -> dict[str, np.ndarray]:
+    """Metrics of a split, labels (n,), for the log-odds or probabilities (n, runs) of many runs."""
+    prob, n, n_rumor = expit(said) if log_odds else said, len(label), int(label.sum())
+    is_rumor, called = (label == 1)[:, None], prob >= 0.5
+    both = np.nan if n_rumor in (0, n) else 1.0
+    scores, found = {}, {"accuracy": (called == is_rumor).mean(0), "n": np.array(n), "n_rumor": np.array(n_rumor)}
+    for name, called_so, is_so in (("rumor", called, is_rumor), ("non_rumor", ~called, ~is_rumor)):
+        hits, n_called, n_are = (called_so & is_so).sum(0), called_so.sum(0), is_so.sum()
+        scores[name] = 2 * hits / np.maximum(n_called + n_are, 1)
+        found |= {f"precision_{name}": hits / np.maximum(n_called, 1), f"recall_{name}": hits / max(n_are, 1)}
+    found |= {f"f1_{name}": score for name, score in scores.items()}
+    found["balanced_accuracy"] = (found["recall_rumor"] + found["recall_non_rumor"]) / 2 * both
+    found["f1_macro"] = (scores["rumor"] + scores["non_rumor"]) / 2
+    found["f1_weighted"] = (scores["rumor"] * n_rumor + scores["non_rumor"] * (n - n_rumor)) / n
+    above = rankdata(said, axis=0)[label == 1].sum(0) - n_rumor * (n_rumor + 1) / 2
+    found["auc"] = above / max(n_rumor * (n - n_rumor), 1) * both
+    found["brier"] = ((prob - is_rumor) ** 2).mean(0)
+    of_truth = np.where(is_rumor, prob, 1 - prob).clip(np.finfo(float).eps, 1 - np.finfo(float).eps)
+    losses = np.logaddexp(0, np.where(is_rumor, -said, said)) if log_odds else -np.log(of_truth)
+    return found | {"log_loss": losses.mean(0)}
+
+
+def counted_by_image(keys: pd.DataFrame, said: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray]:
+    """Balanced accuracy and AUC with every image counting once, for what runs said (n, runs) and called a rumor."""
+    label, weight = keys["label"].to_numpy(), image_weights(keys).to_numpy()
+    right = called == (label == 1)[:, None]
+    recalls = [(right * weight[:, None])[label == k].sum(0) / weight[label == k].sum() for k in (0, 1)]
+    auc = [roc_auc_score(label, column, sample_weight=weight) for column in said.T]
+    found = {"balanced_accuracy": np.mean(recalls, axis=0), "auc": np.array(auc)}
+    about = {f"image_macro.image_macro_{metric}": values for metric, values in found.items()}
+    return about | {"image_macro.n_images": np.array(round(weight.sum()))}
 
 
 def test_no_cell_is_a_formula() -> None:
@@ -217,15 +291,16 @@ def _is_number(text: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("path", REPORTED, ids=lambda path: path.stem)
-def test_reported_numbers_say_where_they_come_from(path: Path) -> None:
-    rows = read(path)
-    assert path.stem in KIND and rows and list(rows[0]) == REPORTED_COLUMNS
-    for row in rows:
-        assert row["source"] and row["derivation"] and row["reading"], row
-        value = float(row["value"])
-        assert row["unit"] != "fraction" or 0 <= value <= 1, row
-        assert len(row["derivation"].split()) <= 20, "a short paraphrase, no sentence of a paper"
+def test_reported_numbers_say_where_they_come_from() -> None:
+    wrong = []
+    for path in REPORTED:
+        rows = read(path)
+        wrong += [path.stem] * (path.stem not in KIND or not rows or list(rows[0]) != REPORTED_COLUMNS)
+        for row in rows:
+            short = 0 < len(row["derivation"].split()) <= 20  # a short paraphrase, no sentence of a paper
+            fits = row["unit"] != "fraction" or 0 <= float(row["value"]) <= 1
+            wrong += [f"{path.stem}: {row}"] * (not (row["source"] and row["reading"] and short and fits))
+    assert not wrong, "\n".join(wrong)
 
 
 def halved(given: cfg.Settings, which: str) -> list[cfg.RunConfig]:

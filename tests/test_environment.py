@@ -42,11 +42,10 @@ def test_the_conda_file_says_the_same() -> None:
     assert f"python{PROJECT['requires-python']}" in conda["dependencies"]
 
 
-@pytest.mark.parametrize("requirement", DECLARED)
-def test_the_lock_satisfies_the_lower_bounds(requirement: str) -> None:
-    wanted = Requirement(requirement)
-    assert all(part.operator == ">=" for part in wanted.specifier), "lower bounds only"
-    assert locked(wanted.name) in wanted.specifier
+def test_the_lock_satisfies_the_lower_bounds() -> None:
+    wanted = [Requirement(line) for line in DECLARED]
+    assert not [str(one) for one in wanted if {part.operator for part in one.specifier} != {">="}], "lower bounds only"
+    assert not [str(one) for one in wanted if locked(one.name) not in one.specifier]
 
 
 def test_the_lock_names_no_machine_and_no_local_build() -> None:

@@ -8,7 +8,8 @@ import dataclasses
 import json
 import typing
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -88,6 +89,7 @@ def settings(profile: str = "demo", grid: str = "reduced", datasets: list[str] |
     return cfg.resolve(profile, datasets, train="none", grid=grid)
 
 
+@cache
 def leaves(config: Any) -> dict[str, Any]:
     return files.flatten(cfg.as_dict(config))
 
@@ -97,51 +99,57 @@ def differences(one: Any, other: Any) -> set[str]:
     return {name for name in a | b if a.get(name, "absent") != b.get(name, "absent")}
 
 
-def default_of(config: cfg.RunConfig, given: cfg.Settings) -> cfg.RunConfig:
-    make = {"micc": experiments.micc, "dmfl": experiments.dmfl}[config.model]
-    return make(given, config.dataset, config.seed)
+@cache
+def default_of(model: str, given: cfg.Settings, dataset: str, seed: int) -> cfg.RunConfig:
+    return {"micc": experiments.micc, "dmfl": experiments.dmfl}[model](given, dataset, seed)
 
 
 # --- a variant is one change ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("profile", cfg.PROFILES)
+EVERY_PROFILE = [(profile, grid) for profile in cfg.PROFILES for grid in cfg.GRIDS]
+
+
+def listed(names: Iterable[str]) -> Iterator[tuple[str, cfg.RunConfig, set[str]]]:
+    """Each run of these lists, at every profile and grid, and the fields in which it differs from the default."""
+    for profile, grid in EVERY_PROFILE:
+        given = settings(profile, grid)
+        for name in names:
+            for config in LISTS[name](given):
+                default = default_of(config.model, given, config.dataset, config.seed)
+                yield name, config, differences(config, default) - NAMES
+
+
+def test_a_variant_differs_in_what_it_is_named_after() -> None:
+    wrong = []
+    for _, config, changed in listed(
+        ("micc_main", "micc_ablations", "micc_stage1", "dmfl_ablations", "dmfl_alignment")
+    ):
+        known = "fields-" if config.variant.startswith("fields-") else config.variant
+        if known in ("TCNN", "TTRAS"):  # no picture is read: no encoder of pictures, no stage 1
+            changed = {field for field in changed if not field.startswith(("detector.image", "stage1"))}
+        expected = set() if known == "default" else VARIANTS[known]
+        wrong += [f"{config.profile} {config.path}: {changed}"] * (changed != expected)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_sweep_differs_in_what_it_sweeps() -> None:
+    wrong = [f"{config.profile} {config.path} also changes {changed - SWEEPS[name]}"
+             for name, config, changed in listed(SWEEPS) if not changed <= SWEEPS[name]]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize("grid", cfg.GRIDS)
-@pytest.mark.parametrize("name", ["micc_main", "micc_ablations", "micc_stage1", "dmfl_ablations", "dmfl_alignment"])
-def test_a_variant_differs_in_what_it_is_named_after(name: str, grid: str, profile: str) -> None:
-    given = settings(profile, grid)
-    for config in LISTS[name](given):
-        if config.variant != "default":
-            known = "fields-" if config.variant.startswith("fields-") else config.variant
-            changed = differences(config, default_of(config, given)) - NAMES
-            if known in ("TCNN", "TTRAS"):  # no picture is read: no encoder of pictures, no stage 1
-                changed = {field for field in changed if not field.startswith(("detector.image", "stage1"))}
-            assert changed == VARIANTS[known], config.path
-
-
-@pytest.mark.parametrize("profile", cfg.PROFILES)
-@pytest.mark.parametrize("grid", cfg.GRIDS)
-@pytest.mark.parametrize("name", sorted(SWEEPS))
-def test_a_sweep_differs_in_what_it_sweeps(name: str, grid: str, profile: str) -> None:
-    given = settings(profile, grid)
-    for config in LISTS[name](given):
-        changed = differences(config, default_of(config, given)) - NAMES
-        assert changed <= SWEEPS[name], f"{config.path} also changes {changed - SWEEPS[name]}"
-
-
-@pytest.mark.parametrize("grid", cfg.GRIDS)
-@pytest.mark.parametrize(
-    "name",
-    ["micc_top_k", "micc_fusion_weight", "micc_receptive_fields", "dmfl_lambda_c", "dmfl_lambda_a", "dmfl_heads"],
-)
-def test_a_sweep_contains_the_default_run(name: str, grid: str) -> None:
-    given = settings("demo", grid)
-    runs = LISTS[name](given)
-    main = experiments.micc_main(given) if name.startswith("micc") else experiments.dmfl_main(given)
-    swept = {config.dataset for config in runs}
-    defaults = {config for config in main if config.variant == "default" and config.dataset in swept}
-    assert {config for config in runs if config.variant == "default"} == defaults
-    assert swept == set(profiles.swept(given)) and len(runs) > len(defaults)
+def test_a_sweep_contains_the_default_run(grid: str) -> None:
+    given, wrong = settings("demo", grid), []
+    for name in sorted(set(SWEEPS) - {"micc_grid", "dmfl_heatmaps"}):
+        runs = LISTS[name](given)
+        main = experiments.micc_main(given) if name.startswith("micc") else experiments.dmfl_main(given)
+        swept = {config.dataset for config in runs}
+        defaults = {config for config in main if config.variant == "default" and config.dataset in swept}
+        right = {config for config in runs if config.variant == "default"} == defaults
+        wrong += [name] * (not right or swept != set(profiles.swept(given)) or len(runs) <= len(defaults))
+    assert not wrong, wrong
 
 
 @pytest.mark.parametrize("profile", cfg.PROFILES)
@@ -331,19 +339,14 @@ def test_the_default_settings_are_demo() -> None:
     assert (given.train, given.grid, given.data_root) == ("missing", "reduced", None)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((cfg.PROJECT_ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem
-)  # fmt: skip
-def test_notebooks_take_their_runs_from_experiments(path: Any) -> None:
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    trees = [ast.parse("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
-    named = {
-        (node.value.id, node.attr)
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-    }
-    assert ("config", "resolve") in named
-    assert not [attr for module, attr in named if module == "experiments" and not hasattr(experiments, attr)]
-    made = {attr for module, attr in named if module == "config" and attr == "RunConfig"}
-    assert not made, f"{path.name} builds runs of its own"
+def test_notebooks_take_their_runs_from_experiments() -> None:
+    wrong = []
+    for path in sorted((cfg.PROJECT_ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        trees = [ast.parse("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+        named = {(node.value.id, node.attr) for tree in trees for node in ast.walk(tree)
+                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}  # fmt: skip
+        unknown = [attr for module, attr in named if module == "experiments" and not hasattr(experiments, attr)]
+        own = ("config", "RunConfig") in named or ("config", "resolve") not in named
+        wrong += [f"{path.name}: {unknown or 'resolves no settings, or builds runs of its own'}"] * bool(unknown or own)
+    assert not wrong, "\n".join(wrong)

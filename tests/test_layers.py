@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Modules of the package that a file imports, wherever in it the import stands."""
     known, found = {module_of(each) for each in MODULES}, set()
@@ -55,6 +57,7 @@ def imported(path: Path) -> set[str]:
     return found - {"rumorlib"}
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -89,51 +92,61 @@ def test_no_module_needs_itself() -> None:
         pytest.fail(f"these import one another: {' <- '.join(error.args[1])}")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=names)
-def test_no_relative_or_star_import_and_no_catch_all_module(path: Path) -> None:
-    assert path.stem not in ("utils", "util", "helpers", "common", "misc")
-    for node in ast.walk(parse(path)):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.names[0].name != "*", f"{names(path)}:{node.lineno}"
+@cache
+def every_node() -> list[tuple[Path, ast.AST, str]]:
+    """Each module, each node of its tree, and where it stands."""
+    return [(path, node, f"{names(path)}:{getattr(node, 'lineno', 0)}")
+            for path in MODULES for node in ast.walk(parse(path))]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", MODULES, ids=names)
-def test_sizes(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
-    for node in ast.walk(parse(path)):
+def test_no_relative_or_star_import_and_no_catch_all_module() -> None:
+    wrong = [names(path) for path in MODULES if path.stem in ("utils", "util", "helpers", "common", "misc")]
+    for _, node, where in every_node():
+        if isinstance(node, ast.ImportFrom) and (node.level or node.names[0].name == "*"):
+            wrong.append(where)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_sizes() -> None:
+    lengths = {names(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    wrong = [f"{name} has {length} lines" for name, length in lengths.items() if length > LONGEST_MODULE]
+    for _, node, where in every_node():
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
             length = node.end_lineno - first.lineno + 1
-            assert length <= LONGEST_FUNCTION, f"{names(path)}: {node.name} has {length} lines"
+            wrong += [f"{where}: {node.name} has {length} lines"] * (length > LONGEST_FUNCTION)
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=names)
-def test_public_functions_say_what_they_do(path: Path) -> None:
-    if not path.read_text(encoding="utf-8").strip():  # an empty __init__.py
-        return
-    bare = [n.name for n in parse(path).body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_"
-            and not ast.get_docstring(n)]  # fmt: skip
-    assert not bare and ast.get_docstring(parse(path)), f"{names(path)}: no docstring for {', '.join(bare) or 'it'}"
+def test_public_functions_say_what_they_do() -> None:
+    wrong = []
+    for path in MODULES:
+        tree = parse(path)
+        public = [n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_"]
+        wrong += [f"{names(path)}: {node.name}" for node in public if not ast.get_docstring(node)]
+        wrong += [names(path)] * (bool(tree.body) and not ast.get_docstring(tree))  # an __init__.py may be empty
+    assert not wrong, f"no docstring: {', '.join(wrong)}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=names)
-def test_nothing_can_run_code_from_a_data_file(path: Path) -> None:
-    for node in ast.walk(parse(path)):
-        where = f"{names(path)}:{getattr(node, 'lineno', 0)}"
+def test_nothing_can_run_code_from_a_data_file() -> None:
+    unsafe = {"pickle", "joblib", "dill", "shelve"}
+    wrong = []
+    for path, node, where in every_node():
+        found: set[object] = set()
         if isinstance(node, ast.Import):
-            found = {a.name.split(".")[0] for a in node.names} & {"pickle", "joblib", "dill", "shelve"}
-            assert not found or (found, names(path)) == ({"pickle"}, UNPICKLER), where
+            found = {alias.name.split(".")[0] for alias in node.names} & unsafe
+            found -= {"pickle"} if names(path) == UNPICKLER else set()
         elif isinstance(node, ast.ImportFrom):
-            assert (node.module or "").split(".")[0] not in {"pickle", "joblib", "dill", "shelve"}, where
-        elif isinstance(node, ast.keyword):
-            value = node.value.value if isinstance(node.value, ast.Constant) else None
-            assert (node.arg, value) not in {
-                ("weights_only", False), ("allow_pickle", True), ("trust_remote_code", True), ("shell", True)
-            }, where  # fmt: skip
+            found = {(node.module or "").split(".")[0]} & unsafe
+        elif isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant):
+            found = {(node.arg, node.value.value)} & {("weights_only", False), ("allow_pickle", True),
+                                                      ("trust_remote_code", True), ("shell", True)}  # fmt: skip
         elif isinstance(node, ast.Attribute):
-            assert node.attr not in {"read_pickle", "to_pickle", "LOAD_TRUNCATED_IMAGES", "unsafe_load"}, where
+            found = {node.attr} & {"read_pickle", "to_pickle", "LOAD_TRUNCATED_IMAGES", "unsafe_load"}
         elif isinstance(node, ast.Name):
-            assert node.id not in {"eval", "exec"}, where
+            found = {node.id} & {"eval", "exec"}
+        wrong += [f"{where}: {each}" for each in found]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_one_unpickler_is_a_restricted_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -21,7 +22,6 @@ MOST_CELLS, MOST_LINES = 12, 25
 PATH = re.compile(r"^(\.{0,2}/|~|[A-Za-z]:\\)|\.(csv|json|png|pdf|md|ipynb|safetensors|jpe?g|txt)$")
 
 pytestmark = pytest.mark.skipif(not NOTEBOOKS, reason="no notebooks")
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -46,62 +46,66 @@ def nodes(path: Path) -> Iterator[tuple[int, ast.AST]]:
             yield position, node
 
 
-@each_notebook
-def test_cells_are_few_and_short(path: Path) -> None:
-    cells = code_cells(path)
-    assert len(cells) <= MOST_CELLS
-    assert max(len(source(cell).splitlines()) for cell in cells) <= MOST_LINES
-    assert load(path)["cells"][0]["cell_type"] == "markdown"
+def test_cells_are_few_and_short() -> None:
+    wrong = []
+    for path in NOTEBOOKS:
+        cells = code_cells(path)
+        longest = max(len(source(cell).splitlines()) for cell in cells)
+        wrong += [f"{path.name}: {len(cells)} code cells"] * (len(cells) > MOST_CELLS)
+        wrong += [f"{path.name}: a cell of {longest} lines"] * (longest > MOST_LINES)
+        wrong += [f"{path.name}: opens with code"] * (load(path)["cells"][0]["cell_type"] != "markdown")
+    assert not wrong, "\n".join(wrong)
 
 
-@each_notebook
-def test_parameters_are_annotated_literals_and_default_to_demo(path: Path) -> None:
-    tagged = [cell for cell in code_cells(path) if "parameters" in tags(cell)]
-    assert len(tagged) == 1 and tagged[0] is not None and "parameters" in tags(code_cells(path)[0])
-    body = ast.parse(source(tagged[0])).body
-    assert all(isinstance(node, ast.AnnAssign) for node in body), "annotate every parameter"
-    values = {node.target.id: ast.literal_eval(node.value) for node in body}
-    assert {name: values.get(name, "missing") for name in DEFAULTS} == DEFAULTS
-    known = parameters.declared(path)
-    assert {name: known[name] for name in TYPES} == TYPES
-    parameters.check(path.stem, values, known)
+def test_parameters_are_annotated_literals_and_default_to_demo() -> None:
+    wrong = []
+    for path in NOTEBOOKS:
+        tagged = ["parameters" in tags(cell) for cell in code_cells(path)]
+        body = ast.parse(source(code_cells(path)[0])).body
+        known = parameters.declared(path)
+        if tagged != [True, *[False] * (len(tagged) - 1)] or not all(isinstance(node, ast.AnnAssign) for node in body):
+            wrong.append(f"{path.name}: its first code cell, and no other, is of annotated parameters")
+            continue
+        values = {node.target.id: ast.literal_eval(node.value) for node in body}
+        parameters.check(path.stem, values, known)
+        usual = {name: (values.get(name, "missing"), known[name]) for name in TYPES}
+        wrong += [f"{path.name}: {usual}"] * (usual != {name: (DEFAULTS[name], TYPES[name]) for name in TYPES})
+    assert not wrong, "\n".join(wrong)
 
 
-@each_notebook
-def test_code_lives_in_the_library(path: Path) -> None:
-    for position, node in nodes(path):
-        where = f"{path.name}, code cell {position}"
-        assert not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)), f"{where}: def or class"
-        if isinstance(node, ast.ImportFrom):
-            assert node.names[0].name != "*", f"{where}: import *"
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            assert not PATH.search(node.value), f"{where}: path {node.value!r}"
+def test_code_lives_in_the_library() -> None:
+    wrong = []
+    for path in NOTEBOOKS:
+        for position, node in nodes(path):
+            star = isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
+            named = isinstance(node, ast.Constant) and isinstance(node.value, str) and PATH.search(node.value)
+            if star or named or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                wrong.append(f"{path.name}, code cell {position}: {ast.unparse(node)[:60]}")
+    assert not wrong, "\n".join(wrong)
 
 
-@each_notebook
-def test_outputs_are_stripped_except_the_compared_ones(path: Path) -> None:
-    for cell in code_cells(path):
-        kept, compared = "keep_output" in tags(cell), "nbval-check-output" in tags(cell)
-        assert not {"raises-exception", "nbval-raises-exception", "nbval-skip"} & set(tags(cell))
-        assert kept == compared, "nbval-check-output and keep_output go together"
-        assert bool(cell["outputs"]) == kept, "compared cells keep their output, all others are stripped"
-        assert kept or cell["execution_count"] is None
+def test_outputs_are_stripped_except_the_compared_ones() -> None:
+    wrong = []
+    for path in NOTEBOOKS:
+        for position, cell in enumerate(code_cells(path)):
+            kept, compared = "keep_output" in tags(cell), "nbval-check-output" in tags(cell)
+            excused = {"raises-exception", "nbval-raises-exception", "nbval-skip"} & set(tags(cell))
+            stripped = bool(cell["outputs"]) == kept and (kept or cell["execution_count"] is None)
+            wrong += [f"{path.name}, code cell {position}"] * bool(kept != compared or excused or not stripped)
+    assert not wrong, f"compared cells are tagged keep_output and keep theirs, all others are stripped: {wrong}"
 
 
-@each_notebook
-def test_metadata_is_neutral(path: Path) -> None:
-    metadata = load(path)["metadata"]
-    assert metadata["kernelspec"]["name"] == "python3"
-    assert not {"papermill", "widgets"} & set(metadata)
+def test_metadata_is_neutral() -> None:
+    about = {path.name: load(path)["metadata"] for path in NOTEBOOKS}
+    assert not [name for name, one in about.items()
+                if one["kernelspec"]["name"] != "python3" or {"papermill", "widgets"} & set(one)]  # fmt: skip
 
 
-@each_notebook
-def test_artifacts_of_the_index_are_written(path: Path) -> None:
-    import csv
-
+def test_artifacts_of_the_index_are_written() -> None:
     with (cfg.PROJECT_ROOT / "results" / "index.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["notebook"] == path.stem]
-    text = "\n".join(source(cell) for cell in code_cells(path))
-    claimed = [r["id"] for r in rows if any(r[f"status_{p}"] in ("reproduced", "partial") for p in cfg.PROFILES)]
-    absent = [artifact for artifact in claimed if not re.search(rf"[\"']{artifact}[\"']", text)]
-    assert not absent, f"{path.name} does not name {', '.join(absent)}"
+        rows = [row for row in csv.DictReader(file) if row["notebook"]]
+    texts = {path.stem: "\n".join(source(cell) for cell in code_cells(path)) for path in NOTEBOOKS}
+    claimed = [r for r in rows if any(r[f"status_{p}"] in ("reproduced", "partial") for p in cfg.PROFILES)]
+    absent = [f"{row['notebook']}: {row['id']}" for row in claimed
+              if not re.search(rf"[\"']{row['id']}[\"']", texts[row["notebook"]])]  # fmt: skip
+    assert not absent, absent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -106,15 +107,16 @@ def test_without_an_object_the_ground_is_there_and_nothing_else_changes(drawn):
         assert (ground == scenes.render(dataclasses.replace(scene, objects=()))).all() or scene.overlay
 
 
-@pytest.mark.parametrize("colour", range(len(COLOURS)))
-@pytest.mark.parametrize("shape", range(len(SHAPES)))
-def test_an_object_shows_its_colour_in_its_shape(shape, colour):
-    thing = Object(shape, colour, 4, scenes.LARGE_PX, 34, 34)
-    with_it, without = (scenes.render(Scene(objects, ground_seed=5)) for objects in ((thing,), ()))
-    silhouette = (with_it != without).any(-1)
-    assert 0.4 < silhouette.sum() / thing.size_px**2 < 0.95
-    distance = np.abs(scenes._RGB * 0.9 - with_it[silhouette].mean(0)).sum(1)  # brightness is .8 to 1
-    assert distance.argmin() == colour
+def test_an_object_shows_its_colour_in_its_shape():
+    wrong = []
+    for shape, colour in itertools.product(range(len(SHAPES)), range(len(COLOURS))):
+        thing = Object(shape, colour, 4, scenes.LARGE_PX, 34, 34)
+        with_it, without = (scenes.render(Scene(objects, ground_seed=5)) for objects in ((thing,), ()))
+        silhouette = (with_it != without).any(-1)
+        distance = np.abs(scenes._RGB * 0.9 - with_it[silhouette].mean(0)).sum(1)  # brightness is .8 to 1
+        filled = 0.4 < silhouette.sum() / thing.size_px**2 < 0.95
+        wrong += [f"{COLOURS[colour]} {SHAPES[shape]}"] * int(not filled or distance.argmin() != colour)
+    assert not wrong, wrong
 
 
 def test_shapes_differ_at_both_sizes():
