@@ -7,6 +7,7 @@ import sys
 
 VERBS = {
     "check-data": ("check_data", "say what a folder of data holds, what is wrong with it and what is usable"),
+    "plan": ("plan", "say which runs a call of run would make, what they read and how long it takes"),
     "run": ("execute", "run the notebooks of a profile and write its tables and figures"),
     "migrate": ("migrate", "carry a results folder of an earlier version over to this one"),
     "publish": ("publish", "put what the output folder holds of a profile in the place of the committed results"),

@@ -1,15 +1,15 @@
-"""Run the notebooks in order: `python -m rumorlib run [01 03 ...] --profile laptop --data DIR`.
+"""Make missing runs, then run the notebooks: `python -m rumorlib run [01 03 ...] --profile laptop --data DIR`.
 
-papermill does the running. Around it: parameters are checked before anything starts, the working folder is fixed,
-the kernel is this environment's own, the data folder reaches the kernel by environment and never a stored file,
-and an executed copy appears in results/<profile>/notebooks only when the notebook ran to its end.
+Runs are made side by side (`results.making`); the notebooks then read them, in order. papermill runs them. Around it:
+parameters are checked before anything starts, the working folder is fixed, the kernel is this environment's own, the
+data folder reaches the kernel by environment and never a stored file, and an executed copy appears in
+results/<profile>/notebooks only when the notebook ran to its end.
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
-import logging
 import os
 import re
 import sys
@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
-from rumorlib.commands import parameters
+from rumorlib.commands import parameters, planning
+from rumorlib.commands.planning import duration
 from rumorlib.data import files
 from rumorlib.results import artifacts
 
@@ -68,8 +69,8 @@ def execute(names: Sequence[str], given: dict[str, Any], options: Options) -> li
         _run_one(path, values, profile, options)
         elapsed = time.perf_counter() - started
         left = elapsed / (position + 1) * (len(prepared) - position - 1)
-        more = f", about {_duration(left)} left" if position + 1 < len(prepared) else ""
-        print(f"      {_duration(time.perf_counter() - one)}; {_duration(elapsed)} so far{more}", flush=True)
+        more = f", about {duration(left)} left" if position + 1 < len(prepared) else ""
+        print(f"      {duration(time.perf_counter() - one)}; {duration(elapsed)} so far{more}", flush=True)
     return _written_since(begun, profile)
 
 
@@ -118,8 +119,6 @@ def _run_one(path: Path, values: dict[str, Any], profile: str, options: Options)
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    # papermill cannot read "list[str] | None" and calls such parameters unknown; they were checked before
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     shown = sys.stdout if options.verbose else None
     target = cfg.output_root().resolve() / "results" / profile / "notebooks" / path.name
     failed = target.with_suffix(".failed.ipynb")
@@ -230,14 +229,9 @@ def _written_since(begun: float, profile: str) -> list[Path]:
     return sorted(path for path in found if path.stat().st_mtime >= begun - 1)
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = parameters.Parser(prog="python -m rumorlib run", description=__doc__.split("\n")[0])
+def parser(verb: str, description: str) -> argparse.ArgumentParser:
+    """What is said of notebooks and their parameters, to `run` and to `plan`."""
+    parser = parameters.Parser(prog=f"python -m rumorlib {verb}", description=description)
     parser.add_argument("notebooks", nargs="*", help='beginnings of names, e.g. "01 03"; none: all')
     parser.add_argument("--profile", choices=cfg.PROFILES, help="default: the notebooks' own, demo")
     parser.add_argument("--train", choices=cfg.TRAIN_MODES, help="default: missing, runs that are not on disk")
@@ -248,25 +242,65 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="ID", help="the notebooks that write these tables and figures")
     parser.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", help='e.g. -p "seeds=[0, 1]"')
     parser.add_argument("-f", type=Path, metavar="FILE.yaml", help="parameters as a YAML mapping; flags and -p win")
-    parser.add_argument("--start-timeout", type=int, default=120, metavar="S",
-                        help="seconds a kernel may take to start")  # fmt: skip
-    parser.add_argument("-v", "--verbose", action="store_true", help="show what the cells print")
-    return parser.parse_args(words)
+    parser.add_argument("--workers", type=int, metavar="N", help="runs side by side; default: as cores and memory fit")
+    return parser
+
+
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
+    known = parser("run", __doc__.split("\n")[0])
+    known.add_argument("--runs-only", action="store_true", help="make the runs that are missing, and no notebook")
+    known.add_argument("--set", nargs="+", default=[], metavar="MODEL.FIELD=VALUE,...", dest="variants",
+                       help="instead of notebooks, train variants: all combinations, a row each")  # fmt: skip
+    known.add_argument("--start-timeout", type=int, default=120, metavar="S", help="seconds a kernel may take to start")
+    known.add_argument("-v", "--verbose", action="store_true", help="show what the cells print")
+    return known.parse_args(words)
+
+
+def asked(arguments: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
+    """Names of the notebooks and their parameters, checked; folders reach workers and kernels by environment.
+
+    Raises: SettingError, KeyError, FileNotFoundError: as `find` and `notebooks_of`.
+    """
+    given = parameters.given(arguments)
+    if arguments.output:
+        os.environ["RUMORLIB_OUTPUT"] = arguments.output
+    for name in ("RUMORLIB_OUTPUT", "RUMORLIB_CACHE", "RUMORLIB_DATA"):  # the kernels work in another folder
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
+    cfg.check("--workers", arguments.workers, cfg.Count | None)
+    parameters.settle_folders(given, arguments.data)
+    names = [*arguments.notebooks, *(notebooks_of(arguments.only) if arguments.only else [])]
+    chosen = find(names, NOTEBOOKS)
+    typed: dict[str, Any] = {}
+    for path in chosen:
+        typed |= _typed(path, given)
+    return [path.stem for path in chosen], typed
+
+
+def _sweep(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
+    from rumorlib.commands import sweep
+
+    if arguments.notebooks or arguments.only:
+        raise cfg.SettingError("--set trains variants in the place of notebooks; leave their names out")
+    planned = sweep.planned(parameters.settings(arguments.variants), given)
+    problem = planning.make(planned, arguments.workers)
+    print("\n".join(filter(None, [problem, sweep.table(planned)])))
+    return 1 if problem else 0
 
 
 def main(words: Sequence[str]) -> int:
     """Command line; returns the exit code: 0, 1 a notebook failed, 2 wrong arguments, 130 interrupted."""
     arguments = _arguments(words)
     try:
-        given = parameters.given(arguments)
-        if arguments.output:
-            os.environ["RUMORLIB_OUTPUT"] = arguments.output
-        for name in ("RUMORLIB_OUTPUT", "RUMORLIB_CACHE", "RUMORLIB_DATA"):  # the kernels work in another folder
-            if os.environ.get(name):
-                os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
+        names, given = asked(arguments)
         cfg.check("--start-timeout", arguments.start_timeout, cfg.Count)
-        parameters.settle_folders(given, arguments.data)
-        names = [*arguments.notebooks, *(notebooks_of(arguments.only) if arguments.only else [])]
+        if arguments.variants:
+            return _sweep(arguments, given)
+        if problem := planning.make(planning.planned(names, given), arguments.workers):
+            print(problem, file=sys.stderr)
+            return 1
+        if arguments.runs_only:
+            return 0
         options = Options(start_timeout_s=arguments.start_timeout, verbose=arguments.verbose)
         written = execute(names, given, options)
     except (cfg.SettingError, KeyError, FileNotFoundError) as error:

@@ -97,6 +97,17 @@ def from_words(words: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def settings(words: Iterable[str]) -> dict[str, list[Any]]:
+    """`model.field=a,b` words as field -> values, each read as YAML; a list is [a, b]. Raises ParameterError."""
+    found: dict[str, list[Any]] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not value or name in found:
+            raise ParameterError(f"--set {word}: write model.field=value,value, each field once")
+        found[name] = parse_value(f"[{value}]")
+    return found
+
+
 def from_file(path: Path) -> dict[str, Any]:
     """Parameters of a YAML file: one mapping. Raises ParameterError: no such file, or not a mapping of names."""
     try:
@@ -135,7 +146,8 @@ def settle_folders(given: dict[str, Any], data: str | None) -> None:
 def declared(notebook: Path) -> dict[str, str]:
     """Name -> annotation of each parameter: the assignments of the cell tagged `parameters`.
 
-    papermill's own inspection does not see an annotation with `|`. An assignment without annotation gives "".
+    papermill's own inspection does not see an annotation with `|`, so `name: list[str] = None` stands for it. An
+    assignment without annotation gives "".
     Raises: ParameterError: the cell is not plain Python assignments.
     """
     content = json.loads(notebook.read_text(encoding="utf-8"))
@@ -143,6 +155,8 @@ def declared(notebook: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for statement in ast.parse("".join(tagged[0]["source"])).body if tagged else []:
         match statement:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind, value=ast.Constant(value=None)):
+                found[name] = ast.unparse(kind).removesuffix(" | None") + " | None"
             case ast.AnnAssign(target=ast.Name(id=name), annotation=kind):
                 found[name] = ast.unparse(kind)
             case ast.Assign(targets=[ast.Name(id=name)]):

@@ -42,6 +42,10 @@ def data_root(explicit: str | Path | None = None) -> Path:
     return root.resolve()
 
 
+# With train="all": runs finished from this UTC time on are not made again.
+MADE_SINCE = "RUMORLIB_MADE_SINCE"
+
+
 def is_deterministic() -> bool:
     """Whether RUMORLIB_DETERMINISTIC=1 asks for kernels that add in the same order every time: on a GPU a run then
     gives the same digits twice, more slowly. It decides no result beyond rounding, so it is no part of a config."""

@@ -91,7 +91,9 @@ def probe_runs(settings: Settings) -> list[RunConfig]:
 
 
 def marked_runs(settings: Settings) -> list[RunConfig]:
-    """MICC with and without selection, one corpus and seed, whose patches are looked up in marked scenes."""
+    """MICC with and without selection, one corpus and seed, whose patches are looked up in marked scenes. Demo only."""
+    if settings.profile != "demo":
+        return []
     micc = micc_main(settings) + _without_alignment(settings)
     return [c for c in micc if (c.dataset, c.seed) == (settings.datasets[0], settings.seeds[0])]
 

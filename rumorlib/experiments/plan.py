@@ -40,30 +40,36 @@ MAIN_ROWS = (papers.micc_main, papers.baselines, rivals.main)
 DMFL_LOSSES = tuple(partial(papers.dmfl_loss_weights, which=which) for which in ("lambda_c", "lambda_a"))
 # Notebook -> what makes its runs, from the settings of main rows and from those of ablations and sweeps.
 OF_NOTEBOOK: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
-    "01": ((_shortcuts,), ()),
-    "02": ((papers.stage1_runs, papers.sclip_variants, pretraining.sclip_pictures), ()),
-    "03": ((*MAIN_ROWS, papers.single_modality_fits, papers.second_corpus), ()),
-    "04": ((papers.dmfl_main, *MAIN_ROWS, explained.start_runs, texts.text_only_runs, texts.word2vec_runs), ()),
-    "05": (
+    "01_data_exploration": ((_shortcuts,), ()),
+    "02_sclip_pretraining": ((papers.stage1_runs, papers.sclip_variants, pretraining.sclip_pictures), ()),
+    "03_micc": ((*MAIN_ROWS, papers.single_modality_fits, papers.second_corpus), ()),
+    "04_dmfl": ((papers.dmfl_main, *MAIN_ROWS, explained.start_runs, texts.text_only_runs, texts.word2vec_runs), ()),
+    "05_ablations": (
         (partial(_of_swept, papers.dmfl_main),),
         (partial(_of_swept, papers.micc_main), papers.micc_ablations, pretraining.micc_stage1, pretraining.micc_known,
          papers.dmfl_ablations),
     ),
-    "06": (
+    "06_sensitivity": (
         (partial(_of_swept, papers.dmfl_main),),
         (papers.micc_receptive_fields, papers.micc_top_k, papers.micc_fusion_weight, papers.micc_grid,
          papers.micc_main, *DMFL_LOSSES, papers.dmfl_heads),
     ),
-    "07": ((explained.map_runs, explained.asked_runs, explained.alignment_runs, papers.micc_main), ()),
-    "08": ((explained.explained_runs, explained.lambda_end_runs, explained.adaptive_runs, explained.probe_runs), ()),
-    "09": ((papers.micc_main, papers.baselines, _on_benches), ()),
-    "10": ((), (compression.compression_runs,)),
+    "07_correlation_heatmaps": (
+        (explained.map_runs, explained.asked_runs, explained.alignment_runs, papers.micc_main), ()
+    ),
+    "08_explanations": (
+        (explained.explained_runs, explained.lambda_end_runs, explained.adaptive_runs, explained.probe_runs), ()
+    ),
+    "09_believable_numbers": ((papers.micc_main, papers.baselines, _on_benches), ()),
+    "10_cost": ((), (compression.compression_runs,)),
 }  # fmt: skip
 # Runs whose weights a notebook reads, beside what it reads of every run.
 WEIGHTS: dict[str, tuple[Maker, ...]] = {
-    "07": (explained.asked_runs,),
-    "08": (explained.explained_runs, explained.lambda_end_runs, explained.adaptive_runs, explained.marked_runs),
-}
+    "07_correlation_heatmaps": (explained.asked_runs,),
+    "08_explanations": (
+        explained.explained_runs, explained.lambda_end_runs, explained.adaptive_runs, explained.marked_runs
+    ),
+}  # fmt: skip
 OF_DMFL = (papers.dmfl_ablations, papers.dmfl_heads, *DMFL_LOSSES)  # what `with_dmfl=False` leaves out of 05 and 06
 
 
@@ -72,12 +78,14 @@ def of_notebooks(
 ) -> tuple[dict[str, RunConfig], set[str]]:
     """The runs of notebooks by their folder, and the folders of those whose weights are read.
 
-    Args: names: numbers, "01" to "10". main, sweep: settings of main rows, and of ablations and sweeps.
+    Args:
+        names: of notebooks, without ".ipynb"; one that is not listed needs none.
+        main, sweep: settings of main rows, and of ablations and sweeps.
     """
     every: dict[str, RunConfig] = {}
     weights: set[str] = set()
     for name in names:
-        for makers, settings in zip(OF_NOTEBOOK[name], (main, sweep), strict=True):
+        for makers, settings in zip(OF_NOTEBOOK.get(name, ((), ())), (main, sweep), strict=True):
             chosen = [make for make in makers if with_dmfl or not _is_of_dmfl(make)]
             every |= {config.path.as_posix(): config for make in chosen for config in make(settings)}
         weights |= {config.path.as_posix() for make in WEIGHTS.get(name, ()) for config in make(main)}

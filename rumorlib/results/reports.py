@@ -6,6 +6,7 @@ import csv
 import fnmatch
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,7 @@ def run_or_load(config: cfg.RunConfig, settings: cfg.Settings, *, checkpoint: bo
         raise ValueError(f"a run of profile {config.profile!r} was asked for under profile {settings.profile!r}")
     folder = run_folder(config)
     this_run, report = (folder, cfg.config_hash(config)), None
-    if settings.train != "all" or this_run in _TRAINED:
+    if settings.train != "all" or this_run in _TRAINED or _is_new(folder):
         try:
             report = _load(config, settings)
         except runs.StaleRun:
@@ -153,6 +154,23 @@ def run_or_load(config: cfg.RunConfig, settings: cfg.Settings, *, checkpoint: bo
     if report and report.fingerprint != trained.fingerprint:  # another machine or number of threads rounds otherwise
         print(f"{report.name}: trained again, not the same to the last digit; make its tables again too", flush=True)
     return trained
+
+
+def _is_new(folder: Path) -> bool:
+    """Whether a run was made since the command began that this process belongs to (`config.MADE_SINCE`)."""
+    report = files.read_json(folder / "report.json") or {}
+    return report.get("finished_utc", "") >= os.environ.get(cfg.MADE_SINCE, "9")
+
+
+def is_there(config: cfg.RunConfig, settings: cfg.Settings, checkpoint: bool = False) -> bool:
+    """Whether `run_or_load` would find the run, and with `checkpoint` its weights. Raises: as it does."""
+    report = _load(config, settings)
+    return report is not None and (not checkpoint or _has_checkpoint(report, settings))
+
+
+def make(config: cfg.RunConfig, settings: cfg.Settings) -> None:
+    """Make one run, whether it is there or not; what it starts from is loaded, or made where it is missing."""
+    _train(run_folder(config), config, replace(settings, train="missing"))
 
 
 def add_extra(report: Report, name: str, frame: pd.DataFrame) -> Report:

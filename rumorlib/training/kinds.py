@@ -57,9 +57,10 @@ def run(config: RunConfig, settings: Settings, stage1: Path | None = None, paren
     if (config.kind, config.model) not in BUILDERS:
         listed = ", ".join(f"{kind} {model}" for kind, model in BUILDERS)
         raise ValueError(f"there is no run of kind {config.kind!r} of model {config.model!r}; there are {listed}")
-    loop.seed_everything(config.seed)
     weights = [path for path, needed in ((stage1, config.stage1), (parent, config.parent)) if needed]
-    outcome = BUILDERS[config.kind, config.model](config, settings, *weights)
+    with loop.one_thread():
+        loop.seed_everything(config.seed)
+        outcome = BUILDERS[config.kind, config.model](config, settings, *weights)
     facts = {"content": content.of_run(config, settings), "computation": computation.fingerprint(config)}
     if config.model != "sclip":
         corpus = inputs.corpus_of(config, settings)

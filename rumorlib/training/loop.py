@@ -62,6 +62,21 @@ def tf32(train: TrainConfig, where: torch.device) -> Iterator[None]:
             flag.allow_tf32 = was
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of the CPU for torch, NumPy and scikit-learn: runs go side by side, models this small lose by
+    threading, and a result does not depend on the number of cores."""
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def seed_everything(seed: int) -> None:
     """Seed the generators that initialise weights (the CPU's, so that a model starts alike on every device) and draw
     dropout (the device's own): torch's, on every device."""

@@ -1,0 +1,104 @@
+"""The runs that notebooks need and that are missing: listed, timed, made."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rumorlib import config as cfg
+from rumorlib.config import RunConfig, Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """Runs that are missing, each after those it starts from, of all that were asked for."""
+
+    missing: dict[str, RunConfig]
+    asked: dict[str, RunConfig]
+    settings: Settings
+
+
+def planned(names: Iterable[str], given: Mapping[str, Any], data: str | None = None) -> Planned:
+    """The runs that notebooks need and that are not there.
+
+    Args: names: of notebooks, as their files are called or their numbers. given: parameters, as of `resolve`.
+    Raises: SettingError. runs.StaleRun, runs.CorruptRun: a stored run does not fit.
+    """
+    from rumorlib.experiments import plan
+    from rumorlib.results import making
+
+    asked = {name: value for name, value in given.items() if name in ("profile", "datasets", "seeds", "train", "grid")}
+    main, sweep = (cfg.resolve(**asked, data=data, sweep=sweep) for sweep in (False, True))
+    every, weights = plan.of_notebooks(names, main, sweep, given.get("with_dmfl", True))
+    looked = dataclasses.replace(main, train="missing" if main.train == "none" else main.train)
+    return Planned(making.missing(every, looked, weights), every, main)
+
+
+def lines(made: Planned, workers: int | None = None) -> list[str]:
+    """The plan as text: a line per kind of run, model and corpus, what they read, and the time expected."""
+    from rumorlib.results import making
+
+    todo = made.missing
+    if not todo:
+        return [f"{len(made.asked)} runs, all there"]
+    groups: dict[tuple[str, str, str], list[RunConfig]] = defaultdict(list)
+    for config in todo.values():
+        groups[config.kind, config.model, config.dataset].append(config)
+    shown = [f"{'kind':9} {'model':9} {'corpus':20} {'runs':>5} {'expected':>12}"]
+    total = 0.0
+    for (kind, model, dataset), configs in groups.items():
+        seconds = sum(making.expected(config)[0] for config in configs)
+        total += seconds
+        shown.append(f"{kind:9} {model:9} {dataset:20} {len(configs):5} {duration(seconds):>12}")
+    workers = making.workers_for(todo, workers)
+    shown += ["", *needs(todo.values(), made.settings), ""]
+    side = f", {workers} at a time: about {duration(total / workers)}" if workers > 1 else ""
+    shown.append(f"{len(made.asked)} runs, {len(todo)} to make (with what they start from): {duration(total)}{side}")
+    return shown
+
+
+def make(found: Planned, workers: int | None) -> str:
+    """Make what is not there, side by side. Returns: what failed, "" if nothing did."""
+    from rumorlib.results import making
+
+    if not found.missing or found.settings.train == "none":
+        return ""
+    os.environ[cfg.MADE_SINCE] = datetime.now(UTC).isoformat(timespec="seconds")
+    print("\n".join(lines(found, workers)), flush=True)
+    made = making.make(found.missing, found.settings, making.workers_for(found.missing, workers))
+    return making.summary(made)
+
+
+def needs(configs: Iterable[RunConfig], settings: Settings) -> list[str]:
+    """A line per folder of posts, captions or weights that runs read, and whether it is there."""
+    from rumorlib.data import corpora
+    from rumorlib.inputs import content
+
+    root, found = settings.data_root, {}
+    for config in configs:
+        known = cfg.about(config.dataset)
+        if known.kind == "posts" or known.kind == "photo" or config.model == "sclip":
+            name = config.dataset if config.dataset in cfg.CORPORA else f"{config.dataset}-{config.language}"
+            if name in cfg.CORPORA and cfg.record(name).kind != "drawn" and not name.startswith("demo-"):
+                place = corpora.place_of(name, settings) if root or cfg.record(name).own else None
+                found[f"corpus {name}"] = place
+        for weights in content.weights(config):
+            found[f"weights {weights}"] = root / "weights" / weights if root else None
+    missing = "missing: give --data"
+    return [f"{name}: {_state(place) if place else missing}" for name, place in sorted(found.items())]
+
+
+def _state(place: Path) -> str:
+    return "present" if place.exists() else f"missing, looked for in {place}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units that fit."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

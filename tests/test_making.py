@@ -1,0 +1,137 @@
+"""Missing runs: what is planned, in which order, side by side; what a failure stops; variants from the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from joblib import parallel_config
+
+from rumorlib import config as cfg
+from rumorlib import experiments, results
+from rumorlib.commands import execute, planning
+from rumorlib.config import RunConfig, Settings
+from rumorlib.experiments import plan as plans
+from rumorlib.experiments import variants
+from rumorlib.results import making, reports
+
+CHAIN = "sclip", "micc", "exchange"
+
+
+def chain(settings: Settings) -> dict[str, RunConfig]:
+    """Stage 1, a detector on it, and a run made from that one, the last named first."""
+    micc = experiments.micc(settings, "demo-en", classifier_input="product")
+    last = replace(micc, kind="exchange", variant="exchanged", parent=micc)
+    return {one.path.as_posix(): one for one in (last, micc, micc.stage1)}
+
+
+def test_runs_come_after_what_they_start_from_and_stage_1_is_planned_once(few_drawn: Settings) -> None:
+    asked = chain(few_drawn)
+    todo = list(making.missing({name: asked[name] for name in list(asked)[:1]}, few_drawn))
+    assert [name.split("/")[0] for name in todo] == ["sclip", "micc", "micc"] and set(todo) == set(asked)
+    by_level = making.levels(asked)
+    assert [len(level) for level in by_level] == [1, 1, 1]
+    assert by_level[0][0].startswith("sclip") and by_level[2][0].startswith("micc/demo-en/exchanged")
+
+
+def test_what_is_there_is_not_planned_unless_its_weights_are_asked_for(few_drawn: Settings) -> None:
+    one = replace(experiments.baseline(few_drawn, "demo-en", "majority"), variant="there")
+    asked = {one.path.as_posix(): one}
+    assert set(making.missing(asked, few_drawn)) == set(asked)
+    results.run_or_load(one, few_drawn)
+    assert not making.missing(asked, few_drawn)
+    assert set(making.missing(asked, replace(few_drawn, train="all"))) == set(asked)
+
+
+def test_a_failed_run_stops_those_that_need_it_and_no_other(
+    few_drawn: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def make(config: RunConfig, settings: Settings) -> None:
+        if config.model == "sclip":
+            raise MemoryError("no room")
+        made.append(config.path.as_posix())
+
+    monkeypatch.setattr(reports, "make", make)
+    other = experiments.baseline(few_drawn, "demo-en", "majority")
+    todo = chain(few_drawn) | {other.path.as_posix(): other}
+    said = making.make(making.missing(todo, few_drawn), few_drawn)
+    assert made == said.made == [other.path.as_posix()]
+    failed = next(iter(said.failed))
+    assert failed.startswith("sclip") and set(said.skipped.values()) == {failed} and len(said.skipped) == 2
+    assert "2 runs need it" in making.summary(said) and "MemoryError: no room" in making.summary(said)
+
+
+@pytest.mark.slow
+def test_the_engine_and_the_number_of_workers_change_no_result(output: Path, tmp_path: Path) -> None:
+    settings = cfg.resolve("demo", ["demo-en"])
+    few = [replace(experiments.baseline(settings, "demo-en", kind), n_train=60)
+           for kind in ("majority", "surface_lr", "tfidf_lr")]  # fmt: skip
+    todo = {one.path.as_posix(): one for one in few}
+    found = []
+    for backend, workers in (("sequential", 1), ("loky", 2), ("threading", 2)):
+        with pytest.MonkeyPatch.context() as patch, parallel_config(backend=backend):
+            patch.setenv("RUMORLIB_OUTPUT", str(tmp_path / backend))
+            said = making.make(todo, settings, workers)
+            assert sorted(said.made) == sorted(todo) and not said.failed
+            found.append({one.variant: results.run_or_load(one, settings).fingerprint for one in few})
+    assert found[0] == found[1] == found[2]
+
+
+def test_every_notebook_has_its_place_in_the_plan_and_laptop_is_all_there() -> None:
+    assert set(plans.OF_NOTEBOOK) == {path.stem for path in execute.find([], execute.NOTEBOOKS)}
+    there = planning.planned([name for name in plans.OF_NOTEBOOK if name[:2] not in ("07", "08")], {"profile": "laptop",
+                         "train": "none"})  # fmt: skip
+    assert not there.missing and len(there.asked) > 800
+    assert planning.lines(there) == [f"{len(there.asked)} runs, all there"]
+
+
+def test_the_plan_says_what_runs_read_and_whether_it_is_there(tmp_path: Path, output: Path) -> None:
+    given = {"profile": "laptop", "train": "none", "datasets": ["mfan-pheme"]}
+    said = "\n".join(planning.lines(planning.planned(["03_micc"], given)))
+    assert "corpus mfan-pheme: missing" in said and "weights all-MiniLM-L6-v2: missing" in said
+    assert "micc" in said and "to make" in said
+
+
+# --- variants -------------------------------------------------------------------------------------
+
+
+def test_every_combination_is_a_named_variant() -> None:
+    settings = replace(cfg.resolve("demo", ["demo-en"]), seeds=(0, 1))
+    made = variants.variants(settings, {"dmfl.lambda_a": [1.0, 2.4], "train.batch_size": [32]})
+    assert {one.model for one in made} == {"dmfl"} and len(made) == 2 * 3
+    names = ["default", "lambda_a=1.0-train.batch_size=32", "lambda_a=2.4-train.batch_size=32"]
+    assert list(dict.fromkeys(one.variant for one in made)) == names
+    assert made[-1].detector.lambda_a == 2.4 and made[-1].train.batch_size == 32
+    both = variants.variants(settings, {"train.lr": [1e-4]})
+    assert {one.model for one in both} == {"micc", "dmfl"}
+    inner = variants.variants(settings, {"dmfl.word2vec.window": [9]})[-1]
+    assert inner.detector.word2vec.window == 9
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"dmfl.lambda_aa": [1]}, "did you mean 'lambda_a'"),
+        ({"dmlf.lambda_a": [1]}, "did you mean 'dmfl'"),
+        ({"micc.top_k": [0]}, "MICCConfig.top_k must be a whole number"),
+        ({"micc": [1]}, "write one of micc.<field>"),
+        ({"train.lr.x": [1]}, "has no field 'x'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_runs(asked: dict, message: str) -> None:
+    with pytest.raises(cfg.SettingError, match=message):
+        variants.variants(cfg.resolve("demo"), asked)
+
+
+def test_a_sweep_from_the_command_line(few_drawn: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--set", "train.epochs=1", "micc.top_k=1,3", "-p", "datasets=[demo-en]", "--workers", "1"]
+    assert execute.main(words) == 0
+    said = capsys.readouterr().out
+    assert "top_k=1" in said and "top_k=3" in said and "default" in said
+    kept = [json.loads(path.read_text()) for path in cfg.output_root().rglob("micc/**/config.json")]
+    assert {one["detector"]["top_k"] for one in kept} == {1, 2, 3}
+    assert execute.main(["03", "--set", "micc.top_k=1"]) == 2
