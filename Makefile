@@ -53,6 +53,7 @@ test: install ## what CI runs: linters, unit tests, every notebook at its demo d
 	$(MAKE) lint
 	rm -rf build/test
 	$(SCRATCH) $(PY) -m pytest tests
+	$(SCRATCH) $(PY) -m rumorlib run --runs-only
 	$(if $(HAVE_NOTEBOOKS),$(SCRATCH) $(PY) -m pytest -W default --timeout=0 --nbval-lax --nbval-current-env --nbval-cell-timeout=3600 notebooks,@echo "no notebooks to run")
 
 rebuild: install ## every committed laptop table again, from the committed runs and without corpora: same bytes, or it fails
