@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,8 @@ import hypothesis
 import pytest
 
 import rumorlib  # noqa: F401  before torch: it decides how torch's threads wait
-from rumorlib import inputs
-from rumorlib.config import Settings, resolve
-from rumorlib.data.drawn_scenes import drawn
+from rumorlib import experiments, results
+from rumorlib.config import Settings, profiles, resolve
 from rumorlib.data.drawn_scenes.claims import DrawnConfig
 
 # A slow machine is not a wrong answer: examples have no time limit of their own, tests have pytest-timeout's.
@@ -60,14 +60,56 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
 
 
+FEW = {"n_caption_scenes": 60, "n_train": 120, "n_dev": 60, "n_test": 60, "n_unseen": 20, "n_pairs": 5,
+       "n_undetectable": 20, "n_fingerprint": 20}  # fmt: skip
+
+
+def few_scenes(**given: Any) -> DrawnConfig:
+    """A DrawnConfig of some hundred scenes at most."""
+    return DrawnConfig(**given | {name: min(n, given.get(name, n)) for name, n in FEW.items()})
+
+
+def forget() -> None:
+    """Empty what the package keeps in memory of a corpus, a vocabulary, a computation under its name."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("rumorlib.inputs", "rumorlib.training")):
+            for held in vars(module).values():
+                if hasattr(held, "cache_clear"):
+                    held.cache_clear()
+
+
+def use_few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo profile on drawn corpora of some hundred scenes, with short training: whole runs take a second."""
+    usual = profiles.SIZES["demo"]
+    trained = {name: replace(getattr(usual, name), epochs=2)
+               for name in ("stage1", "micc_train", "dmfl_train", "rivals_train")}  # fmt: skip
+    short = replace(usual, dmfl=replace(usual.dmfl, word2vec=replace(usual.dmfl.word2vec, epochs=2)), **trained)
+    monkeypatch.setitem(profiles.SIZES, "demo", short)
+    monkeypatch.setitem(profiles.HEADS, "demo", replace(profiles.HEADS["demo"], n_seeds=2, epochs=4))
+    instead(monkeypatch, DrawnConfig, few_scenes)
+    forget()
+
+
+@pytest.fixture(scope="session")
+def few_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stage 1, MICC and DMFL on few scenes, with their weights, and what was cached for them: made once."""
+    folder = tmp_path_factory.mktemp("few")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RUMORLIB_OUTPUT", str(folder / "output"))
+        patch.setenv("RUMORLIB_CACHE", str(folder / "cache"))
+        use_few_scenes(patch)
+        settings = resolve("demo", ["demo-en"])
+        for make in (experiments.micc, experiments.dmfl):
+            results.run_or_load(make(settings, "demo-en"), settings, checkpoint=True)
+    forget()
+    return folder
+
+
 @pytest.fixture
-def few_drawn(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Demo settings in which the drawn corpora hold some hundred scenes: whole runs take seconds."""
-    sizes = {"n_test": 60, "n_unseen": 10, "n_pairs": 5, "n_undetectable": 10, "n_fingerprint": 10}
-    few = DrawnConfig(n_caption_scenes=100, n_train=200, n_dev=60, **sizes)
-    monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
-    instead(monkeypatch, inputs.corpus, cache(lambda name, *_: drawn.load(name[-2:], config=few)))
-    instead(monkeypatch, inputs.captions, cache(lambda _, language, *rest: drawn.load_captions(language, config=few)))
-    inputs.vocabulary.cache_clear()
+def few_drawn(output: Path, few_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Demo settings on few scenes; stage 1, MICC and DMFL are trained already."""
+    shutil.copytree(few_runs / "output", output)
+    monkeypatch.setenv("RUMORLIB_CACHE", str(few_runs / "cache"))
+    use_few_scenes(monkeypatch)
     yield resolve("demo", ["demo-en"])
-    inputs.vocabulary.cache_clear()
+    forget()

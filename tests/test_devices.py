@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import instead
+from conftest import use_few_scenes
 from test_rivals import SMALL as RIVALS
 from test_rivals import model as rival_model
 from torch import Tensor, nn
@@ -34,12 +34,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree, backend_registration
 from torch.utils._python_dispatch import return_and_correct_aliasing
 
-from rumorlib import config, experiments, inputs, results
+from rumorlib import config, experiments, results
 from rumorlib.config import DMFLConfig, MICCConfig, SCLIPConfig, TextConfig, TrainConfig, VisionConfig
 from rumorlib.data import batches
 from rumorlib.data.batches import Aligned, Batch, CaptionTensors, PostTensors, Texts
-from rumorlib.data.drawn_scenes import drawn
-from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.encoders.clip import CLIPLayers
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import CLS, PAD, SEP
@@ -49,7 +47,7 @@ from rumorlib.models.dmfl import DMFL
 from rumorlib.models.heads import Heads
 from rumorlib.models.micc import MICC
 from rumorlib.results import migrations, runs
-from rumorlib.studies.explanations import breaks, explanations, interventions, looking, probes, word_explanations
+from rumorlib.studies.explanations import breaks, explanations, looking, probes, word_explanations
 from rumorlib.studies.scores import adaptive
 from rumorlib.training import compression_runs, computation, evidence, loop
 
@@ -347,14 +345,9 @@ def use(where: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def prepared(folder: str) -> None:
-    """Once, in a process of their own: the runs of both devices go to `folder`, on drawn corpora of some hundred
-    scenes, with one way to do attention for both."""
-    sizes = {"n_test": 40, "n_unseen": 10, "n_pairs": 5, "n_undetectable": 10, "n_fingerprint": 20}
-    few = DrawnConfig(n_caption_scenes=60, n_train=120, n_dev=60, **sizes)
-    forever = pytest.MonkeyPatch()
-    instead(forever, inputs.corpus, cache(lambda name, *_: drawn.load(name[-2:], config=few)))
-    instead(forever, inputs.captions, cache(lambda _, language, *rest: drawn.load_captions(language, config=few)))
-    interventions.DrawnConfig = looking.DrawnConfig = lambda **_: few
+    """Once, in a process of their own: the runs of both devices go to `folder`, on few scenes, with one way to do
+    attention for both."""
+    use_few_scenes(pytest.MonkeyPatch())
     loop.bf16_is_fast = lambda where: False
     torch.backends.mha.set_fastpath_enabled(False)
     os.environ["DEVICES_FOLDER"] = folder

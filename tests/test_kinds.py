@@ -72,7 +72,10 @@ def one_of_every_kind(settings: cfg.Settings) -> dict[str, cfg.RunConfig]:
 
 IN_A_FRESH_PROCESS = """
 import json, sys
+import pytest
 from rumorlib import config, results
+import rumorlib.__main__, conftest
+conftest.use_few_scenes(pytest.MonkeyPatch())
 settings = config.resolve("demo", ["demo-en"])
 for line in open(sys.argv[1]):
     stored = config.from_dict(json.load(open(line.strip())))
@@ -82,22 +85,21 @@ for line in open(sys.argv[1]):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_config_json_alone_gives_every_kind_of_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_json_alone_gives_every_kind_of_run_again(
+    few_drawn: cfg.Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "plain.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("RUMORLIB_OUTPUT", str(tmp_path / "first"))
-    monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
-    settings = cfg.resolve("demo", ["demo-en"])
-    asked = one_of_every_kind(settings)
+    settings, asked = few_drawn, one_of_every_kind(few_drawn)
     need_twitter = {("select", "bench")}  # cross-fit folds are Twitter's
     assert {(one.kind, one.model) for one in asked.values()} == set(kinds.BUILDERS) - need_twitter
     made = {name: results.run_or_load(one, settings) for name, one in asked.items()}
     means = {cfg.record("demo-en").label_means}  # but for captions, which have no label
     assert {one.facts.get("label_means") for one in made.values() if one.config.model != "sclip"} == means
     (tmp_path / "list").write_text("\n".join(str(one.folder / "config.json") for one in made.values()))
+    folders = map(str, (cfg.PROJECT_ROOT, tmp_path, Path(__file__).parent))
     environment = os.environ | {
-        "PYTHONPATH": f"{cfg.PROJECT_ROOT}{os.pathsep}{tmp_path}", "RUMORLIB_OUTPUT": str(tmp_path / "second"),
+        "PYTHONPATH": os.pathsep.join(folders), "RUMORLIB_OUTPUT": str(tmp_path / "second"),
         "RUMORLIB_CACHE": str(tmp_path / "cache2"), "OMP_NUM_THREADS": str(torch.get_num_threads()),
     }  # fmt: skip
     done = subprocess.run([sys.executable, "-c", IN_A_FRESH_PROCESS, str(tmp_path / "list")], cwd=tmp_path,

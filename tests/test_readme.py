@@ -7,25 +7,21 @@ import dataclasses
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import instead
+from conftest import few_scenes, instead
 
 from rumorlib import config as cfg
-from rumorlib import inputs, results
+from rumorlib import results
 from rumorlib.__main__ import VERBS
 from rumorlib.commands import readme, result_blocks
-from rumorlib.config import profiles
 from rumorlib.data import posts
 from rumorlib.data.batches import Batch
-from rumorlib.data.drawn_scenes import claims, drawn
+from rumorlib.data.drawn_scenes import drawn
 from rumorlib.experiments import added
-from rumorlib.inputs import corpora as input_corpora
 from rumorlib.models import named
 from rumorlib.results import runs
 
@@ -160,30 +156,11 @@ def test_the_example_detector_keeps_the_contract() -> None:
     assert odds.shape == (2,) and odds.dtype == torch.float64 and odds.isfinite().all()
 
 
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, output: Path) -> Iterator[None]:
-    """The demo profile on a few drawn scenes, with short training."""
-    small = {"n_train": 120, "n_dev": 40, "n_test": 40, "n_unseen": 20, "n_pairs": 4, "n_undetectable": 20,
-             "n_fingerprint": 20, "n_caption_scenes": 40}  # fmt: skip
-    monkeypatch.setattr(drawn, "DrawnConfig", partial(claims.DrawnConfig, **small))
-    sizes = profiles.SIZES["demo"]
-    stage1, words = dataclasses.replace(sizes.stage1, epochs=1), dataclasses.replace(sizes.dmfl.word2vec, epochs=1)
-    short = dataclasses.replace(sizes, stage1=stage1, dmfl=dataclasses.replace(sizes.dmfl, word2vec=words))
-    monkeypatch.setitem(profiles.SIZES, "demo", short)
-    kept = (input_corpora._corpus, inputs.captions, inputs.vocabulary)
-    for function in kept:
-        function.cache_clear()
-    yield
-    for function in kept:
-        function.cache_clear()
-
-
 def test_the_readmes_detector_is_one_file_and_one_line(
-    tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few_drawn: cfg.Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "text_mean.py").write_text(example_class(), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
     instead(monkeypatch, cfg.CORPORA, dict(cfg.CORPORA))
     names: dict[str, Any] = {}
     exec(compile(python_fence("README.md", "added.detector"), "README.md", "exec", dont_inherit=True), names)
@@ -192,7 +169,7 @@ def test_the_readmes_detector_is_one_file_and_one_line(
         "dev",
         "test",
     ]
-    assert table["n"].tolist() == [40, 40] and table["accuracy"].between(0, 1).all()
+    assert table["n"].tolist() == [60, 60] and table["accuracy"].between(0, 1).all()
     assert (cfg.output_root() / "results" / "demo" / "runs" / folder / "DONE").is_file()
     again = added.detector(cfg.resolve(), "demo-en", "text_mean:TextMean", train={"epochs": 5}, dropout=0.3)
     assert again == names["run"] and names["report"].config.train.epochs == 5
@@ -252,7 +229,7 @@ def test_a_sure_detector_is_not_read_through_float32s_sigmoid() -> None:
     assert read[3:].tolist() == pytest.approx([36.04] * 3, abs=0.01), "float32 said exactly 1"
 
 
-def test_the_readmes_changed_equation_stands_beside_the_usual_one(tiny: None, output: Path) -> None:
+def test_the_readmes_changed_equation_stands_beside_the_usual_one(few_drawn: cfg.Settings) -> None:
     names: dict[str, Any] = {}
     exec(compile(python_fence("README.md", "lambda-0"), "README.md", "exec", dont_inherit=True), names)
     usual, changed = (run.detector.fusion_weight for run in names["runs"])
@@ -289,17 +266,7 @@ def test_every_choice_named_in_the_code_is_listed() -> None:
 
 
 def test_the_datasheet_names_every_column_of_the_drawn_posts() -> None:
-    config = claims.DrawnConfig(
-        n_train=40,
-        n_dev=20,
-        n_test=20,
-        n_unseen=20,
-        n_pairs=4,
-        n_undetectable=20,
-        n_fingerprint=20,
-        n_caption_scenes=10,
-    )
-    table = drawn.load("en", config=config).posts
+    table = drawn.load("en", config=few_scenes()).posts
     named = set(spans(TEXTS["rumorlib/data/DATASHEET.md"]))
     assert set(table.columns) - set(posts.COLUMNS) <= named
     assert set(table["split"]) <= named and set(table["conflict"]) <= named

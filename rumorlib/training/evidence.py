@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from rumorlib.config import RunConfig
@@ -73,7 +74,7 @@ def abstention(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: R
         label = part.loc[asked, "label"].to_numpy()
         for field, scores in zip(config.stage1.sclip.vision.receptive_fields, relevance, strict=True):
             doubt = 1 / (1 + np.exp(scores[asked.to_numpy()].max(1)))  # any falling function: AUC reads the order
-            auc = evaluation.classification_metrics(label, doubt)["auc"] if 0 < label.sum() < len(label) else np.nan
+            auc = roc_auc_score(label, doubt) if 0 < label.sum() < len(label) else np.nan
             rows.append((stage, *about, str(field), int(label.sum()), auc))
     frame = pd.DataFrame(rows, columns=["stage", "conflict", "factor", "level", "scale", "n", "auc"])
     return frame.dropna(subset="auc", ignore_index=True)
