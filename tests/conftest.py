@@ -106,10 +106,16 @@ def few_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def few_drawn(output: Path, few_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Demo settings on few scenes; stage 1, MICC and DMFL are trained already."""
-    shutil.copytree(few_runs / "output", output)
+def few_untrained(output: Path, few_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Demo settings on few scenes, without any run."""
     monkeypatch.setenv("RUMORLIB_CACHE", str(few_runs / "cache"))
     use_few_scenes(monkeypatch)
     yield resolve("demo", ["demo-en"])
     forget()
+
+
+@pytest.fixture
+def few_drawn(few_untrained: Settings, few_runs: Path, output: Path) -> Settings:
+    """The same; stage 1, MICC and DMFL are trained already."""
+    shutil.copytree(few_runs / "output", output)
+    return few_untrained

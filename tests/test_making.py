@@ -27,26 +27,26 @@ def chain(settings: Settings) -> dict[str, RunConfig]:
     return {one.path.as_posix(): one for one in (last, micc, micc.stage1)}
 
 
-def test_runs_come_after_what_they_start_from_and_stage_1_is_planned_once(few_drawn: Settings) -> None:
-    asked = chain(few_drawn)
-    todo = list(making.missing({name: asked[name] for name in list(asked)[:1]}, few_drawn))
+def test_runs_come_after_what_they_start_from_and_stage_1_is_planned_once(few_untrained: Settings) -> None:
+    asked = chain(few_untrained)
+    todo = list(making.missing({name: asked[name] for name in list(asked)[:1]}, few_untrained))
     assert [name.split("/")[0] for name in todo] == ["sclip", "micc", "micc"] and set(todo) == set(asked)
     by_level = making.levels(asked)
     assert [len(level) for level in by_level] == [1, 1, 1]
     assert by_level[0][0].startswith("sclip") and by_level[2][0].startswith("micc/demo-en/exchanged")
 
 
-def test_what_is_there_is_not_planned_unless_its_weights_are_asked_for(few_drawn: Settings) -> None:
-    one = replace(experiments.baseline(few_drawn, "demo-en", "majority"), variant="there")
+def test_what_is_there_is_not_planned_unless_its_weights_are_asked_for(few_untrained: Settings) -> None:
+    one = replace(experiments.baseline(few_untrained, "demo-en", "majority"), variant="there")
     asked = {one.path.as_posix(): one}
-    assert set(making.missing(asked, few_drawn)) == set(asked)
-    results.run_or_load(one, few_drawn)
-    assert not making.missing(asked, few_drawn)
-    assert set(making.missing(asked, replace(few_drawn, train="all"))) == set(asked)
+    assert set(making.missing(asked, few_untrained)) == set(asked)
+    results.run_or_load(one, few_untrained)
+    assert not making.missing(asked, few_untrained)
+    assert set(making.missing(asked, replace(few_untrained, train="all"))) == set(asked)
 
 
 def test_a_failed_run_stops_those_that_need_it_and_no_other(
-    few_drawn: Settings, monkeypatch: pytest.MonkeyPatch
+    few_untrained: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
 
@@ -56,9 +56,9 @@ def test_a_failed_run_stops_those_that_need_it_and_no_other(
         made.append(config.path.as_posix())
 
     monkeypatch.setattr(reports, "make", make)
-    other = experiments.baseline(few_drawn, "demo-en", "majority")
-    todo = chain(few_drawn) | {other.path.as_posix(): other}
-    said = making.make(making.missing(todo, few_drawn), few_drawn)
+    other = experiments.baseline(few_untrained, "demo-en", "majority")
+    todo = chain(few_untrained) | {other.path.as_posix(): other}
+    said = making.make(making.missing(todo, few_untrained), few_untrained)
     assert made == said.made == [other.path.as_posix()]
     failed = next(iter(said.failed))
     assert failed.startswith("sclip") and set(said.skipped.values()) == {failed} and len(said.skipped) == 2
@@ -127,7 +127,7 @@ def test_a_wrong_setting_is_refused_before_anything_runs(asked: dict, message: s
         variants.variants(cfg.resolve("demo"), asked)
 
 
-def test_a_sweep_from_the_command_line(few_drawn: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_from_the_command_line(few_untrained: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--set", "train.epochs=1", "micc.top_k=1,3", "-p", "datasets=[demo-en]", "--workers", "1"]
     assert execute.main(words) == 0
     said = capsys.readouterr().out
