@@ -11,6 +11,7 @@ import io
 import os
 import statistics
 import traceback
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -126,6 +127,7 @@ def make(todo: Mapping[str, RunConfig], settings: Settings, workers: int = 1) ->
     said, done = Made(), 0.0
     bar = tqdm(total=round(sum(expected(config)[0] for config in todo.values())), unit="s", desc=f"0/{len(todo)} runs",
                bar_format="{desc} |{bar}| {elapsed} so far, about {remaining} left{postfix}")  # fmt: skip
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs")  # loky puts another in its place
     with bar, _quiet_workers(), parallel_config(n_jobs=workers):
         for level in levels(todo):
             ready = [path for path in level if not _skipped(path, todo[path], said)]
