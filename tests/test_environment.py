@@ -21,7 +21,8 @@ from rumorlib import config as cfg
 
 ROOT = cfg.PROJECT_ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-DECLARED = [*PROJECT["dependencies"], *(line for extra in PROJECT["optional-dependencies"].values() for line in extra)]
+EXTRAS = {name: lines for name, lines in PROJECT["optional-dependencies"].items() if name != "cluster"}  # asked for
+DECLARED = [*PROJECT["dependencies"], *(line for lines in EXTRAS.values() for line in lines)]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 LOCKED = [Requirement(line) for line in LOCK.splitlines() if re.match(r"[a-zA-Z]", line)]
 
