@@ -199,8 +199,17 @@ def test_front_keeps_what_no_other_row_beats() -> None:
     assert fronts.not_beaten(frame, "n_macs") == [True, True, False, False]
 
 
-def test_models_that_cost_the_same_stand_side_by_side() -> None:
-    assert fronts.side_by_side(pd.Series([5.0, 1.0, 5.0, 5.2]), 0.5) == {1: 1.0, 0: 4.75, 2: 5.25, 3: 5.2}
+def test_models_that_cost_the_same_have_a_line_each() -> None:
+    frame = pd.DataFrame(
+        {"dataset": "demo-en", "classifier_input": "product", "model": list("abcd"), "n_macs": [10, 5, 5, 20],
+         "test_accuracy": [0.9, 0.8, 0.7, 0.9], "loss_low": -0.01, "loss_high": 0.01}
+    )  # fmt: skip
+    accuracy, macs = fronts.front(frame, {"n_macs": "multiply-adds"}).axes
+    dots = next(line for line in accuracy.lines if line.get_marker() == "o")
+    assert (list(dots.get_ydata()), list(dots.get_xdata())) == ([0, 1, 2, 3], [0.9, 0.8, 0.7, 0.9])
+    assert [bar.get_width() for bar in macs.patches] == [10, 5, 5, 20]
+    colours = [bar.get_facecolor() for bar in macs.patches]
+    assert colours[0] == colours[1] != colours[2] == colours[3], "two models are beaten"
 
 
 def test_timed_has_every_model_on_every_thread_count(output: Path) -> None:

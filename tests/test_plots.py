@@ -133,6 +133,17 @@ def test_dots_and_intervals_stand_at_the_numbers_of_the_frame() -> None:
     assert bottom > top  # the first model stands on top
 
 
+def test_with_main_rows_each_dataset_has_its_best_first_and_names_what_it_lacks() -> None:
+    frame = MODELS.drop(index=MODELS.query("dataset == 'photo-en' and model == 'DMFL'").index)
+    frame.loc[frame["model"] == "majority", "estimate"] = [0.9, 0.1, 0.1, 0.1]
+    figure = plots.metric_bars(frame, main=["MICC"])
+    names = [[tick.get_text() for tick in axes.get_yticklabels()] for axes in figure.axes]
+    assert names == [["majority", "MICC", "DMFL"], ["MICC", "majority"]]
+    bold = [tick.get_text() for axes in figure.axes for tick in axes.get_yticklabels() if tick.get_weight() == "bold"]
+    assert bold == ["MICC", "MICC"]
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["not measured here: DMFL"]
+
+
 def test_a_score_without_interval_is_a_dot_only() -> None:
     figure = plots.metric_bars(MODELS.iloc[:1].assign(low=NAN, high=None))
     figure.draw_without_rendering()
@@ -228,6 +239,13 @@ def test_a_sweep_can_be_logarithmic_or_over_categories() -> None:
     assert list(axes.lines[0].get_xdata()) == [2, 2] and list(axes.lines[1].get_xdata()) == [0, 1, 2]
 
 
+def test_no_line_joins_two_points_and_a_sweep_says_how_far_it_moves() -> None:
+    two = LAMBDAS[LAMBDAS["fusion_weight"] > 0.1]
+    axes = plots.sweep(two, "fusion_weight", reference={"demo-en": 0.65}, best=False).axes[0]
+    assert [(line.get_linestyle(), len(line.get_xdata())) for line in axes.lines] == [("None", 2)]
+    assert axes.get_title() == "demo-en\naccuracy moves 10.0 points, intervals 8.0 wide"
+
+
 def test_the_grid_is_sorted_and_its_best_cell_framed() -> None:
     holes = GRID.drop(index=0)
     axes = plots.grid_heatmap(holes, "top_k", "fusion_weight", "accuracy").axes[0]
@@ -236,6 +254,8 @@ def test_the_grid_is_sorted_and_its_best_cell_framed() -> None:
     best = GRID.loc[GRID["accuracy"].idxmax()]
     assert ([0.3, 0.7][int(frame.get_x())], [1, 2, 4][int(frame.get_y())]) == (best["fusion_weight"], best["top_k"])
     assert len(axes.texts) == 5
+    scale = plots.grid_heatmap(GRID, "top_k", "fusion_weight", "accuracy", ends=(0.2, 0.9)).axes[0].collections[0]
+    assert scale.get_clim() == (0.2, 0.9)
     with pytest.raises(ValueError, match="average over seeds first"):
         plots.grid_heatmap(pd.concat([GRID, GRID]), "top_k", "fusion_weight", "accuracy")
 

@@ -3,63 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from rumorlib.figures import look
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COSTS = {"n_macs": "multiply-adds per post", "stored_mib": "MiB on disk", "packed_mib": "MiB on disk, deflated"}
+KINDS = {"no other model is better at one and no worse at the other": look.PALETTE[0], "another one is": "0.8"}
 
 
 @look.style()
 def front(frame: pd.DataFrame, costs: Mapping[str, str] = COSTS, title: str = "") -> Figure:
-    """Test accuracy over each cost, a row of panels per corpus and input of the classifier, a point per model.
+    """A line per model: its test accuracy, then a bar per cost; a row of panels per corpus and input of the classifier.
 
-    Models of equal cost stand side by side, a sixtieth of the axis apart. The dashed line is the whole model, the first
-    row; whiskers: the 95 % interval of the difference from it. The grey step: no other model beats these at both.
+    The dashed line is the whole model, the first row; whiskers: the 95 % interval of the difference from it. A bar is
+    in colour where no other model is as good at both that cost and accuracy and better at one.
 
     Columns: dataset, classifier_input, model, test_accuracy, loss_low, loss_high and the keys of `costs`.
     """
     look.need(frame, "dataset", "classifier_input", "model", "test_accuracy", "loss_low", "loss_high", *costs)
     groups = list(frame.groupby(["dataset", "classifier_input"], sort=False))
-    fig, panels = look.panels(len(groups) * len(costs), 2.9, 2.6, columns=len(costs), title=title, sharey="row")
-    models = look.in_order(frame, "model")
+    height = 0.9 + 0.26 * max(len(part) for _, part in groups)
+    fig, panels = look.panels(len(groups) * (1 + len(costs)), 2.4, height, columns=1 + len(costs), title=title)
     places = iter(panels)
     for (dataset, how), part in groups:
+        axes, rows = next(places), range(len(part))
         whole = part["test_accuracy"].iloc[0]
+        axes.axvline(whole, color="0.6", ls="--", lw=1, zorder=1)
+        axes.hlines(rows, whole - part["loss_high"], whole - part["loss_low"], color=look.PALETTE[0], lw=1.6)
+        axes.plot(part["test_accuracy"], rows, "o", color=look.PALETTE[0])
+        axes.set(title=f"{look.english(dataset)}, input {how}", xlabel="test accuracy", ylim=(len(part) - 0.5, -0.5))
+        axes.set_yticks(rows, [look.english(model) for model in part["model"]])
         for column, label in costs.items():
-            axes = next(places)
-            axes.axhline(whole, color="0.6", ls="--", lw=1)
-            apart = side_by_side(part[column], 1.1 * part[column].max() / 60)
-            best = part[not_beaten(part, column)].sort_values(column)
-            axes.step(best[column], best["test_accuracy"], where="post", color="0.75", zorder=1)
-            for row in part.itertuples():
-                i = models.index(row.model)
-                colour, marker = look.colours(len(models))[i], look.MARKERS[i % 7]
-                value = apart[row.Index]
-                axes.vlines(value, whole - row.loss_high, whole - row.loss_low, color=colour, lw=1)
-                axes.plot(value, row.test_accuracy, marker, color=colour)
-            axes.set(title=f"{look.english(dataset)}, input {how}", xlabel=label, xlim=(0, 1.1 * part[column].max()))
-            axes.xaxis.set_major_formatter(lambda value, _: look.compact(value))
-        panels[0].set_ylabel("test accuracy")
-    marks = look.handles(models)
-    for mark in marks:
-        mark.set_linestyle("none")
-    look.legend(fig, marks)
+            _costs(next(places), part, column, label)
+    marks = [Rectangle((0, 0), 1, 1, color=colour, label=name) for name, colour in KINDS.items()]
+    look.legend(fig, [Line2D([], [], color="0.6", ls="--", lw=1, label="the whole model"), *marks])
     return fig
 
 
-def side_by_side(costs: pd.Series, step: float) -> dict[Any, float]:
-    """Index -> place on the axis: costs equal to a thousandth are spread around their mean, `step` apart."""
-    places: dict[Any, float] = {}
-    tie = (costs.sort_values(kind="stable").pct_change().abs() > 1e-3).cumsum()
-    for _, equal in costs.groupby(tie.reindex(costs.index)):
-        for place, index in enumerate(equal.index):
-            places[index] = equal.mean() + step * (place - (len(equal) - 1) / 2)
-    return places
+def _costs(axes: Axes, part: pd.DataFrame, column: str, label: str) -> None:
+    """One cost of every model, written at its bar."""
+    colours = [list(KINDS.values())[not kept] for kept in not_beaten(part, column)]
+    bars = axes.barh(range(len(part)), part[column].astype(float), color=colours, height=0.6)
+    axes.bar_label(bars, fmt=look.compact, padding=3, fontsize=8)
+    axes.set(xlabel=label, yticks=(), ylim=(len(part) - 0.5, -0.5), xlim=(0, 1.25 * part[column].max()))
+    axes.xaxis.set_major_formatter(lambda value, _: look.compact(value))
+    axes.locator_params(axis="x", nbins=4)
 
 
 def not_beaten(frame: pd.DataFrame, cost: str) -> list[bool]:

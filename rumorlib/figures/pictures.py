@@ -28,6 +28,7 @@ SUPPORT, CONTRADICTING = "#56B4E9", "#E69F00"  # box colours; drawn solid and da
 TOP = "#FFFFFF"  # boxes of the Top-K patches
 _MAP = "viridis"
 LEAST_REACH = np.log(1.1)  # a colour scale of attention goes at least from 1 / 1.1 to 1.1 times the even weight
+EVEN = 0.02  # maps whose weights are all this near to even look empty, and are said to be even
 FAINTEST = 0.05  # weight / even weight below which all is as faint
 
 
@@ -50,7 +51,8 @@ def example_posts(
     _same_length(images=images, titles=titles, boxes=boxes)
     headings = [look.wrapped(text, 27) for text in titles]
     lines = max((heading.count("\n") + 1 for heading in headings), default=1)
-    fig, panels = look.panels(len(images), 1.9, 1.85 + 0.14 * lines, columns=4, title=title)
+    fig, panels = look.panels(len(images), 1.9, 2.0 + 0.14 * lines, columns=4, title=title)
+    fig.get_layout_engine().set(h_pad=0.08)  # a heading of four lines keeps off the picture above it
     for axes, image, heading, drawn in zip(panels, images, headings, boxes):
         _picture(axes, image)
         _frame(axes, drawn or ())
@@ -190,6 +192,9 @@ def attention_heatmaps(
             norm = LogNorm(np.exp(-reach), np.exp(reach))
             picture = axes.imshow(np.maximum(values, FAINTEST), cmap="RdBu_r", norm=norm, aspect="auto")
             axes.set_title(f"{look.english(corpus)}, {heading}")
+            if (apart := np.abs(np.log(np.maximum(values, FAINTEST))).max()) < EVEN:
+                told = "even within 0.1 %" if apart < 0.001 else f"even within {100 * apart:.1f} %"
+                axes.text(0.5, 0.5, told, transform=axes.transAxes, ha="center", va="center", color="0.35")
             for axis in (axes.xaxis, axes.yaxis):
                 axis.get_major_locator().set_params(integer=True, nbins=6)
         bar = fig.colorbar(picture, ax=here, label="weight / even weight", pad=0.01)

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from rumorlib.figures import look
+from rumorlib.figures.dots import CHANCE, dot_panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 
 COSTS = {"n_parameters": "parameters", "n_macs": "multiply-adds per post", "latency_ms": "latency per post (ms)"}
 BEST = {"color": "white", "marker": "*", "mec": "black", "ms": 9, "mew": 0.8, "ls": "none", "label": "best point"}
-REFERENCE = {"color": "0.3", "ls": ":", "lw": 1.4, "label": "best in the paper"}
-CHANCE = {"color": "0.5", "ls": "--", "lw": 1, "zorder": 1, "label": "chance"}
+REFERENCE = {"color": "0.3", "ls": ":", "lw": 1.4, "zorder": 1, "label": "best in the paper"}
 
 
 # --- corpora ------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def shortcut_scores(frame: pd.DataFrame, chance: float | None = 0.5, title: str 
 
     Columns: dataset, shortcut, metric, estimate, low, high. chance: the dashed line; None: no line.
     """
-    return _dot_panels(frame, "shortcut", chance, title)
+    return dot_panels(frame, "shortcut", chance, title)
 
 
 # --- training and main tables -------------------------------------------------------------------
@@ -97,13 +97,17 @@ def retrieval_bars(frame: pd.DataFrame, title: str = "") -> Figure:
 
 
 @look.style()
-def metric_bars(frame: pd.DataFrame, chance: float | None = None, title: str = "") -> Figure:
+def metric_bars(
+    frame: pd.DataFrame, chance: float | None = None, title: str = "", main: Sequence[str] | None = None
+) -> Figure:
     """Models of a main or ablation table with their intervals (m_e2, m_e6; DMFL Figure 5, d_e1_fig5, 6, d_e2_fig6).
 
     Columns: model, metric, estimate, low, high, dataset. Dots, not bars: differences of a point would vanish on an
     axis that starts at 0, and bars that do not start there mislead. low and high may be NaN.
+
+    Args: main: beginnings of the names of main rows. Given, each dataset sorts its rows by their first score.
     """
-    return _dot_panels(frame, "model", chance, title)
+    return dot_panels(frame, "model", chance, title, main)
 
 
 # --- sensitivity --------------------------------------------------------------------------------
@@ -128,26 +132,29 @@ def sweep(
 
     Args: x: the column swept. scale: "category" spaces its values evenly, in order of appearance.
         reference: dataset -> the value the paper found best, a dotted line. best: a star at our best of each line.
-        joined: False where the values have no order: dots alone.
+        joined: False where the values have no order: dots alone, as of two values.
     """
     look.need(frame, x, "dataset", hue, "estimate")
     datasets, hues, values = look.in_order(frame, "dataset"), look.in_order(frame, hue), look.in_order(frame, x)
+    if len(values) < 3 and scale != "category":  # a line through two points says more than was measured
+        values, scale, joined = sorted(values), "category", False
     places = {v: i for i, v in enumerate(values)} if scale == "category" else {v: v for v in values}
     width = max(3.4, 0.5 * len(values)) if scale == "category" else 3.4
     fig, panels = look.panels(len(datasets), width, 2.7, title=title, sharey=True)
     for axes, dataset in zip(panels, datasets):
         if chance is not None:
             axes.axhline(chance, **CHANCE)
-        if reference and dataset in reference:
+        if reference and dataset in reference and (scale != "category" or reference[dataset] in places):
             axes.axvline(places.get(reference[dataset], reference[dataset]), **REFERENCE)
         for i, colour in enumerate(look.colours(len(hues))):
             part = frame[(frame["dataset"] == dataset) & (frame[hue] == hues[i])]
-            shift = 0.08 * (i - (len(hues) - 1) / 2) if scale == "category" else 0.0
+            shift = 0.24 * (i - (len(hues) - 1) / 2) if scale == "category" else 0.0
             at = np.array([places[v] + shift for v in part[x]], float)
             how = {"color": colour, "marker": look.MARKERS[i % 7], "ls": "-" if joined else "none"}
-            _line(axes, part, at, scale == "category", best, how)
+            _line(axes, part, at, scale != "category", best, how)
         _x_axis(axes, values, scale)
-        axes.set(title=look.english(dataset), xlabel=xlabel or look.words(x))
+        told = _moved(frame[(frame["dataset"] == dataset) & (frame[hue] == hues[0])]) if hue == "metric" else ""
+        axes.set(title=f"{look.english(dataset)}{told}", xlabel=xlabel or look.words(x))
     panels[0].set_ylabel(look.words(hues[0]) if len(hues) == 1 and hue == "metric" else "score")
     named = [look.words(name) if hue == "metric" else look.english(name) for name in hues]
     handles = look.handles(named) if len(hues) > 1 or hue != "metric" else []
@@ -168,9 +175,14 @@ def heads_bars(frame: pd.DataFrame, title: str = "") -> Figure:
 
 
 @look.style()
-def grid_heatmap(frame: pd.DataFrame, row: str, column: str, value: str, title: str = "") -> Figure:
-    """A score over two settings, the best cell framed (m_e7: K × λ). Columns: `row`, `column`, `value`; grey: no run.
+def grid_heatmap(
+    frame: pd.DataFrame, row: str, column: str, value: str, title: str = "", ends: tuple[float, float] | None = None
+) -> Figure:
+    """A score over two settings, the largest cell framed (m_e7: K × λ). Columns: `row`, `column`, `value`; grey: no
+    run.
 
+    Args: ends: values of the darkest and the lightest colour, e.g. the lowest and highest end of all intervals, so
+        that noise stays one colour; None: the smallest and the largest value.
     Raises: ValueError: two values for one cell.
     """
     import seaborn as sns
@@ -178,14 +190,21 @@ def grid_heatmap(frame: pd.DataFrame, row: str, column: str, value: str, title: 
     look.need(frame, row, column, value)
     if frame.duplicated([row, column]).any():
         raise ValueError(f"more than one {value} for a pair of {row} and {column}: average over seeds first")
-    grid = frame.pivot(index=row, columns=column, values=value).sort_index().sort_index(axis=1)
-    fig, (axes,) = look.panels(1, 1.8 + 0.62 * grid.shape[1], 1.1 + 0.42 * grid.shape[0], title=title)
-    sns.heatmap(grid.astype(float), annot=True, fmt=".3f", cmap="cividis", ax=axes, linewidths=0.5,
-                annot_kws={"size": 8}, cbar_kws={"label": look.words(value)})  # fmt: skip
+    grid = frame.pivot(index=row, columns=column, values=value).sort_index().sort_index(axis=1).astype(float)
+    size = max(3.9, 1.8 + 0.62 * grid.shape[1]), 1.3 + 0.42 * grid.shape[0]
+    fig, (axes,) = look.panels(1, *size, title=title)
+    low, high = ends or (None, None)
+    label = "colours span all 95 % intervals" if ends else look.words(value)
+    sns.heatmap(grid, annot=True, fmt=".3f", cmap="cividis", vmin=low, vmax=high, ax=axes, linewidths=0.5,
+                annot_kws={"size": 8}, cbar_kws={"label": label})  # fmt: skip
     axes.set(xlabel=look.words(column), ylabel=look.words(row), facecolor="0.85")
     axes.tick_params(length=0, rotation=0)
     if grid.notna().any(axis=None):
-        y, x = np.unravel_index(np.nanargmax(grid.to_numpy(float)), grid.shape)
+        moved = [100 * (means.max() - means.min()) for means in (grid.mean(axis=1), grid.mean(axis=0))]
+        names = look.words(row), look.words(column)
+        told = f"{names[0]} moves it by {moved[0]:.1f} points, {names[1]} by {moved[1]:.1f}"
+        axes.set_title(told, fontsize=8)
+        y, x = np.unravel_index(np.nanargmax(grid.to_numpy()), grid.shape)
         axes.add_patch(Rectangle((x, y), 1, 1, fill=False, ec=look.PALETTE[1], lw=2.5, clip_on=False))
     return fig
 
@@ -210,33 +229,6 @@ def cost_bars(frame: pd.DataFrame, costs: Mapping[str, str] = COSTS, title: str 
 
 
 # --- pieces -------------------------------------------------------------------------------------
-
-
-def _dot_panels(frame: pd.DataFrame, rows: str, chance: float | None, title: str) -> Figure:
-    """Dots with intervals, a panel per dataset, a line per value of `rows`, first on top, a colour per metric."""
-    look.need(frame, "dataset", rows, "metric", "estimate", "low", "high")
-    names, metrics, datasets = (look.in_order(frame, column) for column in (rows, "metric", "dataset"))
-    height = 0.9 + max(0.22, 0.13 * len(metrics)) * len(names)
-    fig, panels = look.panels(len(datasets), 2.9, height, title=title, sharex=True, sharey=True)
-    shifts = np.linspace(-0.27, 0.27, len(metrics)) if len(metrics) > 1 else [0.0]
-    for axes, dataset in zip(panels, datasets):
-        for y in range(1, len(names), 2):
-            axes.axhspan(y - 0.5, y + 0.5, color="0.95", lw=0, zorder=0)
-        if chance is not None:
-            axes.axvline(chance, **CHANCE)
-        for i, (metric, colour) in enumerate(zip(metrics, look.colours(len(metrics)))):
-            part = frame[(frame["dataset"] == dataset) & (frame["metric"] == metric)]
-            y = [names.index(name) + shifts[i] for name in part[rows]]
-            axes.hlines(y, part["low"].astype(float), part["high"].astype(float), color=colour, lw=1.6)
-            axes.plot(part["estimate"].astype(float), y, look.MARKERS[i % 7], color=colour, label=str(metric))
-        axes.set(title=look.english(dataset), xlabel=look.words(metrics[0]) if len(metrics) == 1 else "score")
-        axes.tick_params(axis="x", labelbottom=True)
-        axes.tick_params(axis="y", length=0)
-    panels[0].set(ylim=(len(names) - 0.5, -0.5))
-    panels[0].set_yticks(range(len(names)), [look.english(name) for name in names])
-    handles = look.handles([look.words(metric) for metric in metrics]) if len(metrics) > 1 else []
-    look.legend(fig, handles + [Line2D([], [], **CHANCE)] * (chance is not None))
-    return fig
 
 
 def _bar_panels(
@@ -265,8 +257,17 @@ def _bar_panels(
     return fig
 
 
-def _line(axes: Axes, part: pd.DataFrame, x: np.ndarray, category: bool, best: bool, look_of: dict) -> None:
-    """One line with its band (bars for categories) and, if asked for, a star at its best point."""
+def _moved(part: pd.DataFrame) -> str:
+    """How far a score moves along a sweep, and how wide its intervals are: whether there is anything to see."""
+    if len(part) < 2 or not {"low", "high"} <= set(part) or part[["estimate", "low", "high"]].isna().any(axis=None):
+        return ""
+    moves, wide = np.ptp(part["estimate"]), (part["high"] - part["low"]).median()
+    name = look.words(part["metric"].iloc[0])
+    return f"\n{name} moves {100 * moves:.1f} points, intervals {100 * wide:.1f} wide"
+
+
+def _line(axes: Axes, part: pd.DataFrame, x: np.ndarray, band: bool, best: bool, look_of: dict) -> None:
+    """One line with its band, or a bar per point, and, if asked for, a star at its best point."""
     order = np.argsort(x, kind="stable")
     x, part = x[order], part.iloc[order]
     estimate = part["estimate"].to_numpy(float)
@@ -275,10 +276,10 @@ def _line(axes: Axes, part: pd.DataFrame, x: np.ndarray, category: bool, best: b
     else:
         std = part["std"].to_numpy(float) if "std" in part else np.full(len(part), np.nan)
         low, high = estimate - std, estimate + std
-    if category:
-        axes.vlines(x, low, high, color=look_of["color"], lw=1.4)
-    else:
+    if band:
         axes.fill_between(x, low, high, color=look_of["color"], alpha=0.18, lw=0)
+    else:
+        axes.vlines(x, low, high, color=look_of["color"], lw=1.4)
     axes.plot(x, estimate, lw=1.4, **look_of)
     if best and np.isfinite(estimate).any():
         top = int(np.nanargmax(estimate))

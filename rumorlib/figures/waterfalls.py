@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from rumorlib.figures import look
 
@@ -34,16 +35,18 @@ def waterfall(frame: pd.DataFrame, title: str = "") -> Figure:
             axes.plot([x, x], [above, below], color="0.6", lw=0.8)
         axes.hlines(place, part["low"].astype(float), part["high"].astype(float), color=look.PALETTE[0], lw=1.6)
         axes.plot(score, place, "o", color=look.PALETTE[0])
+        axes.vlines(part["majority"].astype(float), place - 0.4, place + 0.4, color="0.5", ls="--", lw=1, zorder=1)
+        clear = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"}  # no line runs through a number
         for row, (x, y) in enumerate(zip(part["high"].astype(float), place)):
-            gain = f" {100 * (score[row] - before[row]):+.1f}" if row else f" {score[0]:.3f}"
-            axes.text(x, y, gain, va="center", fontsize=8)
-        axes.margins(x=0.14)
-        axes.vlines(part["majority"].astype(float), place - 0.4, place + 0.4, color="0.5", ls="--", lw=1)
+            gain = f"{100 * (score[row] - before[row]):+.1f}" if row else f"{score[0]:.3f}"
+            axes.annotate(gain, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=8, bbox=clear)
+        axes.margins(x=0.17)
         axes.set(title=look.english(dataset), xlabel="test accuracy")
         axes.tick_params(axis="y", length=0)
     panels[0].set(ylim=(len(steps) - 0.5, -0.5))
     panels[0].set_yticks(range(len(steps)), [look.english(step) for step in steps])
-    look.legend(fig, [Line2D([], [], color="0.5", ls="--", lw=1, label="the larger class of these test posts")])
+    gain = Rectangle((0, 0), 1, 1, color=look.PALETTE[1], alpha=0.55, lw=0, label="gain of this step")
+    look.legend(fig, [gain, Line2D([], [], color="0.5", ls="--", lw=1, label="the larger class of these test posts")])
     return fig
 
 
@@ -79,8 +82,9 @@ def reliability(frame: pd.DataFrame, title: str = "") -> Figure:
     for axes, ((dataset, model), part) in zip(panels, groups):
         axes.vlines(part["prob"], part["floor_low"], part["floor_high"], color="0.8", lw=5)
         axes.plot([0, 1], [0, 1], color="0.5", ls="--", lw=1)
-        axes.scatter(part["prob"], part["observed"], s=12 + 60 * part["n"] / part["n"].max(), color=look.PALETTE[0])
-        axes.set_title(look.wrapped(f"{dataset}: {model}", 28))
+        size = 14 + 60 * part["n"] / part["n"].max()
+        axes.scatter(part["prob"], part["observed"], s=size, color=look.PALETTE[0], zorder=3, clip_on=False)
+        axes.set_title(f"{look.english(dataset)}\n{look.wrapped(model, 28)}")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability of rumor")
     panels[0].set_ylabel("share of rumors")
     return fig

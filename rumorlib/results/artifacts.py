@@ -273,6 +273,8 @@ def say_demo(fig: Figure) -> None:
     if any("demo profile" in title for title in titles):
         return
     if fig.get_suptitle() or len(fig.axes) != 1:
-        fig.suptitle(f"{fig.get_suptitle()} (demo profile)".strip())
+        shown = {text.get_text(): text for text in fig.texts}.get(fig.get_suptitle())
+        size = {"fontsize": shown.get_fontsize()} if shown else {}  # setting a title anew would forget its size
+        fig.suptitle(f"{fig.get_suptitle()} (demo profile)".strip(), **size)
     else:
         fig.axes[0].set_title(f"{fig.axes[0].get_title()} (demo profile)".strip())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rumorlib.data.drawn_scenes.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.studies.explanations import breaks
 from rumorlib.studies.explanations.explanations import TRAINED, Explained, top_patches
@@ -19,9 +20,11 @@ def chosen_posts(one: Explained, n: int = 3) -> list[int]:
 
 
 def title(one: Explained, i: int) -> str:
-    """What a post says and whether it is true."""
+    """What a post says, whether it is true, and whether its picture holds nothing that the text names."""
     post = one.bench.posts.iloc[i]
-    return f"{'rumor' if post['label'] else 'non-rumor'} ({post['conflict']}): {post['text']}"
+    far = post["conflict"] in TEXT_IMAGE_CONFLICTS and not post["near_miss"]
+    elsewhere = "; not in the picture" if far else ""
+    return f"{'rumor' if post['label'] else 'non-rumor'} ({post['conflict']}{elsewhere}): {post['text']}"
 
 
 def weight_parts(one: Explained, posts: list[int]) -> tuple[dict[str, Any], pd.DataFrame]:

@@ -42,15 +42,15 @@ def dev_loss(reports: Iterable[Report]) -> dict[tuple[str, int], float]:
 
 
 def attention_grids(frame: pd.DataFrame, reports: Sequence[Report]) -> dict[str, dict[str, np.ndarray]]:
-    """Corpus -> "epoch n" -> (patches, words) weights of one post, for `pictures`; a star marks the stored epoch with
-    the lowest dev loss."""
+    """Corpus -> "epoch n" -> (patches, words) weights of one post, for `pictures`; "kept" is the stored epoch with the
+    lowest dev loss."""
     losses, grids = dev_loss(reports), {}
     for dataset, part in frame.groupby("dataset", sort=False):
         best = min(part["epoch"].unique(), key=lambda epoch: losses[dataset, epoch])
         grids[dataset] = {}
         for epoch, cells in part.groupby("epoch"):
             grid = cells.pivot(index="patch", columns="position", values="weight").to_numpy()
-            grids[dataset][f"epoch {epoch}" + ("*" if epoch == best else "")] = grid
+            grids[dataset][f"epoch {epoch}" + (", kept" if epoch == best else "")] = grid
     return grids
 
 
