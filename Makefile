@@ -17,6 +17,8 @@ STAMP := $(VENV)/.installed
 RUN = $(PY) -m rumorlib run $(NOTEBOOKS) --train $(TRAIN) --grid $(GRID) \
 	$(if $(SEEDS),-p "seeds=[$(SEEDS)]") $(if $(ONLY),--only $(ONLY))
 HAVE_NOTEBOOKS = $(wildcard notebooks/*.ipynb)
+# of the unit tests on real corpora; without it they are skipped
+TEST_DATA ?= $(RUMORLIB_DATA)
 # what the tests write stays in build/, never in results/
 SCRATCH = RUMORLIB_OUTPUT="$(CURDIR)/build/test" RUMORLIB_CACHE="$(CURDIR)/build/cache"
 
@@ -52,7 +54,7 @@ paper: install ## the papers' settings: make paper DATA=<folder>, one GPU server
 test: install ## what CI runs: linters, unit tests, every notebook at its demo defaults
 	$(MAKE) lint
 	rm -rf build/test
-	$(SCRATCH) $(PY) -m pytest tests
+	$(SCRATCH) $(if $(TEST_DATA),RUMORLIB_DATA="$(TEST_DATA)") $(PY) -m pytest tests
 	$(SCRATCH) $(PY) -m rumorlib run --runs-only
 	$(if $(HAVE_NOTEBOOKS),$(SCRATCH) $(PY) -m pytest -W default --timeout=0 --nbval-lax --nbval-current-env --nbval-cell-timeout=3600 notebooks,@echo "no notebooks to run")
 

@@ -131,7 +131,9 @@ def test_what_is_stored_gives_the_choice_of_epochs_again() -> None:
     assert "test_accuracy" not in honest.history and set(honest.metrics) == {"test"}, "test is read once"
 
 
-def test_every_fit_is_planned_and_has_one_line_in_the_ledger(output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_fit_is_planned_and_has_one_line_in_the_ledger(
+    few_untrained: cfg.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few = replace(profiles.HEADS["demo"], epochs=2, n_seeds=2, doses=(0.0, 1.0))
     monkeypatch.setitem(profiles.HEADS, "demo", few)
     settings = cfg.resolve("demo")
@@ -243,7 +245,7 @@ def test_each_rule_takes_what_it_says() -> None:
     }
 
 
-def test_the_selection_table_on_drawn_scenes(output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_selection_table_on_drawn_scenes(few_untrained, monkeypatch: pytest.MonkeyPatch) -> None:
     few = [experiments.Choice("both", c=1e-3), experiments.Choice("text", lr=1e-3)]
     instead(monkeypatch, experiments.choices, lambda: few)
     rules, points, reports = selection.table(cfg.resolve("demo"), "demo-en")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import instead
 from sklearn.metrics import roc_auc_score
 
 from rumorlib.commands import score
 from rumorlib.data import keys
 from rumorlib.metrics import evaluation, statistics
 from rumorlib.results import store
+from rumorlib.studies.protocol import calibration
 from rumorlib.studies.scores import comparison
 
 
@@ -28,6 +31,12 @@ def posts(n: int = 120, seed: int = 0) -> pd.DataFrame:
         "event": [f"e{i % 4}" for i in range(n)],
         "prob_rumor": np.clip(0.35 * label + 0.65 * random.random(n), 0, 1).round(4),
     })  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The floor of calibration, simulated a tenth as often: its tests are its own."""
+    instead(monkeypatch, calibration.perfect_labels, partial(calibration.perfect_labels, n=20))
 
 
 @pytest.fixture

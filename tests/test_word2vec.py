@@ -83,14 +83,10 @@ def test_equal_across_interpreters():
         "from rumorlib.config import Word2VecConfig as C; from rumorlib.encoders.word2vec import train_word2vec as t;"
         "print(t([['red','cat','left'],['blue','cat','right']]*9, C(d_word=12), seed=0)[1]['sha256'])"
     )
-
-    def sha256(hash_seed: str) -> str:
-        environment = os.environ | {"PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    first, second = sha256("1"), sha256("2")
-    assert len(first) == 64 and first == second
+    here = train_word2vec([["red", "cat", "left"], ["blue", "cat", "right"]] * 9, Word2VecConfig(d_word=12), seed=0)[1]
+    other = os.environ | {"PYTHONHASHSEED": "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=other, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == here["sha256"]
 
 
 def write(path, lines):

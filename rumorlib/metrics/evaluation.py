@@ -50,10 +50,8 @@ def classification_metrics(
     for row, name in enumerate(CLASS_NAMES.values()):
         for metric, values in zip(("precision", "recall", "f1"), scores[:3], strict=True):
             result[f"{metric}_{name}"] = values[row]
-    for average in ("macro", "weighted"):
-        result[f"f1_{average}"] = metrics.f1_score(
-            label, predicted, labels=[0, 1], average=average, zero_division=0, **options
-        )
+    f1, posts = scores[2:]
+    result |= {"f1_macro": np.average(f1), "f1_weighted": np.average(f1, weights=posts)}
     result["auc"] = metrics.roc_auc_score(label, prob if log_odds is None else log_odds, **options) if both else np.nan
     result["brier"] = metrics.brier_score_loss(label, prob, labels=[0, 1], pos_label=1, **options)
     if log_odds is None:

@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import isotonic_regression
 
 from rumorlib import experiments
 from rumorlib.config import RunConfig, Settings
@@ -71,16 +72,14 @@ def unimodality(accuracy: np.ndarray) -> tuple[float, int]:
     """How well a curve is told by rising to one point and falling after it: the share of its variance that the best
     such curve explains (isotonic regression up to the peak, antitonic from it), in [0, 1], and the place of that peak.
     1 and 0 for a flat curve."""
-    from sklearn.isotonic import isotonic_regression
-
     y = np.asarray(accuracy, dtype=float)
     total = float(((y - y.mean()) ** 2).sum())
     if total < 1e-15:
         return 1.0, 0
     errors = []
     for peak in range(len(y)):
-        rising, falling = isotonic_regression(y[:peak]) if peak else y[:0], y[peak:]
-        fitted = np.concatenate([rising, isotonic_regression(falling, increasing=False)])
+        rising = isotonic_regression(y[:peak]).x if peak else y[:0]
+        fitted = np.concatenate([rising, isotonic_regression(y[peak:], increasing=False).x])
         errors.append(float(((y - fitted) ** 2).sum()))
     peak = int(np.argmin(errors))
     return 1 - errors[peak] / total, peak + int(np.argmax(y[peak:] == y[peak:].max()))
