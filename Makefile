@@ -54,7 +54,7 @@ paper: install ## the papers' settings: make paper DATA=<folder>, one GPU server
 test: install ## what CI runs: linters, unit tests, every notebook at its demo defaults
 	$(MAKE) lint
 	rm -rf build/test
-	$(SCRATCH) $(if $(TEST_DATA),RUMORLIB_DATA="$(TEST_DATA)") $(PY) -m pytest tests
+	OMP_NUM_THREADS=1 $(SCRATCH) $(if $(TEST_DATA),RUMORLIB_DATA="$(TEST_DATA)") $(PY) -m pytest tests
 	$(SCRATCH) $(PY) -m rumorlib run --runs-only
 	$(if $(HAVE_NOTEBOOKS),$(SCRATCH) $(PY) -m pytest -W default --timeout=0 --nbval-lax --nbval-current-env --nbval-cell-timeout=3600 notebooks,@echo "no notebooks to run")
 
