@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from rumorlib.figures import pictures
+from rumorlib.studies.explanations import explained_scenes
 
 pytest.importorskip("seaborn")
 IMAGE = np.zeros((96, 96, 3), np.uint8)
@@ -40,3 +43,13 @@ def test_other_importances_are_called_by_their_name() -> None:
     labels = [text.get_text() for text in fig.legends[0].get_texts()]
     assert labels == ["largest effect", "top patch"]
     assert {axes.get_title() for axes in fig.axes} >= {"scene", "IG", "Grad-CAM"}
+
+
+def test_a_title_says_where_nothing_in_the_picture_is_what_the_text_names() -> None:
+    posts = pd.DataFrame({"label": [1, 1, 0], "conflict": ["colour", "colour", "none"], "text": "a blue star",
+                          "near_miss": [False, True, False]})  # fmt: skip
+    shown = SimpleNamespace(bench=SimpleNamespace(posts=posts))
+    assert [explained_scenes.title(shown, i) for i in range(3)] == [
+        "rumor (colour; not in the picture): a blue star", "rumor (colour): a blue star",
+        "non-rumor (none): a blue star",
+    ]  # fmt: skip

@@ -329,6 +329,7 @@ def test_attention_has_one_colour_scale_over_the_epochs_of_a_corpus() -> None:
     limits = [axes.images[0].get_clim() for axes in panels]
     assert len(set(limits[:3])) == 1 == len(set(limits[3:])) and limits[0] != limits[3]
     assert limits[3] == pytest.approx((1 / 1.1, 1.1)), "noise is not stretched"
+    assert panels[3].texts[0].get_text() == "even within 0.1 %", "a map that looks empty says so"
     for axes, weights in zip(panels, maps.values()):
         np.testing.assert_allclose(axes.images[0].get_array(), np.maximum(6 * weights, pictures.FAINTEST))
     assert (figure.get_supxlabel(), figure.get_supylabel()) == ("word", "image patch")

@@ -137,7 +137,7 @@ def weight_parts(
     """
     _same_length(images=images, boxes=boxes, parts=parts, titles=titles)
     fig, panels = look.panels(2 * len(images), 2.9, 2.0, columns=2, title=title)
-    reach = 1.35 * max(frame[["semantic", "relevance"]].abs().to_numpy().max() for frame in parts)
+    reach = 1.6 * max(frame[["semantic", "relevance"]].abs().to_numpy().max() for frame in parts)
     for left, right, image, kept, frame, text in zip(panels[::2], panels[1::2], images, boxes, parts, titles):
         _picture(left, image)
         _frame(left, [(box, TOP) for box in kept])
