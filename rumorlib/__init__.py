@@ -15,8 +15,8 @@ if os.environ.get("RUMORLIB_DETERMINISTIC") == "1":  # config.is_deterministic; 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 # glibc gives every large tensor pages of its own and takes them back when it goes: two thirds of a frozen encoder's
-# time on the CPU are the kernel clearing pages. Kept, they are cleared once, and resident memory grows by a tenth
-# (benchmarks/allocator.py; RUMORLIB_ALLOCATOR=plain leaves glibc as it is).
+# time on the CPU are the kernel clearing pages. Kept, they are cleared once, and more memory stays resident
+# (benchmarks/allocator.py says how much; RUMORLIB_ALLOCATOR=plain leaves glibc as it is).
 if os.environ.get("RUMORLIB_ALLOCATOR") != "plain" and platform.libc_ver()[0] == "glibc":
     _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # malloc.h
     _libc = ctypes.CDLL(None)

@@ -17,7 +17,7 @@ from pathlib import Path
 from rumorlib import config as cfg
 from rumorlib.commands import parameters
 from rumorlib.data import files
-from rumorlib.results import ledger, store
+from rumorlib.results import ledger, making, store
 
 KEPT_ELSEWHERE = ("splits/*.csv.gz", "splits/*.json")  # below results/<profile>, not at demo
 
@@ -44,6 +44,8 @@ def publish(profile: str) -> dict[str, str]:
             files.write_bytes(cfg.PROJECT_ROOT / name, (cfg.output_root() / name).read_bytes())
     if profile != "demo":
         _append_readings(profile)
+    else:  # whose runs are not committed
+        files.write_bytes(cfg.PROJECT_ROOT / making.TIMES.format(profile), making.times(profile).encode())
     return found
 
 

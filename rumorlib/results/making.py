@@ -7,6 +7,7 @@ Workers are processes of joblib's loky with one thread each, so that the number 
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import os
 import statistics
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
@@ -24,6 +26,7 @@ from rumorlib.config import RunConfig, Settings
 from rumorlib.data import files
 from rumorlib.results import reports, store
 
+TIMES = "results/{}/times.csv"  # of a profile whose runs are not committed
 RESERVE_MIB = 1500  # left to everything that is no worker
 UNKNOWN_MIB, UNKNOWN_S = 2000, 60.0  # of a run of which no finished one tells
 
@@ -90,23 +93,41 @@ def expected(config: RunConfig) -> tuple[float, float]:
 
 @cache
 def _history(profile: str) -> dict[tuple[str, ...], tuple[float, float]]:
-    """Kind, model and corpus of finished runs, or less of it -> median seconds and largest MiB."""
+    """Kind, model and corpus of finished runs, or less of it -> median seconds and MiB: this machine's own, else those
+    that were published."""
     took: dict[tuple[str, ...], list[tuple[float, float]]] = {}
-    for config, report in _finished(profile):
-        one = (config["kind"], config["model"], config["dataset"])
-        for about in (one, one[:2], one[1:2]):
-            took.setdefault(about, []).append((report["time_s"], report.get("peak_memory_mib") or UNKNOWN_MIB))
+    for *one, seconds, mib in [*_finished(cfg.output_root(), profile)] or [*_published(profile)]:
+        for about in (tuple(one), tuple(one[:2]), tuple(one[1:2])):
+            took.setdefault(about, []).append((seconds, mib))
     return {about: (statistics.median(s for s, _ in all_), statistics.median(m for _, m in all_))
             for about, all_ in took.items()}  # fmt: skip
 
 
-def _finished(profile: str) -> Iterator[tuple[dict, dict]]:
-    for root in dict.fromkeys((cfg.output_root(), cfg.PROJECT_ROOT)):
-        below = root / "results" / profile
-        for entry in store.entries(below / "store").values():
-            yield entry["config"], entry["report"]
-        for done in (below / "runs").rglob("DONE"):
-            yield files.read_json(done.with_name("config.json")), files.read_json(done.with_name("report.json"))
+def _finished(root: Path, profile: str) -> Iterator[tuple[str, str, str, float, float]]:
+    below = root / "results" / profile
+    found = [(entry["config"], entry["report"]) for entry in store.entries(below / "store").values()]
+    for done in (below / "runs").rglob("DONE"):
+        found.append((files.read_json(done.with_name("config.json")), files.read_json(done.with_name("report.json"))))
+    for config, report in found:
+        mib = report.get("peak_memory_mib") or UNKNOWN_MIB
+        yield config["kind"], config["model"], config["dataset"], report["time_s"], mib
+
+
+def _published(profile: str) -> Iterator[tuple[str, str, str, float, float]]:
+    """Times of the committed runs; of a profile without any those that `times` gave when its tables were published."""
+    yield from _finished(cfg.PROJECT_ROOT, profile)
+    place = cfg.PROJECT_ROOT / TIMES.format(profile)
+    if place.is_file():
+        with place.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                yield row["kind"], row["model"], row["dataset"], float(row["seconds"]), float(row["mib"])
+
+
+def times(profile: str) -> str:
+    """A CSV of what finished runs of the output folder took, median per kind, model and corpus."""
+    took = {about: value for about, value in _history(profile).items() if len(about) == 3}
+    lines = [f"{','.join(about)},{seconds:.1f},{mib:.0f}" for about, (seconds, mib) in sorted(took.items())]
+    return "\n".join(["kind,model,dataset,seconds,mib", *lines, ""])
 
 
 def workers_for(todo: Mapping[str, RunConfig], wanted: int | None = None) -> int:
