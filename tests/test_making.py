@@ -75,6 +75,7 @@ def test_the_engine_and_the_number_of_workers_change_no_result(output: Path, tmp
     for backend, workers in (("sequential", 1), ("loky", 2)):
         with pytest.MonkeyPatch.context() as patch, parallel_config(backend=backend):
             patch.setenv("RUMORLIB_OUTPUT", str(tmp_path / backend))
+            patch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache" / backend))
             said = making.make(todo, settings, workers)
             assert sorted(said.made) == sorted(todo) and not said.failed
             found.append({one.variant: results.run_or_load(one, settings).fingerprint for one in few})
