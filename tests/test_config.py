@@ -22,7 +22,7 @@ from rumorlib.commands import check_data, execute, readme, rebuild, score
 from rumorlib.config import profiles
 from rumorlib.data import corpora
 from rumorlib.experiments import rivals
-from rumorlib.results import store
+from rumorlib.results import runs, store
 from rumorlib.studies.scores import comparison
 
 CONFIGS = sorted(
@@ -376,3 +376,26 @@ def test_two_corpora_of_ones_own_lie_side_by_side(own: Path, output: Path, tmp_p
     stored = "".join(path.read_text(errors="ignore") for path in output.rglob("*") if path.is_file())
     assert str(tmp_path) not in stored and "shark" not in stored, "neither words nor folders are kept"
     assert set(comparison.main_table(made)["dataset"]) == {"mine", "other"}
+
+
+def test_posts_of_ones_own_that_changed_since_are_refused(
+    own: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = cfg.resolve("laptop", [f"mine={own}"])
+    plan = experiments.baseline(settings, "mine", "majority")
+    before = results.run_or_load(plan, settings).fingerprint
+    assert results.run_or_load(plan, settings).fingerprint == before
+    told = (own / "manifest.csv").read_text()
+    (own / "manifest.csv").write_text(told.replace("shark", "whales", 1))
+    with pytest.raises(runs.StaleRun, match="was run on other posts than lie there now"):
+        results.run_or_load(plan, settings)
+    assert execute.main(["01", "--profile", "laptop", "--corpus", f"mine={own}"]) == 2
+    assert "was run on other posts" in capsys.readouterr().err
+
+
+def test_posts_of_ones_own_find_the_weights_in_the_data_folder(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUMORLIB_DATA", str(tmp_path))
+    assert cfg.resolve("laptop", [f"mine={own}"]).data_root == tmp_path.resolve()
+    assert cfg.resolve("demo", ["mine"]).data_root is None

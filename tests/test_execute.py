@@ -162,7 +162,7 @@ def test_a_run_end_to_end(
 
 
 def test_posts_of_ones_own_reach_the_kernel_by_name(
-    folder: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     instead(monkeypatch, cfg.CORPORA, dict(cfg.CORPORA))
     monkeypatch.setenv("RUMORLIB_CORPORA", "")
@@ -174,6 +174,7 @@ def test_posts_of_ones_own_reach_the_kernel_by_name(
     write_notebook(folder, "01_a", code)
     for words in (["--corpus", "mine=posts"], ["-p", "datasets=[mine=posts, demo-en]"]):
         assert execute.main(words) == 0
+        assert "  results/demo/notebooks/01_a.ipynb\n" in capsys.readouterr().out, "what it shows may stand there alone"
         copy = (output / "results/demo/notebooks/01_a.ipynb").read_text()
         assert "('mine'" in copy and "<mine>" in copy and str(tmp_path) not in copy
     assert execute.main(["--corpus", "mine=posts", "-p", "datasets=[demo-en]"]) == 2

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -432,3 +434,12 @@ def test_real_weights_on_a_few_posts(tmp_path):
     features = torch.nn.functional.normalize(features, dim=1)
     assert features.shape == (3, 384)
     assert features[0] @ features[1] > 0.6 > 0.3 > features[0] @ features[2]
+
+
+def test_a_notebook_that_loads_weights_is_told_nothing_of_other_libraries(bert):
+    code = (
+        "import sys, types; sys.modules['ipykernel.zmqshell'] = types.ModuleType('as in a notebook')\n"
+        "from rumorlib.encoders import pretrained; pretrained.model_of(sys.argv[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, bert], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

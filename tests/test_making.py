@@ -11,7 +11,7 @@ from joblib import parallel_config
 
 from rumorlib import config as cfg
 from rumorlib import experiments, results
-from rumorlib.commands import execute, planning
+from rumorlib.commands import execute, plan, planning
 from rumorlib.config import RunConfig, Settings
 from rumorlib.experiments import plan as plans
 from rumorlib.experiments import variants
@@ -108,6 +108,18 @@ def test_times_that_were_published_stand_in_for_runs_that_are_not_there(
     making._history.cache_clear()
     assert making.expected(one) == (7.5, 900.0), "of the same kind, on another corpus"
     making._history.cache_clear()
+
+
+def test_the_plan_looks_where_a_run_would_look_and_trains_nothing(
+    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "mfan_pheme").mkdir(parents=True)
+    monkeypatch.setenv("RUMORLIB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("RUMORLIB_CORPORA", "")
+    assert plan.main(["03", "--profile", "laptop", "--corpus", "mfan-pheme"]) == 0
+    said = capsys.readouterr().out
+    assert "corpus mfan-pheme: present" in said and "weights all-MiniLM-L6-v2: missing, looked for in" in said
+    assert "again" not in said, "the committed stage 1 has no weights, but a plan trains nothing"
 
 
 # --- variants -------------------------------------------------------------------------------------

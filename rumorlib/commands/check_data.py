@@ -98,7 +98,7 @@ def render(found: Inspection, path: Path) -> str:
 
 def _readers(name: str) -> list[str]:
     """Who reads a corpus of this name."""
-    own = "as posts of your own: python -m rumorlib run --corpus NAME=FOLDER"
+    own = "as posts of your own: python -m rumorlib run 01 --profile laptop --corpus NAME=FOLDER"
     known = config.CORPORA.get(name)
     profiles = [profile for profile, datasets in config.DATASETS.items() if name in datasets]
     if profiles:

@@ -25,7 +25,7 @@ from rumorlib import config as cfg
 from rumorlib.commands import parameters, planning
 from rumorlib.commands.planning import duration
 from rumorlib.data import files
-from rumorlib.results import artifacts
+from rumorlib.results import artifacts, runs
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -56,7 +56,7 @@ def execute(names: Sequence[str], given: dict[str, Any], options: Options) -> li
         names: beginnings of file names ("03"); none means all.
         given: parameters; text values are read by the type the notebook declares.
         options: see `Options`.
-    Returns: the tables and figures written, in the order of their paths.
+    Returns: the tables, figures and executed copies written, in the order of their paths.
     Raises: parameters.ParameterError: before anything ran. NotebookFailed. FileNotFoundError: no such notebook.
     """
     chosen = find(names, options.notebooks)
@@ -225,7 +225,8 @@ def _private_folders() -> list[tuple[str, str]]:
 
 def _written_since(begun: float, profile: str) -> list[Path]:
     root = cfg.output_root()
-    found = [*root.glob(f"results/{profile}/tables/*.csv"), *root.glob(f"figures/{profile}/*.png")]
+    kinds = (f"results/{profile}/tables/*.csv", f"figures/{profile}/*.png", f"results/{profile}/notebooks/*.ipynb")
+    found = [path for kind in kinds for path in root.glob(kind)]
     return sorted(path for path in found if path.stat().st_mtime >= begun - 1)
 
 
@@ -289,7 +290,7 @@ def _sweep(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
 
 
 def main(words: Sequence[str]) -> int:
-    """Command line; returns the exit code: 0, 1 a notebook failed, 2 wrong arguments, 130 interrupted."""
+    """Command line; returns the exit code: 0, 1 a notebook failed, 2 wrong arguments or stale runs, 130 interrupted."""
     arguments = _arguments(words)
     try:
         names, given = asked(arguments)
@@ -303,7 +304,7 @@ def main(words: Sequence[str]) -> int:
             return 0
         options = Options(start_timeout_s=arguments.start_timeout, verbose=arguments.verbose)
         written = execute(names, given, options)
-    except (cfg.SettingError, KeyError, FileNotFoundError) as error:
+    except (cfg.SettingError, KeyError, FileNotFoundError, runs.RunError) as error:
         print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
         return 2
     except NotebookFailed as error:
@@ -313,6 +314,5 @@ def main(words: Sequence[str]) -> int:
         print("\ninterrupted; finished runs are kept, the same command goes on from there", file=sys.stderr)
         return 130
     root = cfg.output_root()
-    shown = [f"written to {root}:", *(f"  {path.relative_to(root)}" for path in written)]
-    print("\n".join(shown) if written else "no artifacts")
+    print("\n".join([f"written to {root}:", *(f"  {path.relative_to(root)}" for path in written)]))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +17,8 @@ def main(words: Sequence[str]) -> int:
     try:
         arguments.train = arguments.train or "none"  # whether data are there is an answer, not a condition
         names, given = execute.asked(arguments)
-        found = planning.planned(names, given, arguments.data)
+        data = os.environ.get("RUMORLIB_DATA") if given.get("profile", "demo") != "demo" else None
+        found = planning.planned(names, given, arguments.data or data)
     except (cfg.SettingError, KeyError, FileNotFoundError, runs.RunError) as error:
         print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
         return 2

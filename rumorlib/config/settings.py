@@ -96,13 +96,15 @@ def resolve(
             _need_writable(variable, root)
     default_seeds = (0, 1, 2) if profile == "demo" and grid == "full" else (SWEEP_SEEDS if sweep else SEEDS)[profile]
     needs_data = train != "none" and not all(record(name).own or record(name).kind == "drawn" for name in chosen)
+    # posts of one's own read encoders there, if they read any
+    may_need = train != "none" and profile != "demo" and os.environ.get("RUMORLIB_DATA")
     return Settings(
         profile=profile,
         datasets=chosen,
         seeds=tuple(seeds or default_seeds),
         train=train,
         grid=grid,
-        data_root=data_root(data) if needs_data or data else None,
+        data_root=data_root(data) if needs_data or data or may_need else None,
     )
 
 

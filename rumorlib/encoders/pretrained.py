@@ -6,7 +6,9 @@ A folder is a local Hugging Face one: config.json, safetensors weights, and a to
 from __future__ import annotations
 
 import json
+import logging
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -23,6 +25,11 @@ _REFUSED = (
     "cache_dir",
 )  # fmt: skip
 _SPARE = re.compile(r"(^|\.)pooler\.|\.num_batches_tracked$")  # tensors that no feature of ours passes through
+
+# Said by libraries to one another, each time weights are read: progress bars here are text, and torchao registers two
+# types in a way that torch no longer needs.
+warnings.filterwarnings("ignore", message="IProgress not found")
+logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 
 class WeightsError(ValueError):
@@ -178,15 +185,15 @@ def _named(weights: Path, what: str) -> Iterator[None]:
 @contextmanager
 def _no_bar() -> Iterator[None]:
     """One progress bar is enough, and it is the encoding's."""
-    from transformers.utils import logging
+    from transformers.utils import logging as bars
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            bars.enable_progress_bar()
 
 
 def width_of(weights: Path, tower: Literal["vision", "text"] = "vision") -> int:

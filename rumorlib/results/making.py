@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from joblib import Parallel, delayed, parallel_config
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from rumorlib import config as cfg
 from rumorlib.config import RunConfig, Settings

@@ -147,6 +147,8 @@ def run_or_load(config: cfg.RunConfig, settings: cfg.Settings, *, checkpoint: bo
             return report
     if settings.train == "none":
         raise runs.MissingRun(_how_to_run(folder, config))
+    if report:
+        print(f"{report.name}: weights missing or damaged, training again", flush=True)
     _train(folder, config, settings)
     _TRAINED.add(this_run)
     trained = _load(config, settings)
@@ -222,7 +224,8 @@ def _load(config: cfg.RunConfig, settings: cfg.Settings) -> Report | None:
 def _check_belongs(report: Report, settings: cfg.Settings) -> None:
     """A result is of today's posts, pictures and weights, and of today's equations. Raises: runs.StaleRun."""
     config, facts, what = report.config, report.facts, f"{report.name} in {report.store or report.folder}"
-    if report.content and (config.profile == "demo" or settings.data_root):
+    at_hand = config.profile == "demo" or settings.data_root or cfg.about(config.dataset).own
+    if report.content and at_hand:
         from rumorlib.inputs import content
 
         if other := content.changed(report.content, config, settings):
@@ -264,7 +267,6 @@ def _has_checkpoint(report: Report, settings: cfg.Settings) -> bool:
     except (FileNotFoundError, runs.CorruptRun) as error:
         if settings.train == "none":
             raise runs.MissingRun(f"{error}\n{_how_to_run(report.folder, report.config)}") from error
-        print(f"{report.name}: weights missing or damaged, training again", flush=True)
         return False
     return True
 
