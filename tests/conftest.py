@@ -16,7 +16,7 @@ import pytest
 
 import rumorlib  # noqa: F401  before torch: it decides how torch's threads wait
 from rumorlib import experiments, results
-from rumorlib.config import Settings, profiles, resolve
+from rumorlib.config import MADE_SINCE, Settings, profiles, resolve
 from rumorlib.data.drawn_scenes.claims import DrawnConfig
 
 importlib.import_module("rumorlib.training.kinds")  # a module first imported while a stand-in is in place would keep it
@@ -60,6 +60,7 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty place for results/ and figures/, so that no test touches the committed ones."""
     folder = tmp_path / "output"
     monkeypatch.setenv("RUMORLIB_OUTPUT", str(folder))
+    monkeypatch.setenv(MADE_SINCE, "9")  # as if unset; what a command sets is forgotten after the test
     yield folder
 
 
