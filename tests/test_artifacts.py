@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fnmatch
 import hashlib
 import importlib
 import json
@@ -21,7 +22,7 @@ from rumorlib import experiments, results
 from rumorlib.config import profiles
 from rumorlib.data import files
 from rumorlib.data.keys import image_weights
-from rumorlib.results import artifacts, provenance, store
+from rumorlib.results import artifacts, layout, provenance, store
 from rumorlib.studies.protocol import compute
 
 COLUMNS = [
@@ -137,23 +138,43 @@ def marked(profile: str, behind: dict[str, str]) -> dict[str, set[str]]:
     if profile != "laptop":
         return {mark: set() for mark in artifacts.MARKS}
     declared = {name for name in behind if results.declared_since(name, RUNS[name]["report"]["finished_utc"])}
-    return {"saturated": SATURATED & set(behind), "declared": declared}
+    before = {name for name in behind if "computation" not in RUNS[name]["report"]["facts"]}
+    return {"saturated": SATURATED & set(behind), "declared": declared, "unfingerprinted": before}
 
 
 def test_a_table_names_its_marked_runs() -> None:
     wrong = []
     for profile, kind, path in MADE:
         said = said_of(path)
-        marks = {mark: {run for runs in said.get("marks", {}).get(mark, {}).values() for run in runs}
-                 for mark in artifacts.MARKS}  # fmt: skip
+        about = {mark: said.get("marks", {}).get(mark, {}) for mark in artifacts.MARKS}
+        marks = {mark: {run for runs in of.values() for run in (said["runs"] if runs == layout.ALL else runs)}
+                 for mark, of in about.items()}  # fmt: skip
         shown = {mark for mark, runs in marks.items() if runs}
         if kind == "table":
             text = path.with_suffix(".md").read_text(encoding="utf-8")
-            shown = {mark for mark in artifacts.MARKS if f"\nMarked {mark}, until made anew" in text}
+            shown = {mark for mark, of in about.items()
+                     if of and all(f"until made anew: {layout.escaped(wrong)}." in text for wrong in of)}  # fmt: skip
         expected = marked(profile, said["runs"])
         right = marks == expected and shown == {mark for mark, runs in expected.items() if runs}
         wrong += [f"{path.stem} at {profile}: marks {marks}, shown {shown}, expected {expected}"] * (not right)
     assert not wrong, "\n".join(wrong)
+
+
+def test_tables_to_read_are_narrow_and_made_of_csv_and_json_alone() -> None:
+    wrong = []
+    for path in (path for _, kind, path in MADE if kind == "table"):
+        text = path.with_suffix(".md").read_text(encoding="utf-8")
+        header = next(line for line in text.splitlines() if line.startswith("| "))
+        right = layout.page(path.read_text(encoding="utf-8"), said_of(path)) == text
+        wrong += [f"{path}: {header}"] * (not right or header.count(" |") > layout.MOST_COLUMNS)
+    assert not wrong, "run: python -m rumorlib readme\n" + "\n".join(wrong)
+
+
+def test_every_finding_under_revision_is_one_of_a_committed_claim() -> None:
+    claims = {row["claim"] for *_, path in MADE if path.stem.endswith("claims") for row in read(path) if "claim" in row}
+    patterns = [row["claim"] for row in read(cfg.PROJECT_ROOT / "results" / "under_revision.csv")]
+    assert all(fnmatch.filter(claims, pattern) for pattern in patterns)
+    assert not layout.under_revision("MICC is ahead of the baseline that is best on dev")
 
 
 def test_the_notebooks_say_which_function_makes_what() -> None:
@@ -167,18 +188,15 @@ def test_the_notebooks_say_which_function_makes_what() -> None:
     assert not wrong, wrong
 
 
-# Verdicts weigh rows of several tables, and a few studies do not say it yet: their rows are those of all their runs.
-ROWS_UNSAID = {"d_claims", "d_e11_claims", "d_e11_fig", "d_e2_claims", "d_e6", "d_e6_claims", "m_claims", "m_e6_claims",
-               "s_claims"}  # fmt: skip
-
-
 def test_every_row_names_its_runs() -> None:
+    """But verdicts on what could not be tested, which may rest on none."""
     wrong = []
     for path in (path for profile, _, path in MADE if profile == "laptop"):
         said = said_of(path)
-        rows, known = said.get("rows"), set(range(len(said["runs"])))
-        unsaid = not known or (path.stem in ROWS_UNSAID and path != TABLES / "d_e6.csv")
-        fits = rows is None if unsaid else rows and len(rows) == len(read(path)) and all(set(r) & known for r in rows)
+        rows, known, lines = said.get("rows"), set(range(len(said["runs"]))), read(path)
+        of_none = [line.get("verdict") == "untestable here" for line in lines]
+        fits = rows is None if not known else rows and all(
+            of or none for of, none in zip(rows, of_none, strict=True))  # fmt: skip
         in_range = {place for row in rows or [] for place in row} <= known
         wrong += [path.stem] * (not (fits and in_range and said["function"].startswith("rumorlib.studies.")))
     assert not wrong, wrong
@@ -204,6 +222,9 @@ def test_rows_keep_their_runs_through_filter_sort_and_choice_of_columns() -> Non
     assert provenance.runs_of_rows(pd.concat([kept, frame], ignore_index=True))[2:] == [("r1",), ("r2", "r3"), ("r2",)]
     assert provenance.runs_of_rows(frame[["score"]]) is None, "the columns that tell rows apart are gone"
     assert provenance.runs_of_rows(frame.assign(model="c")) is None, "rows that no run is known of"
+    of_none = pd.DataFrame({"model": ["a", "b"], "k": [4, 5], provenance.RUNS: [float("nan"), ()]})
+    below = provenance.stacked([frame, provenance.by_runs(of_none, "model")], "model", "k")
+    assert provenance.runs_of_rows(below)[2:] == [("r2",), (), ()] and len(below) == 5
     assert provenance.runs_of_rows(provenance.by_runs(pd.DataFrame(rows), "model")) == [("r1",), *[("r2", "r3")] * 2]
 
 

@@ -41,7 +41,7 @@ def outcome(config: cfg.RunConfig, accuracy: float = 0.75) -> SimpleNamespace:
         predictions=predictions,
         extras={"relevance": pd.DataFrame({"post_id": ["007"], "value": [0.2]})},
         state={"a": shared, "b": shared} if config.model == "sclip" else None,
-        facts={"n_parameters": np.int64(12), "split_hash": "ab"},
+        facts={"n_parameters": np.int64(12), "split_hash": "ab", "computation": {}},
     )
 
 
@@ -467,10 +467,7 @@ def test_tables_name_the_runs_whose_probabilities_are_saturated(
     assert path == artifacts.save_table(frame, "m_e2", list(old.values()), "demo", note="A note.")
     assert path.read_bytes() == before[0], "the csv is as it was"
     *_, note, _, said = path.with_suffix(".md").read_text().splitlines()
-    assert note == "A note." and said.startswith(
-        "Marked saturated, until made anew: 1 % or more of the stored probabilities"
-    )
-    assert said.endswith("2 of 3 runs: micc/demo-en/default (2 seeds).")
+    assert note == "A note." and said.startswith("2 of 3 runs, until made anew: 1 % or more of the stored")
     marked = json.loads(path.with_suffix(".json").read_text())["marks"]
     assert list(marked["saturated"].values()) == [[old[1].name, old[2].name]] and len(marked) == 1
 
@@ -491,7 +488,7 @@ def test_tables_say_what_was_changed_since_their_runs_were_made(
     monkeypatch.setattr(reports, "CHANGES", tmp_path / "changes.csv")
     path = artifacts.save_table(pd.DataFrame({"a": [1]}), "m_e2", [report], "demo")
     *_, said = path.with_suffix(".md").read_text().splitlines()
-    assert said == f"Marked declared, until made anew: labels were mended (C99). 1 of 1 runs: {report.name}."
+    assert said == "All runs, until made anew: labels were mended (C99)."
     artifacts._KNOWN.clear()
 
 

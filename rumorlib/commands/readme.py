@@ -1,4 +1,5 @@
-"""The generated blocks of the documents: `python -m rumorlib readme` writes them, `--check` compares.
+"""The generated blocks of the documents, and the committed tables as they are read (`<id>.md`):
+`python -m rumorlib readme` writes them, `--check` compares.
 
 A block stands between `<!-- generated: NAME -->` and `<!-- end -->`. It is made from committed files and from the
 package itself, so no number of a document is typed by hand. A test compares every block with what `render` makes.
@@ -24,6 +25,7 @@ from rumorlib.commands.result_blocks import link, read, table
 from rumorlib.config import profiles
 from rumorlib.data import files, photo
 from rumorlib.data.drawn_scenes import claims, drawn
+from rumorlib.results import artifacts
 
 DOCUMENTS = ("README.md", "results/README.md", "notebooks/README.md", "rumorlib/README.md", "rumorlib/data/README.md",
              "rumorlib/data/DATASHEET.md")  # fmt: skip
@@ -163,7 +165,8 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the blocks of all documents; with --check, only say which are out of date. Returns 1 if one was."""
+    """Write the blocks of all documents and the md of all tables; with --check, only say which are out of date.
+    Returns 1 if one was."""
     parser = parameters.Parser(prog="python -m rumorlib readme", description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a block is out of date")
     check, stale = parser.parse_args(arguments).check, 0
@@ -174,4 +177,8 @@ def main(arguments: Sequence[str]) -> int:
             stale += 1
             if not check:
                 files.write_bytes(cfg.PROJECT_ROOT / name, new.encode())
+    for path in sorted((cfg.PROJECT_ROOT / "results").glob("*/tables/*.csv")):
+        if artifacts.relay(path, write=not check):
+            print(f"{path.stem}.md: {'out of date' if check else 'written'}", file=sys.stderr if check else sys.stdout)
+            stale += 1
     return int(check and stale > 0)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rumorlib import config as cfg
+from rumorlib.results.layout import REVISED
 
 PROFILES = ("paper", "laptop", "demo")  # the order of results: the more real, the earlier
-REVISED = "*under revision*"  # a finding that longer training contradicts, until it has been tested anew
 # The rows of README's table, in its order: at most twelve, and what each is.
 ROWS = {
     "MICC (literal)": "MICC, its equations as printed",

@@ -3,24 +3,23 @@
 A table is results/<profile>/tables/<id>.csv (+ .md to read, + .json provenance); a figure is figures/<profile>/<id>.png
 (+ .csv the data drawn, + .json). Ids stand in results/index.csv. Rebuilt from the same runs, the csv, md and json files
 are byte-identical: they hold no time, no commit and no machine. The json says which function of rumorlib made the frame
-and which runs each row was computed from (provenance.py). A csv cell is nothing a spreadsheet would run, markdown
-carries no markup of posts. Runs with a fault that stays visible until they are made anew (`MARKS`) are named below a
-table and in the json.
+and which runs each row was computed from (provenance.py), the md is made of csv and json alone (layout.py). A csv cell
+is nothing a spreadsheet would run, markdown carries no markup of posts. Runs with a fault that stays visible until they
+are made anew (`MARKS`) are named in the json and marked in the md.
 """
 
 from __future__ import annotations
 
 import csv
-import html
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
 from rumorlib.data import files
-from rumorlib.results import provenance
+from rumorlib.results import layout, provenance
 from rumorlib.results.reports import declared_since
 from rumorlib.data import keys
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 
 SATURATED = 0.01  # share of a run's stored probabilities that are exactly 0 or 1, from which it is marked
-MOST_NAMED = 20  # variants named in a sentence; the json names every run
 INDEX = cfg.PROJECT_ROOT / "results" / "index.csv"
 
 
@@ -81,10 +79,40 @@ def save_table(frame: pd.DataFrame, artifact_id: str, reports: Sequence[Report],
     row = index_row(artifact_id, caption)
     path = _place("results/{}/tables", artifact_id, reports, profile)
     written = {f"{artifact_id}.csv": files.write_csv(path, spreadsheet_safe(frame))}
-    text = markdown(frame, row, profile, [note, *_said(reports)])
-    written[f"{artifact_id}.md"] = files.write_bytes(path.with_suffix(".md"), text.encode())
     _write_provenance("save_table", path, row, reports, profile, notebook, note, written, frame)
+    relay(path)
     return path
+
+
+def relay(path: Path, write: bool = True) -> bool:
+    """Lay a table out anew from its csv and json alone: write the md, and its hash into the json. Returns: whether it
+    was another before."""
+    said, page = files.read_json(path.with_suffix(".json")), path.with_suffix(".md")
+    text = layout.page(path.read_text(encoding="utf-8"), said).encode()
+    if page.is_file() and page.read_bytes() == text and page.name in said["files"]:
+        return False
+    if not write:
+        return True
+    said["files"][page.name] = files.write_bytes(page, text)
+    files.write_json(path.with_suffix(".json"), said)
+    return True
+
+
+def show(frame: pd.DataFrame | None, down: str = "", across: str = "", value: str = "accuracy") -> layout.Page | None:
+    """What a notebook displays for a table: the columns of its md file, at most `layout.MOST_ROWS` rows.
+
+    Args:
+        frame: a table; None shows nothing.
+        down, across, value: columns, for a comparison: a line per value of `down`, a column per value of `across`, cells
+            of `value` with its interval; test rows where there are several splits.
+    """
+    if frame is None:
+        return None
+    frame = frame.reset_index() if frame.index.name else frame
+    columns = layout.read(spreadsheet_safe(frame).to_csv(index=False))
+    most = layout.MOST_ROWS
+    parts = layout.across(columns, down, across, value, most) if across else layout.body(columns, most=most)
+    return layout.Page("\n\n".join(parts))
 
 
 def save_figure(
@@ -161,13 +189,20 @@ def _saturated(report: Report) -> str:
     return wrong + "what was rounded away"
 
 
+def _unfingerprinted(report: Report) -> str:
+    known = "computation" in report.facts  # empty for a plug-in detector, which is known by its file
+    return "" if known else "from before computations were fingerprinted"
+
+
 def _declared(report: Report) -> str:
     lines = declared_since(report.name, report.facts.get("finished_utc", ""))
     return "; ".join(f"{line['what']} ({line['why']})" for line in lines)
 
 
 # Mark -> what is wrong with a stored run, in a sentence; "" where nothing is.
-MARKS: dict[str, Callable[[Report], str]] = {"saturated": _saturated, "declared": _declared}
+MARKS: dict[str, Callable[[Report], str]] = {
+    "saturated": _saturated, "declared": _declared, "unfingerprinted": _unfingerprinted,
+}  # fmt: skip
 _KNOWN: dict[tuple[Path, str], dict[str, str]] = {}  # of each run of this process: tables share runs
 
 
@@ -179,27 +214,15 @@ def marks(report: Report) -> dict[str, str]:
     return _KNOWN[key]
 
 
-def marked_runs(reports: Sequence[Report]) -> dict[str, dict[str, list[str]]]:
-    """Mark -> what is wrong -> the runs; only marks that some run has."""
+def marked_runs(reports: Sequence[Report]) -> dict[str, dict[str, list[str] | str]]:
+    """Mark -> what is wrong -> the runs, or `layout.ALL`; only marks that some run has."""
     found: dict[str, dict[str, set[str]]] = {}
-    for report in sorted(reports, key=lambda report: report.name):
+    for report in reports:
         for mark, wrong in marks(report).items():
             found.setdefault(mark, {}).setdefault(wrong, set()).add(report.name)
-    return {mark: {wrong: sorted(found[mark][wrong]) for wrong in found[mark]} for mark in MARKS if mark in found}
-
-
-def _said(reports: Sequence[Report]) -> list[str]:
-    """A sentence per thing that is wrong, with its runs; several seeds of one variant are counted."""
-    marked, n = marked_runs(reports), len({report.name for report in reports})
-    said = []
-    for mark, wrong, runs in ((mark, *pair) for mark, about in marked.items() for pair in about.items()):
-        seeds: dict[str, list[str]] = {}
-        for run in runs:
-            seeds.setdefault(run.rpartition("/")[0], []).append(run)
-        names = [f"{name} ({len(of)} seeds)" if len(of) > 1 else of[0] for name, of in seeds.items()]
-        names[MOST_NAMED:] = [f"and {len(names) - MOST_NAMED} more variants (json)"] * (len(names) > MOST_NAMED)
-        said.append(f"Marked {mark}, until made anew: {wrong}. {len(runs)} of {n} runs: {', '.join(names)}.")
-    return said
+    every = {report.name for report in reports}
+    return {mark: {wrong: layout.ALL if runs == every else sorted(runs) for wrong, runs in sorted(found[mark].items())}
+            for mark in MARKS if mark in found}  # fmt: skip
 
 
 def _places(frame: pd.DataFrame, names: Sequence[str], artifact_id: str) -> list[list[int]] | None:
@@ -241,30 +264,6 @@ def _safe_cell(value: Any) -> Any:
     except (TypeError, ValueError):
         return keys.guard_cell(value)
     return value
-
-
-def markdown(frame: pd.DataFrame, row: Mapping[str, str], profile: str, notes: Sequence[str]) -> str:
-    """A GitHub table below its caption.
-
-    Args:
-        frame: the table; fractions are printed to four decimals.
-        row: id, paper, printed and caption, as in results/index.csv.
-        profile: named in the heading.
-        notes: paragraphs below the table; "" is none.
-    """
-    lines = [f"**{row['id']}** ({row['paper']} {row['printed']}, {profile} profile): {_cell(row['caption'])}", ""]
-    lines += ["| " + " | ".join(map(_cell, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
-    lines += ["| " + " | ".join(map(_cell, values)) + " |" for values in frame.itertuples(index=False)]
-    return "\n".join([*lines, *(line for note in notes if note for line in ("", _cell(note)))]) + "\n"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.4g}"
-    text = html.escape(" ".join(str(value).split()), quote=False)
-    for mark in ("\\", "|", "[", "`", "*"):
-        text = text.replace(mark, f"\\{mark}")
-    return text
 
 
 def say_demo(fig: Figure) -> None:

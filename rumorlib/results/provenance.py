@@ -51,12 +51,28 @@ def by_runs(frame: pd.DataFrame, *keys: str) -> pd.DataFrame:
 
 
 def runs_of_rows(frame: pd.DataFrame) -> list[tuple[str, ...]] | None:
-    """Names of the runs that each row was computed from, sorted; None where the frame does not say it of every row."""
+    """Names of the runs that each row was computed from, sorted, none of a row that no run made; None where the frame
+    does not say it of every row."""
     of: _RowRuns | None = frame.attrs.get(RUNS)
     if of is None or not set(of.keys) <= set(frame.columns):
         return None
-    rows = [of.names.get(key, ()) for key in _key_values(frame, of.keys)]
-    return rows if all(rows) else None
+    rows = [of.names.get(key) for key in _key_values(frame, of.keys)]
+    return None if None in rows else rows
+
+
+def with_runs(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries, with the names of their runs in RUNS; none where the frame does not say."""
+    names = runs_of_rows(frame) or [()] * len(frame)
+    return [row | {RUNS: of} for row, of in zip(frame.to_dict("records"), names, strict=True)]
+
+
+def stacked(frames: Iterable[pd.DataFrame], *keys: str) -> pd.DataFrame:
+    """Frames of the same columns below each other; their rows keep their runs, by the values of columns `keys`."""
+    import pandas as pd
+
+    frames = list(frames)
+    rows = [row for frame in frames for row in with_runs(frame)]
+    return by_runs(pd.DataFrame(rows, columns=[*frames[0], RUNS]), *keys)
 
 
 def of_runs(frame: pd.DataFrame, reports: Iterable[Report]) -> pd.DataFrame:

@@ -17,8 +17,8 @@ from rumorlib.experiments import alignment_runs
 from rumorlib.metrics import modalities
 from rumorlib.metrics.statistics import verdict
 from rumorlib.results import Report, trained
-from rumorlib.results.provenance import RUNS, by_runs, run_names
-from rumorlib.studies.scores.verdicts import COLUMNS
+from rumorlib.results.provenance import RUNS, by_runs, run_names, with_runs
+from rumorlib.studies.scores.verdicts import frame_of
 
 FELL = 0.1  # of its value before training
 
@@ -80,10 +80,10 @@ def panels(measured: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {"dataset": line["dataset"], "row": f"{line['alignment']}, {line['moment']}", "measure": label,
          "estimate": line[name], "low": line.get(f"{name}_low", np.nan), "high": line.get(f"{name}_high", np.nan),
-         "reference": CHANCE.get(name, np.nan)}
-        for name, label in MEASURES.items() for line in shown.to_dict("records")
+         "reference": CHANCE.get(name, np.nan), RUNS: line[RUNS]}
+        for name, label in MEASURES.items() for line in with_runs(shown)
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return by_runs(pd.DataFrame(rows), "dataset", "row")
 
 
 def claims(measured: pd.DataFrame) -> pd.DataFrame:
@@ -91,9 +91,9 @@ def claims(measured: pd.DataFrame) -> pd.DataFrame:
     first = measured[measured["seed"] == measured["seed"].min()]
     rows: list[dict[str, Any]] = []
     for dataset, part in first.groupby("dataset", sort=False):
-        lines = {(r["alignment"], r["moment"], r["place"]): r for r in part.to_dict("records")}
+        lines = {(r["alignment"], r["moment"], r["place"]): r for r in with_runs(part)}
         rows += _aligned(dataset, lines) + _collapse(dataset, lines) + _smaller(dataset, lines)
-    return pd.DataFrame(rows + _which_corpus(first[first["moment"] == "after"]), columns=COLUMNS)
+    return frame_of(rows + _which_corpus(first[first["moment"] == "after"]))
 
 
 def _aligned(dataset: str, lines: dict) -> list[dict[str, Any]]:
@@ -108,6 +108,7 @@ def _aligned(dataset: str, lines: dict) -> list[dict[str, Any]]:
                 "low": line["ratio_low"], "high": line["ratio_high"],
                 "verdict": verdict(line["ratio_low"], line["ratio_high"], 1, above=False),
                 "why": f"1 = no nearer than to another image; own image at rank {line['rank']:.2f} of 0 to 1",
+                RUNS: line[RUNS],
             })  # fmt: skip
     return rows
 
@@ -128,6 +129,7 @@ def _collapse(dataset: str, lines: dict) -> list[dict[str, Any]]:
             "ours": fell, "verdict": "reproduced" if collapsed else "not reproduced",
             "why": f"matched / shuffled {end['ratio']:.3f} [{end['ratio_low']:.3f}, {end['ratio_high']:.3f}]; variance "
                    f"of the sides at {spread:.3g} of that before; reproduced: loss below {FELL:g}, interval reaches 1",
+            RUNS: end[RUNS],
         })  # fmt: skip
     return rows
 
@@ -145,19 +147,21 @@ def _smaller(dataset: str, lines: dict) -> list[dict[str, Any]]:
         "verdict": "reproduced" if apart[0] else "not reproduced" if apart[1] else "inconclusive",
         "why": f"{_interval(with_it)} against {_interval(without)}; a classifier still tells the modalities apart in "
                f"{with_it['modality_accuracy']:.3f} against {without['modality_accuracy']:.3f}",
+        RUNS: (*with_it[RUNS], *without[RUNS]),
     }]  # fmt: skip
 
 
 def _which_corpus(after: pd.DataFrame) -> list[dict[str, Any]]:
     """§6.2 finds the larger gap on Pheme, §6.3 on Weibo; we can ask it of two languages of the same pictures."""
     rows = []
-    plain = after[(after["alignment"] == "none") & (after["place"] == "attended")].set_index("dataset")
-    pairs = same_pictures(plain.index)
+    chosen = after[(after["alignment"] == "none") & (after["place"] == "attended")]
+    plain = {line["dataset"]: line for line in with_runs(chosen)}
+    pairs = same_pictures(plain)
     for claim, source, larger in (("Pheme has the larger modality gap", "§6.2, drop without alignment", 0),
                                   ("Weibo has the larger modality gap", "§6.3, ratio of the weights", 1)):  # fmt: skip
         about = {"claim": claim, "source": source, "reported": np.nan}
         for pair in pairs:
-            en, zh = (plain.loc[name].to_dict() for name in pair)
+            en, zh = (plain[name] for name in pair)
             one, other = (en, zh) if larger == 0 else (zh, en)
             apart = one["centroid_low"] > other["centroid_high"], one["centroid_high"] < other["centroid_low"]
             rows.append(about | {
@@ -166,6 +170,7 @@ def _which_corpus(after: pd.DataFrame) -> list[dict[str, Any]]:
                 "verdict": "reproduced" if apart[0] else "not reproduced" if apart[1] else "inconclusive",
                 "why": f"the paper says both; English {_interval(en)}, Chinese {_interval(zh)}, same pictures, no "
                        "alignment; its own corpora were not run",
+                RUNS: (*en[RUNS], *zh[RUNS]),
             })  # fmt: skip
         if not pairs:
             nothing = {"verdict": "untestable here", "why": "no two languages of the same pictures"}

@@ -22,8 +22,9 @@ from rumorlib.encoders.vision import grid_sides
 from rumorlib.metrics.statistics import verdict
 from rumorlib.models.dmfl import DMFL
 from rumorlib.results import trained
+from rumorlib.results.provenance import RUNS, run_names
 from rumorlib.studies.explanations import explanations, interventions
-from rumorlib.studies.scores.verdicts import COLUMNS
+from rumorlib.studies.scores.verdicts import frame_of
 from rumorlib.training import evidence, watch
 
 # n posts, T objects of the fullest scene, N patches
@@ -112,7 +113,8 @@ def claims(made: Sequence[Looked]) -> pd.DataFrame:
     effects = table(made).set_index(["dataset", "model", "n_train", "explanation"]) if made else None
     for one in made:
         config, n_train = one.report.config, one.report.config.n_train or DrawnConfig().n_train
-        about = {"source": "ours, §6.4", "corpus": f"{config.dataset}, {config.variant}, {n_train} train posts"}
+        about = {"source": "ours, §6.4", "corpus": f"{config.dataset}, {config.variant}, {n_train} train posts",
+                 RUNS: run_names([one.report])}  # fmt: skip
         dev = f"dev accuracy {one.report.metrics['dev']['accuracy']:.3f}"
         for line in one.pointing.to_dict("records"):
             blind = max(line["chance"], line["other_words"])
@@ -130,4 +132,4 @@ def claims(made: Sequence[Looked]) -> pd.DataFrame:
                 "low": low, "high": high, "verdict": verdict(low, high, chance),
                 "why": f"chance {chance:.3f}; {dev}",
             })  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return frame_of(rows)

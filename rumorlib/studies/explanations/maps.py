@@ -26,10 +26,14 @@ def attention(reports: Iterable[Report], post: int | None = None) -> pd.DataFram
 
     Positions that Eq 12 masks ([CLS] and [SEP] are the logic chain's) have no weight anywhere and are left out.
     """
+    reports = list(reports)
     frames = [report.extra("attention").assign(dataset=report.config.dataset) for report in reports]
     frame = pd.concat(frames, ignore_index=True)[["dataset", "epoch", "post", "patch", "position", "score", "weight"]]
     frame = frame[frame.groupby(["dataset", "post", "position"])["weight"].transform("max") > 0]
-    return (frame if post is None else frame[frame["post"] == post]).reset_index(drop=True)
+    frame = (frame if post is None else frame[frame["post"] == post]).reset_index(drop=True)
+    of = pd.DataFrame([{"dataset": report.config.dataset, RUNS: run_names([report])} for report in reports])
+    frame.attrs |= by_runs(of, "dataset").attrs  # a frame of a million cells: its runs are told by the corpus alone
+    return frame
 
 
 def dev_loss(reports: Iterable[Report]) -> dict[tuple[str, int], float]:

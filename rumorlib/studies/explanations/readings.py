@@ -16,8 +16,9 @@ from rumorlib.config import same_pictures
 from rumorlib.experiments import MAP_EPOCHS
 from rumorlib.metrics.statistics import t_interval, verdict
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, run_names
 from rumorlib.studies.explanations import maps
-from rumorlib.studies.scores.verdicts import COLUMNS
+from rumorlib.studies.scores.verdicts import frame_of
 
 SOME = 0.05  # share of a map, or of the attention, from which on there is something
 
@@ -65,12 +66,15 @@ def claims(reports: Sequence[Report]) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     tables = {report.config.dataset: by_epoch(report) for report in reports}
+    of = {report.config.dataset: run_names([report]) for report in reports}
     for report in reports:
         rows += _figure(report, tables[report.config.dataset])
     for english, chinese in same_pictures(tables):
         rows += _languages(english, tables[english], chinese, tables[chinese])
     rows += _pointing(maps.word_pointing(reports))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return frame_of(
+        [row | {RUNS: [run for name in row["corpus"].split(", ") for run in of.get(name, ())]} for row in rows]
+    )
 
 
 def by_epoch(report: Report) -> dict[str, pd.DataFrame]:

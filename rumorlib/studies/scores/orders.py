@@ -14,8 +14,9 @@ import pandas as pd
 from rumorlib.config import about
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, run_names, with_runs
 from rumorlib.studies.scores import sweeps, verdicts
-from rumorlib.studies.scores.verdicts import COLUMNS, ELSEWHERE, Paired
+from rumorlib.studies.scores.verdicts import ELSEWHERE, Paired, frame_of, together
 
 # (loses more, loses less), and two that lose alike.
 MORE = {
@@ -33,13 +34,13 @@ def ablation_claims(table: pd.DataFrame, paired: Paired) -> pd.DataFrame:
     """Is each part of DMFL useful (`verdicts.ablation_claims`), and the order of the drops. Arguments as there."""
     rows = []
     for corpus, part in table.groupby("dataset", sort=False):
-        lines = {line["variant"]: line for line in part.to_dict("records")}
+        lines = {line["variant"]: line for line in with_runs(part)}
         for pairs, judge in ((MORE, verdicts.order), (ALIKE, _alike)):
             for one, two in pairs[about(corpus).language]:
                 if one in lines and two in lines:
                     rows.append(judge(corpus, lines[one], lines[two], paired))
     useful = verdicts.ablation_claims(table, paired)
-    return pd.concat([useful, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True) if rows else useful
+    return together([useful, frame_of(rows)]) if rows else useful
 
 
 def _alike(corpus: str, one: dict[str, Any], two: dict[str, Any], paired: Paired) -> dict[str, Any]:
@@ -68,9 +69,10 @@ def heads_claims(frame: pd.DataFrame, paired: Paired, split: str = "test") -> pd
                 continue
             ahead, low, high = paired(corpus, variant[more], variant[less])
             rows.append(row | {"ours": ahead, "low": low, "high": high, "why": f"same posts; {ELSEWHERE}",
-                                 "verdict": statistics.verdict(low, high, 0)})  # fmt: skip
+                                 "verdict": statistics.verdict(low, high, 0),
+                                 RUNS: run_names(part[part["n_heads"].isin([more, less])])})  # fmt: skip
     best = verdicts.sweep_claims(frame, "n_heads", dict.fromkeys(frame["dataset"], BEST_HEADS), paired, split)
-    return pd.concat([best, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
+    return together([best, frame_of(rows)])
 
 
 def by_one_seed(judged: pd.DataFrame, variants: Sequence[Report], full: Sequence[Report]) -> pd.DataFrame:
@@ -81,15 +83,16 @@ def by_one_seed(judged: pd.DataFrame, variants: Sequence[Report], full: Sequence
     """
     if any(len(seeds) > 1 for (_, variant), seeds in sweeps.by_variant(variants).items() if variant != "default"):
         return judged
-    scores = {dataset: [report.metrics["test"]["accuracy"] for report in seeds]
-              for (dataset, _), seeds in sweeps.by_variant(full).items() if len(seeds) > 1}  # fmt: skip
+    several = {dataset: seeds for (dataset, _), seeds in sweeps.by_variant(full).items() if len(seeds) > 1}
+    scores = {name: [report.metrics["test"]["accuracy"] for report in seeds] for name, seeds in several.items()}
     rows = []
-    for row in judged.to_dict("records"):
-        known = [scores[corpus] for corpus in row["corpus"].split(", ") if corpus in scores]
+    for row in with_runs(judged):
+        asked = [corpus for corpus in row["corpus"].split(", ") if corpus in scores]
+        known = [scores[corpus] for corpus in asked]
         if known and row["verdict"] not in ("inconclusive", "untestable here"):
             widest = max(known, key=np.ptp)
             seeds = f"{len(widest)} seeds of the full model alone range from {min(widest):.3f} to {max(widest):.3f}"
             row |= {"why": f"one seed each: {seeds} on test; without that it would be {row['verdict']}"}
-            row |= {"verdict": "inconclusive"}
+            row |= {"verdict": "inconclusive", RUNS: (*row[RUNS], *run_names(r for c in asked for r in several[c]))}
         rows.append(row)
-    return pd.DataFrame(rows, columns=judged.columns)
+    return frame_of(rows)

@@ -21,8 +21,9 @@ from rumorlib.config import RunConfig, Settings
 from rumorlib.config.profiles import loss_weights, points
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, run_names
 from rumorlib.studies.scores import sweeps
-from rumorlib.studies.scores.verdicts import COLUMNS
+from rumorlib.studies.scores.verdicts import frame_of
 
 ALPHA = 0.05
 # points below which no order is rare enough: one peak have 2^(m-1) of m! orders, .13 of five points, .044 of six
@@ -131,7 +132,7 @@ def claims(reports: Sequence[Report], setting: str, n: int = 500) -> pd.DataFram
     for corpus, curve in curves(reports, setting, n=n).items():
         about = {"claim": f"accuracy first rises, then falls with {setting}", "source": "§6.3, shape of the curve",
                  "corpus": corpus, "quantity": "share of the dev curve's variance told by one peak",
-                 "reported": np.nan}  # fmt: skip
+                 "reported": np.nan, RUNS: _runs_on(reports, corpus)}  # fmt: skip
         m = len(curve.values)
         if m < FEWEST:
             rows.append(about | {"verdict": "untestable here", "why": f"{m} points have no shape"})
@@ -148,7 +149,11 @@ def claims(reports: Sequence[Report], setting: str, n: int = 500) -> pd.DataFram
             "why": f"peak at {setting} = {curve.values[peak]:g}; inside in {inside:.0%} of resampled curves; {p:.0%} "
                    f"of random orders are as unimodal; range of the curve {np.ptp(curve.accuracy):.3f}",
         })  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return frame_of(rows)
+
+
+def _runs_on(reports: Sequence[Report], *corpora: str) -> tuple[str, ...]:
+    return run_names(report for report in reports if sweeps.corpus_name(report.config) in corpora)
 
 
 def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: str, n: int = 500) -> pd.DataFrame:
@@ -157,18 +162,19 @@ def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: s
     found = curves(reports, setting, n=n)
     claim = f"the {setting} curve of {more} is more tortuous than that of {less}"
     about = {"claim": claim, "corpus": f"{more}, {less}", "source": "§6.3, shape of the curve",
-             "quantity": "difference of roughness", "reported": np.nan}  # fmt: skip
+             "quantity": "difference of roughness", "reported": np.nan,
+             RUNS: _runs_on(reports, more, less)}  # fmt: skip
     both = [found[name] for name in (more, less) if name in found]
     if len(both) < 2 or not np.array_equal(*(one.values for one in both)) or len(both[0].values) < FEWEST:
         why = f"needs both corpora at the same {FEWEST} points or more"
-        return pd.DataFrame([about | {"verdict": "untestable here", "why": why}], columns=COLUMNS)
+        return frame_of([about | {"verdict": "untestable here", "why": why}])
     rough = [roughness(one.values, one.accuracy) for one in both]
     drawn = [[roughness(one.values, accuracy) for accuracy in one.drawn] for one in both]
     low, high = np.nanquantile(np.subtract(*drawn), [0.025, 0.975])
     verdict = statistics.verdict(low, high, 0)
     row = about | {"ours": rough[0] - rough[1], "low": low, "high": high, "verdict": verdict,
                    "why": f"roughness {rough[0]:.2f} against {rough[1]:.2f}"}  # fmt: skip
-    return pd.DataFrame([row], columns=COLUMNS)
+    return frame_of([row])
 
 
 def ratio_claims(reports: Sequence[Report], more: str, less: str, n: int = 500) -> pd.DataFrame:
@@ -182,7 +188,8 @@ def ratio_claims(reports: Sequence[Report], more: str, less: str, n: int = 500) 
     source = "§6.3(3), both weights"
     for corpus, curve in found.items():
         about = {"claim": "the best lambda_c is smaller than the best lambda_a", "source": source, "corpus": corpus,
-                 "quantity": "lambda_c / lambda_a that is best on dev", "reported": np.nan}  # fmt: skip
+                 "quantity": "lambda_c / lambda_a that is best on dev", "reported": np.nan,
+                 RUNS: _runs_on(reports, corpus)}  # fmt: skip
         if (m := len(set(curve.values))) < FEWEST:
             rows.append(about | {"verdict": "untestable here", "why": f"{m} ratios are too few"})
             continue
@@ -192,15 +199,15 @@ def ratio_claims(reports: Sequence[Report], more: str, less: str, n: int = 500) 
                              "verdict": statistics.verdict(low, high, 1, above=False),
                              "why": f"of {m} ratios from {curve.values[0]:g} to {curve.values[-1]:g}"})  # fmt: skip
     about = {"claim": f"the best lambda_c / lambda_a is larger on {more} than on {less}", "source": source,
-             "corpus": f"{more}, {less}", "quantity": "difference of the best ratios on dev",
-             "reported": np.nan}  # fmt: skip
+             "corpus": f"{more}, {less}", "quantity": "difference of the best ratios on dev", "reported": np.nan,
+             RUNS: _runs_on(reports, more, less)}  # fmt: skip
     if not {more, less} <= set(drawn):
         nothing = {"verdict": "untestable here", "why": f"needs both corpora at {FEWEST} ratios or more"}
-        return pd.DataFrame([*rows, about | nothing], columns=COLUMNS)
+        return frame_of([*rows, about | nothing])
     apart = drawn[more] - drawn[less]
     low, high = np.quantile(apart[1:], [0.025, 0.975])
     row = about | {"ours": apart[0], "low": low, "high": high, "verdict": statistics.verdict(low, high, 0)}
-    return pd.DataFrame([*rows, row | {"why": "pictures of both drawn again"}], columns=COLUMNS)
+    return frame_of([*rows, row | {"why": "pictures of both drawn again"}])
 
 
 def halved(reports: Sequence[Report], setting: str, settings: Settings) -> list[RunConfig]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from rumorlib.experiments import rivals
 from rumorlib.metrics import statistics
 from rumorlib.metrics.statistics import Interval
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs, run_names, stacked, with_runs
 from rumorlib.studies.scores import comparison, controls
 
 BASELINES = tuple(("baseline", variant) for variant in experiments.BASELINES)
@@ -24,6 +25,7 @@ ARTIFACT = {"MICC": "m_e2", "DMFL": "d_e1"}
 ALPHA = 0.05
 Paired = Callable[[str, str, str], Interval]  # corpus, a variant, another -> accuracy of the one minus the other's
 COLUMNS = ["claim", "source", "corpus", "quantity", "reported", "ours", "low", "high", "p_holm", "verdict", "why"]
+KEYS = "claim", "corpus", "quantity"  # tell the rows of a table of claims apart
 # Which removal the MICC paper says costs more: (more, less); "fields-" is the single scale.
 FLAT = 0.02  # what a flat curve may move by: the middle of the paper's smallest drop, 1 to 3 points
 MICC_ORDER = (
@@ -64,14 +66,27 @@ def claims(reports: Sequence[Report], paper: str) -> pd.DataFrame:
             rows += _ahead(shared, ("micc", variant), [("baseline", "image_lr")], claim, "ours, beside d_e1")
     else:
         rows += _orders(reports, paper)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return frame_of(rows)
+
+
+def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Verdicts as a frame of COLUMNS, each row of the runs in its RUNS; a row without them is of no run."""
+    return by_runs(pd.DataFrame(rows, columns=[*COLUMNS, RUNS]), *KEYS)
+
+
+def together(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of claims below each other."""
+    return stacked(frames, *KEYS)
 
 
 def _stated(reports: Sequence[Report], paper: str) -> list[dict[str, Any]]:
     """The accuracies a paper states for its own model, beside ours on the same corpus."""
     frame = comparison.against_reported(reports, ARTIFACT[paper])
     frame = frame[(frame["row"] == paper) & (frame["metric"] == "accuracy")]
-    rows = []
+    rows, own = [], {}
+    for report in reports:
+        if (report.config.model, report.config.variant) == (paper.lower(), "default"):
+            own.setdefault(comparison.corpus_name(report.config), []).append(report)
     for corpus, part in frame.groupby("corpus", sort=False):
         same = part[part["our_corpus"] == corpus]
         found = (same if len(same) else part).iloc[0]
@@ -79,14 +94,15 @@ def _stated(reports: Sequence[Report], paper: str) -> list[dict[str, Any]]:
         numbers = {key: found[key] if len(same) else np.nan for key in ("ours", "low", "high")}
         rows.append({"claim": f"{paper} reaches {found['reported']:.4g}", "source": found["source"], "corpus": corpus,
                      "quantity": "test accuracy", "reported": found["reported"], "verdict": verdict,
-                     "why": why or "reported value against our 95 % interval"} | numbers)  # fmt: skip
+                     "why": why or "reported value against our 95 % interval",
+                     RUNS: run_names(own.get(corpus, ()))} | numbers)  # fmt: skip
     return rows
 
 
 def _ahead(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[tuple[str, str]], claim: str,
            source: str, split: str = "test", clusters: str | None = None) -> list[dict[str, Any]]:  # fmt: skip
     rows, asked = [], [r for r in reports if (r.config.model, r.config.variant) in (model, *rivals)]
-    for line in comparison.compare(asked, model, rivals, split, clusters).to_dict("records"):
+    for line in with_runs(comparison.compare(asked, model, rivals, split, clusters)):
         if line["p_holm"] < ALPHA:
             verdict = "reproduced" if line["difference"] > 0 else "not reproduced"
         else:
@@ -101,7 +117,7 @@ def _ahead(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[t
             "claim": claim, "source": source, "corpus": line["dataset"], "reported": np.nan,
             "quantity": f"difference of {split} {line['metric'].replace('_', ' ')}", "ours": line["difference"],
             "low": line["low"], "high": line["high"], "p_holm": line["p_holm"], "verdict": verdict,
-            "why": f"{why}; {_seeds(line)}{line['n_clusters']} {clusters or 'picture'}s swapped",
+            "why": f"{why}; {_seeds(line)}{line['n_clusters']} {clusters or 'picture'}s swapped", RUNS: line[RUNS],
         })  # fmt: skip
     return rows
 
@@ -126,6 +142,7 @@ def _at_chance_on_pairs(reports: Sequence[Report], model: tuple[str, str]) -> li
                 "corpus": comparison.corpus_name(config), "quantity": "accuracy on pairs", "ours": found.estimate,
                 "low": found.low, "high": found.high, "verdict": verdict,
                 "why": f"predicted from Eqs 24 and 25; {part['pair'].nunique()} pairs, .5 by either side of one alone",
+                RUNS: run_names(predictions),
             })  # fmt: skip
     return rows
 
@@ -143,6 +160,7 @@ def _pointing(reports: Sequence[Report]) -> list[dict[str, Any]]:
             "low": line["low"], "high": line["high"],
             "verdict": statistics.verdict(line["low"], line["high"], line["chance"]),
             "why": f"against chance {line['chance']:.3f}; stage 1 alone: see the pointing table",
+            RUNS: run_names(part),
         })  # fmt: skip
     nothing = {"corpus": "-", "quantity": "pointing accuracy", "verdict": "untestable here", "why": "no truth boxes"}
     return rows or [about | nothing]
@@ -185,13 +203,13 @@ def ablation_claims(table: pd.DataFrame, paired: Paired) -> pd.DataFrame:
     """
     rows = []
     for corpus, part in table.groupby("dataset", sort=False):
-        drops = part[part["variant"] != "default"].to_dict("records")
+        drops = with_runs(part[part["variant"] != "default"])
         rows += [_drop(corpus, line) for line in drops]
         found = {key: line for key in {k for pair in MICC_ORDER for k in pair} for line in drops
                  if line["variant"].startswith(key)}  # fmt: skip
         pairs = [(found[more], found[less]) for more, less in MICC_ORDER if more in found and less in found]
         rows += [order(corpus, more, less, paired) for more, less in pairs]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return frame_of(rows)
 
 
 def _drop(corpus: str, line: dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +223,7 @@ def _drop(corpus: str, line: dict[str, Any]) -> dict[str, Any]:
         "claim": f"{line['model']} is worse than the full model", "source": "ours, control" if own else "ablations",
         "corpus": corpus, "quantity": "drop of test accuracy, points", "ours": line["drop"], "low": line["drop_low"],
         "reported": np.nan if np.isnan(stated).all() else float(stated.mean()), "high": line["drop_high"],
-        "verdict": verdict, "why": "no counterpart in the paper" if own else f"{said}; {ELSEWHERE}",
+        "verdict": verdict, "why": "no counterpart in the paper" if own else f"{said}; {ELSEWHERE}", RUNS: line[RUNS],
     }  # fmt: skip
 
 
@@ -218,6 +236,7 @@ def order(corpus: str, more: dict[str, Any], less: dict[str, Any], paired: Paire
         "quantity": "difference of the two drops, points", "reported": np.nan, "ours": ahead, "low": low, "high": high,
         "verdict": statistics.verdict(low, high, 0),
         "why": f"drops of {more['drop']:.2f} and {less['drop']:.2f} points; {ELSEWHERE}",
+        RUNS: (*more[RUNS], *less[RUNS]),
     }  # fmt: skip
 
 
@@ -253,10 +272,11 @@ def sweep_claims(
             "verdict": "not reproduced" if better else "reproduced" if worse else "inconclusive",
             "why": f"on the same posts {better} of {len(others)} other values are better, {worse} worse, the rest "
                    f"level; dev would choose {setting} = {chosen}",
+            RUNS: run_names(part),
         })  # fmt: skip
         if setting == "fusion_weight":
             rows.append(_flat(corpus, part, value, paired))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return frame_of(rows)
 
 
 def _flat(corpus: str, part: pd.DataFrame, value: pd.Series, paired: Paired) -> dict[str, Any]:
@@ -266,7 +286,8 @@ def _flat(corpus: str, part: pd.DataFrame, value: pd.Series, paired: Paired) -> 
     """
     inside = part[(part["fusion_weight"] > 0) & (part["fusion_weight"] < 1) & (part["variant"] != value["variant"])]
     row = {"claim": "the curve of fusion_weight is flat between its ends", "source": FIX, "corpus": corpus,
-           "quantity": "largest difference to the default, test accuracy", "reported": np.nan}  # fmt: skip
+           "quantity": "largest difference to the default, test accuracy", "reported": np.nan,
+           RUNS: run_names(part)}  # fmt: skip
     if inside.empty:
         return row | {"verdict": "untestable here", "why": "no value between the ends but the default was run"}
     found = {
