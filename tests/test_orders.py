@@ -7,7 +7,7 @@ import pandas as pd
 
 from rumorlib import config as cfg
 from rumorlib.metrics.statistics import Interval
-from rumorlib.studies.scores import orders
+from rumorlib.studies.scores import orders, verdicts
 
 
 def table(corpus, lost):
@@ -85,7 +85,7 @@ def runs(variant, *accuracies):
 def test_a_verdict_on_one_seed_is_none_where_seeds_alone_are_known_to_differ():
     claims = ("reproduced", "photo-en"), ("not reproduced", "photo-en"), ("inconclusive", "photo-en")
     claims += (("reproduced", "photo-zh"),)  # where nothing is known of the seeds
-    judged = pd.DataFrame([{"corpus": corpus, "verdict": verdict, "why": ""} for verdict, corpus in claims])
+    judged = verdicts.frame_of([{"corpus": corpus, "verdict": verdict, "why": ""} for verdict, corpus in claims])
     full = runs("default", 0.54, 0.62, 0.64)
     held = orders.by_one_seed(judged, runs("A", 0.5), full)
     assert held["verdict"].tolist() == 3 * ["inconclusive"] + ["reproduced"]
