@@ -55,6 +55,13 @@ def instead(monkeypatch: pytest.MonkeyPatch, original: Any, value: Any) -> None:
                 monkeypatch.setattr(module, attribute, value)
 
 
+@pytest.fixture(autouse=True)
+def no_real_data(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only tests that say so read real corpora: all others mean the same with RUMORLIB_DATA and without."""
+    if not request.node.get_closest_marker("real_data"):
+        monkeypatch.delenv("RUMORLIB_DATA", raising=False)
+
+
 @pytest.fixture
 def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty place for results/ and figures/, so that no test touches the committed ones."""
