@@ -226,7 +226,8 @@ def test_interrupt_ends_cleanly(folder: Path, output: Path) -> None:
     output.mkdir()
     code = (
         "import pathlib, sys; from rumorlib.commands import execute as e; "
-        f"e.Options.__init__.__defaults__ = (pathlib.Path({str(folder)!r}), 120, False); sys.exit(e.main([]))"
+        f"e.NOTEBOOKS = pathlib.Path({str(folder)!r}); "
+        "e.Options.__init__.__defaults__ = (e.NOTEBOOKS, 120, False); sys.exit(e.main([]))"
     )
     environment = os.environ | {"PYTHONPATH": str(cfg.PROJECT_ROOT)}
     process = subprocess.Popen(
