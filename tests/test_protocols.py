@@ -117,6 +117,17 @@ def test_events_in_turn():
         protocols.split(corpus(frame), Protocol("event", event="event 9"))
 
 
+@pytest.mark.parametrize("sizes", [(8, 8, 8, 8, 8), (6, 8, 10), (4, 30, 6, 10)])
+def test_a_few_events_are_enough_for_three_sides(sizes):
+    frame = table(n=sum(sizes), n_images=sum(sizes), n_repeated=0)
+    events = [f"event {event}" for event, size in enumerate(sizes) for _ in range(size)]
+    frame = frame.assign(event=events, label=[i % 2 for i in range(sum(sizes))])
+    for name in ("grouped", "event"):
+        found = protocols.split(corpus(frame), Protocol(name))
+        assert found.groupby("split")["label"].nunique().to_dict() == {"train": 2, "dev": 2, "test": 2}
+        assert crossing(found)["event"] == 0
+
+
 def test_a_side_without_one_class_is_refused_with_the_counts():
     frame = table().assign(event=lambda p: "event " + p["label"].astype(str), image_group="", text_group="")
     for protocol in (Protocol("event"), Protocol("grouped")):

@@ -149,3 +149,10 @@ def test_vectors_that_follow_distance_correlate_and_noise_does_not() -> None:
     trained, _ = train_word2vec(texts, Word2VecConfig(d_word=16, window=3, epochs=10), 0, lexicon)
     assert closeness(texts, lexicon, trained)[1] > 0
     assert len(lexicon) == 30 + len(SPECIAL)
+
+
+def test_closeness_is_not_defined_where_all_pairs_stand_equally_far_apart():
+    pairs = [["a", "b"], ["b", "c"], ["c", "a"], ["a", "d"], ["b", "d"]] * 8
+    lexicon = Vocabulary.from_tokens(pairs)
+    vectors = np.random.default_rng(0).standard_normal((len(lexicon), 4))
+    assert np.isnan(closeness(pairs, lexicon, vectors)).all()

@@ -219,7 +219,7 @@ def closeness(
     mean distance of two words with the cosine of their vectors, over pairs of frequent words that share a few texts.
 
     Args: tokens: of the training texts. vectors: (V, d) rows of the lexicon. n, seed: resamples of the words.
-    Returns: estimate and 95 % interval, words drawn again with all their pairs; nan where fewer than three pairs count.
+    Returns: estimate and 95 % interval, words drawn again with all their pairs; nan: under three pairs, or all alike.
     """
     from scipy.stats import spearmanr
 
@@ -234,9 +234,14 @@ def closeness(
     def correlation(chosen: np.ndarray) -> float:
         times = np.bincount(chosen, minlength=len(words))
         repeats = times[a] * times[b]
-        return spearmanr(np.repeat(-apart[a, b], repeats), np.repeat(cosine[a, b], repeats)).statistic
+        near, alike = np.repeat(-apart[a, b], repeats), np.repeat(cosine[a, b], repeats)
+        if np.unique(near).size < 2 or np.unique(alike).size < 2:
+            return float("nan")
+        return spearmanr(near, alike).statistic
 
+    if np.isnan(estimate := correlation(np.arange(len(words)))):
+        return estimate, estimate, estimate
     random = np.random.default_rng(seed)
     drawn = [correlation(random.integers(0, len(words), len(words))) for _ in range(n)]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return float(correlation(np.arange(len(words)))), float(low), float(high)
+    return float(estimate), float(low), float(high)

@@ -247,7 +247,8 @@ def _dealt(posts: pd.DataFrame, units: np.ndarray, seed: int) -> pd.DataFrame:
     """Whole units dealt to the sides so that each has its share of each class.
 
     The largest unit first, to the side filled least of those that have room for it; where none has, to the side with
-    most room left. Equal sizes come in an order drawn from `seed`.
+    most room left. Equal sizes come in an order drawn from `seed`. A side that all were too large for gets the smallest
+    with both classes from a side that keeps others.
     """
     unit = pd.Series(units, index=posts.index)
     table = pd.crosstab(unit, posts["label"]).reindex(columns=[0, 1], fill_value=0)
@@ -266,6 +267,10 @@ def _dealt(posts: pd.DataFrame, units: np.ndarray, seed: int) -> pd.DataFrame:
         chosen = max(sides, key=lambda side: sides[side])
         left[chosen] = [left[chosen][0] - a, left[chosen][1] - b]
         side_of[u] = chosen
+    for side in (side for side in SHARES if side not in side_of.values()):
+        dealt = list(side_of.values())
+        spare = [u for u in order if min(sizes[u]) and dealt.count(side_of[u]) > 1]
+        side_of |= dict.fromkeys(spare[-1:], side)
     return posts.assign(split=unit.map(side_of))
 
 
