@@ -238,7 +238,7 @@ def parser(verb: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("--train", choices=cfg.TRAIN_MODES, help="default: missing, runs that are not on disk")
     parser.add_argument("--grid", choices=cfg.GRIDS, help="default: reduced, few seeds and points")
     parser.add_argument("--data", help="folder of the real corpora (or RUMORLIB_DATA); not needed at demo")
-    parser.add_argument("--corpus", nargs="+", metavar="NAME=FOLDER", help="posts of your own as datasets (README.md)")
+    parser.add_argument("--corpus", nargs="+", metavar="NAME[=FOLDER]", help="datasets: corpora, or posts of your own")
     parser.add_argument("--output", help="folder for results/ and figures/ (or RUMORLIB_OUTPUT); default: output/")
     parser.add_argument("--only", nargs="+", metavar="ID", help="the notebooks that write these tables and figures")
     parser.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", help='e.g. -p "seeds=[0, 1]"')
