@@ -65,7 +65,7 @@ def test_a_space_of_colours_alone_is_found_out() -> None:
               for scene, row in zip(bench.scenes, role)]  # fmt: skip
     boxes = torch.cat(patch_boxes(VisionConfig(image_size_px=96, receptive_fields=FIELDS))).numpy()
     text = torch.nn.functional.one_hot(torch.tensor(colour), len(scenes.COLOURS) + 1).float()
-    state = breaks.State("made", ColourBlindToShape(), text, torch.empty(0))
+    state = breaks.State("made", ColourBlindToShape(), (), text, torch.empty(0))
     one = SimpleNamespace(bench=bench, touches=interventions.touches(bench.boxes, boxes))
     found = {row["quantity"]: row for row in breaks._follows(state, one)}
     assert found["relevance that stays with another colour"]["value"] < 0.2

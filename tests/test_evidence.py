@@ -80,6 +80,6 @@ def test_pointing_is_of_matching_dev_posts_and_by_factor(posts, monkeypatch) -> 
 
 def test_runs_of_earlier_versions_have_their_conflicts_in_the_table() -> None:
     old = pd.DataFrame({"stage": ["fine-tuned"], "conflict": ["colour"], "scale": [16], "n": [9], "auc": [0.7]})
-    run = SimpleNamespace(config=CONFIG, hashes={"extras/abstention.csv": ""}, extra=lambda _: old)
+    run = SimpleNamespace(config=CONFIG, name=CONFIG.name, hashes={"extras/abstention.csv": ""}, extra=lambda _: old)
     row = controls.abstention_table([run]).iloc[0]
     assert (row["factor"], row["level"], row["auc"]) == ("all", "", 0.7)

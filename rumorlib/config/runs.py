@@ -129,6 +129,11 @@ class RunConfig(Checked):
                 raise SettingError(f"{name!r} cannot name a folder")
 
     @property
+    def name(self) -> str:
+        """The run in print and in the store: its path, with slashes."""
+        return self.path.as_posix()
+
+    @property
     def path(self) -> Path:
         """Folder of the run below results/<profile>/runs."""
         marks = [f"corpus{self.corpus_seed}"] * bool(self.corpus_seed) + [re.sub(r"\W+", "-", self.protocol)]

@@ -81,13 +81,14 @@ def of_runs(frame: pd.DataFrame, reports: Iterable[Report]) -> pd.DataFrame:
     return frame
 
 
-def run_names(source: pd.DataFrame | Iterable[Report]) -> tuple[str, ...]:
-    """Sorted names of runs, as column RUNS holds them: of reports, or those behind any row of a frame that says it."""
+def run_names(source: pd.DataFrame | Iterable[Report | cfg.RunConfig]) -> tuple[str, ...]:
+    """Sorted names of runs, as column RUNS holds them: of reports or configs, or those behind any row of a frame that
+    says it."""
     if RUNS in getattr(source, "attrs", {}):
         return tuple(sorted({name for row in runs_of_rows(source) or [] for name in row}))
     if hasattr(source, "columns"):  # a frame that does not say
         return ()
-    return tuple(sorted({report.name for report in source}))
+    return tuple(sorted({run.name for run in source}))
 
 
 def _key_values(frame: pd.DataFrame, keys: Sequence[str]) -> list[tuple[str, ...]]:

@@ -65,7 +65,7 @@ class Report:
     @property
     def name(self) -> str:
         """Folder of the run below results/<profile>/runs."""
-        return self.config.path.as_posix()
+        return self.config.name
 
     @property
     def fingerprint(self) -> str:

@@ -24,6 +24,7 @@ from rumorlib.data.drawn_scenes import scenes
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.metrics import modalities, statistics
 from rumorlib.results import trained
+from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.explanations import attributions, explanations, interventions
 from rumorlib.studies.explanations.explanations import TRAINED, Explained, interval, rank_correlation
 from rumorlib.studies.scores.comparison import names
@@ -38,6 +39,7 @@ class State:
 
     name: str
     sclip: SCLIP
+    runs: tuple[str, ...]  # whose weights it has; none untrained
     text: Tensor  # (n, D)
     patches: Tensor  # (n, N, D)
 
@@ -46,9 +48,9 @@ def states(made: list[Explained], settings: Settings) -> list[State]:
     """SCLIP untrained, after stage 1, and after stage 2 in each of the models."""
     one = next((each for each in made if STAGE1 in each.models), made[0])
     before = one.models if STAGE1 in one.models else explanations.before_stage_2(one.config, settings)
-    towers = {name: before[name].sclip for name in (UNTRAINED, STAGE1)}
-    towers |= {names(each.config): each.model.sclip for each in made}
-    return [_state(name, tower, one.texts, one) for name, tower in towers.items()]
+    towers = {UNTRAINED: (before[UNTRAINED].sclip, ()), STAGE1: (before[STAGE1].sclip, run_names([one.config.stage1]))}
+    towers |= {names(each.config): (each.model.sclip, run_names([each.config])) for each in made}
+    return [_state(name, runs, tower, one.texts, one) for name, (tower, runs) in towers.items()]
 
 
 def lambda_ends(one: Explained, settings: Settings) -> list[Explained]:
@@ -58,11 +60,11 @@ def lambda_ends(one: Explained, settings: Settings) -> list[Explained]:
 
 
 @torch.inference_mode()
-def _state(name: str, tower: SCLIP, texts: Texts, one: Explained) -> State:
+def _state(name: str, runs: tuple[str, ...], tower: SCLIP, texts: Texts, one: Explained) -> State:
     where = where_is(tower)
     patches = interventions.in_parts(tower.encode_image, one.bench.images, where)
     texts = Texts(*moved(tuple(texts), where))
-    return State(name, tower, tower.encode_text(texts, one.config.language), patches)
+    return State(name, tower, runs, tower.encode_text(texts, one.config.language), patches)
 
 
 def table(made: list[Explained], others: list[Explained], settings: Settings) -> pd.DataFrame:
@@ -73,12 +75,14 @@ def table(made: list[Explained], others: list[Explained], settings: Settings) ->
     """
     rows: list[dict[str, Any]] = []
     for state in states(made, settings):
-        rows += [*_redundancy(state), *_modality_gap(state)]
+        found = [*_redundancy(state), *_modality_gap(state)]
         if state.name != UNTRAINED:
-            rows += _follows(state, made[0])
+            found += _follows(state, made[0])
+        rows += [row | {RUNS: state.runs} for row in found]
     for one in (*made, *others):
-        rows += _importance(one)
-    return pd.DataFrame(rows).assign(dataset=made[0].config.dataset)[COLUMNS]
+        rows += [row | {RUNS: run_names([one.config])} for row in _importance(one)]
+    frame = pd.DataFrame(rows).assign(dataset=made[0].config.dataset)
+    return by_runs(frame[[*COLUMNS, RUNS]], "condition", "state")
 
 
 # --- redundancy -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pandas as pd
 
 from rumorlib.data.drawn_scenes.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.encoders.vision import patch_boxes
+from rumorlib.results.provenance import of_runs
 from rumorlib.studies.explanations import breaks
 from rumorlib.studies.explanations.explanations import TRAINED, Explained, top_patches
 
@@ -47,7 +48,7 @@ def weight_parts(one: Explained, posts: list[int]) -> tuple[dict[str, Any], pd.D
         made["boxes"].append([tuple(box) for box in np.concatenate(boxes)[kept]])
         made["images"].append(one.bench.images[i].permute(1, 2, 0).numpy())
         made["titles"].append(title(one, i))
-    return made, pd.concat(made["parts"], ignore_index=True)
+    return made, of_runs(pd.concat(made["parts"], ignore_index=True), [one.config])
 
 
 def maps(one: Explained, posts: list[int]) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -75,4 +76,4 @@ def maps(one: Explained, posts: list[int]) -> tuple[dict[str, Any], pd.DataFrame
                       "importance": scores[i]})
         for i in posts for name, scores in shown.items()
     ]  # fmt: skip
-    return made, pd.concat(frames, ignore_index=True)
+    return made, of_runs(pd.concat(frames, ignore_index=True), [one.config])

@@ -31,6 +31,7 @@ from rumorlib.metrics import statistics
 from rumorlib.metrics.evaluation import expected_hits
 from rumorlib.models.micc import MICC
 from rumorlib.results import trained
+from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.explanations import attributions, interventions
 from rumorlib.studies.explanations.interventions import Logit, ScenePosts
 from rumorlib.studies.scores.comparison import names
@@ -184,7 +185,7 @@ def patch_table(made: list[Explained]) -> pd.DataFrame:
         the largest |effect|).
     """
     rows = [row for one in made for row in _patch_rows(one)]
-    return pd.DataFrame(rows, columns=PATCH_COLUMNS)
+    return by_runs(pd.DataFrame(rows, columns=[*PATCH_COLUMNS, RUNS]), "dataset", "model")
 
 
 def _patch_rows(one: Explained) -> Iterator[dict[str, Any]]:
@@ -196,6 +197,7 @@ def _patch_rows(one: Explained) -> Iterator[dict[str, Any]]:
             scores, one.effects, one.touches[:, :, part], one.bench, one.logit, before, one.config.detector.top_k
         )
         about = {"dataset": one.config.dataset, "model": names(one.config), "field_px": field}
+        about[RUNS] = run_names([one.config])
         yield from (about | row for row in rows)
 
 
@@ -257,7 +259,6 @@ def effect_table(made: list[Explained]) -> pd.DataFrame:
                     per_post = np.where(mine, effect[of], 0).sum(1)[mine.any(1)] / mine.sum(1)[mine.any(1)]
                     row = {"dataset": one.config.dataset, "model": names(one.config), "posts": posts, "role": name}
                     row |= {"n_objects": int(mine.sum())} | interval("effect", per_post)
-                    rows.append(
-                        row | {"most_effective": (best[of] == name).mean(), "by_number": share[name][of].mean()}
-                    )
-    return pd.DataFrame(rows)
+                    row |= {"most_effective": (best[of] == name).mean(), "by_number": share[name][of].mean()}
+                    rows.append(row | {RUNS: run_names([one.config])})
+    return by_runs(pd.DataFrame(rows), "dataset", "model")

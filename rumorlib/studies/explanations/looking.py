@@ -22,7 +22,7 @@ from rumorlib.encoders.vision import grid_sides
 from rumorlib.metrics.statistics import verdict
 from rumorlib.models.dmfl import DMFL
 from rumorlib.results import trained
-from rumorlib.results.provenance import RUNS, run_names
+from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.explanations import explanations, interventions
 from rumorlib.studies.scores.verdicts import frame_of
 from rumorlib.training import evidence, watch
@@ -97,13 +97,13 @@ def table(made: Sequence[Looked]) -> pd.DataFrame:
         config = one.report.config
         about = {"dataset": config.dataset, "model": config.variant,
                  "n_train": config.n_train or DrawnConfig().n_train,
-                 "dev_accuracy": one.report.metrics["dev"]["accuracy"]}  # fmt: skip
+                 "dev_accuracy": one.report.metrics["dev"]["accuracy"], RUNS: run_names([one.report])}  # fmt: skip
         for explanation, scores in one.scores.items():
             found = explanations.score_patches(scores, one.effects, one.touches)
             row = about | {"explanation": explanation, "n": len(scores)}
             row |= explanations.interval("rank", found["rank"]) | explanations.interval("pointing", found["pointing"])
             rows.append(row | {"pointing_chance": found["chance"].mean()})
-    return pd.DataFrame(rows)
+    return by_runs(pd.DataFrame(rows), "dataset", "model", "n_train")
 
 
 def claims(made: Sequence[Looked]) -> pd.DataFrame:

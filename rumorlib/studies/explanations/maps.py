@@ -15,7 +15,7 @@ from rumorlib import inputs
 from rumorlib.config import Settings
 from rumorlib.encoders.vision import grid_sides, patch_boxes
 from rumorlib.results import Report
-from rumorlib.results.provenance import RUNS, by_runs, run_names
+from rumorlib.results.provenance import RUNS, by_runs, of_runs, run_names, stacked
 from rumorlib.studies.scores.sweeps import paper_fields, printed
 
 # --- DMFL: attention over the epochs --------------------------------------------------------------
@@ -82,13 +82,10 @@ def attention_statistics(reports: Iterable[Report]) -> pd.DataFrame:
 def word_pointing(reports: Iterable[Report]) -> pd.DataFrame:
     """Do the claim's words look at the claimed object? dataset, epoch, and the columns of `watch.word_pointing`; drawn
     posts only (d_e6_pointing)."""
-    frames = [
-        report.extra("word_pointing").assign(dataset=report.config.dataset)
-        for report in reports
-        if "extras/word_pointing.csv" in report.hashes
-    ]
     names = ["dataset", "map", "epoch", "n", "mass", "low", "high", "chance", "other_words", "top", "top_chance"]
-    return pd.concat(frames, ignore_index=True)[names] if frames else pd.DataFrame(columns=names)
+    having = [report for report in reports if "extras/word_pointing.csv" in report.hashes]
+    frames = [of_runs(r.extra("word_pointing").assign(dataset=r.config.dataset)[names], [r]) for r in having]
+    return stacked(frames or [pd.DataFrame(columns=names)], "dataset")
 
 
 # --- MICC: relevance per scale --------------------------------------------------------------------
@@ -110,8 +107,9 @@ def relevance(reports: Iterable[Report]) -> pd.DataFrame:
         starts = np.cumsum([0, *(side * side for side in grid_sides(vision))])
         fields = np.array(vision.receptive_fields)[frame["scale"]]
         frame = frame.assign(patch=frame["patch"] - starts[frame["scale"]], field=fields)
-        frames.append(frame.assign(dataset=report.config.dataset, model=printed(report.config))[RELEVANCE])
-    return pd.concat(frames[1:] or frames, ignore_index=True)
+        frame = frame.assign(dataset=report.config.dataset, model=printed(report.config))[RELEVANCE]
+        frames.append(of_runs(frame, [report]))
+    return stacked(frames[1:] or frames, "dataset", "model")
 
 
 def relevance_statistics(frame: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from rumorlib.metrics.statistics import verdict
+from rumorlib.results.provenance import RUNS, by_runs, with_runs
 from rumorlib.studies.explanations.explanations import STAGE1, TRAINED, UNTRAINED
 
 COLUMNS = ["prediction", "of", "quantity", "ours", "low", "high", "against", "verdict", "why"]
@@ -23,12 +24,13 @@ def verdicts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     Args: tables: by artifact id: x_1, x_2, x_3, x_4, x_5, x_5_fingerprint.
     Returns: COLUMNS; against: what the interval is compared with.
     """
+    tables = {name: pd.DataFrame(with_runs(table)) for name, table in tables.items()}
     patches = tables["x_1"]
     patches = patches[patches["field_px"] == patches["field_px"].min()]
     rows = [*_pointing(patches), *_sanity(patches, "patches"), *_sanity(tables["x_2"], "words")]
     rows += [*_undetectable(tables["x_5"]), *_fingerprint(tables["x_5_fingerprint"])]
     rows += [*_breaks(tables["x_3"]), *_adaptive(tables["x_4"])]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return by_runs(pd.DataFrame(rows, columns=[*COLUMNS, RUNS]), *COLUMNS[:3])
 
 
 def _apart(
@@ -39,14 +41,15 @@ def _apart(
     if row["verdict"] == "not reproduced" and row["high"] >= rival[f"{name}_low"]:
         row["verdict"] = "inconclusive"
     ends = f"{rival[f'{name}_low']:.3f} to {rival[f'{name}_high']:.3f}"
-    return row | {"against": rival[name], "why": f"{why}: {ends}"}
+    return row | {"against": rival[name], "why": f"{why}: {ends}", RUNS: (*line[RUNS], *rival[RUNS])}
 
 
 def _row(prediction: str, of: str, quantity: str, line: pd.Series, name: str, against: float, above: bool = True,
          why: str = "") -> dict[str, Any]:  # fmt: skip
     low, high = (line[f"{name}_{end}" if f"{name}_{end}" in line else end] for end in ("low", "high"))
     return {"prediction": prediction, "of": of, "quantity": quantity, "ours": line[name], "low": low, "high": high,
-            "against": against, "verdict": verdict(low, high, against, above), "why": why}  # fmt: skip
+            "against": against, "verdict": verdict(low, high, against, above), "why": why,
+            RUNS: line[RUNS]}  # fmt: skip
 
 
 def _pointing(patches: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -78,7 +81,7 @@ def _undetectable(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
                    f"{best['model']}", "accuracy", best, "accuracy", 0.5, above=False)  # fmt: skip
         none = (part["reading"] == "not above .5").all()
         why = f"smallest Holm p above .5: {part['p_holm'].min():.2g} over all models and both sets"
-        yield row | {"verdict": "reproduced" if none else "not reproduced", "why": why}
+        yield row | {"verdict": "reproduced" if none else "not reproduced", "why": why, RUNS: part[RUNS].sum()}
 
 
 def _fingerprint(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -107,8 +110,9 @@ def _breaks(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
             yield row | {"verdict": "reproduced" if ignored else "not reproduced"}
     gap = table[table["quantity"].str.startswith("distance of centroids")].set_index("state")
     for state, line in gap.drop(index=[UNTRAINED, STAGE1], errors="ignore").iterrows():
-        yield _row("stage 2 narrows the modality gap", state, line["quantity"], line, "value",
+        row = _row("stage 2 narrows the modality gap", state, line["quantity"], line, "value",
                    gap.loc[STAGE1, "value"], above=False, why="against stage 1")  # fmt: skip
+        yield row | {RUNS: (*line[RUNS], *gap.loc[STAGE1, RUNS])}
 
 
 def _adaptive(table: pd.DataFrame) -> Iterator[dict[str, Any]]:

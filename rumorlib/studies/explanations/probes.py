@@ -23,6 +23,7 @@ from rumorlib.experiments import marked_runs
 from rumorlib.metrics import statistics
 from rumorlib.models.micc import MICCOutput
 from rumorlib.results import Report, trained
+from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.explanations import attributions, interventions
 from rumorlib.studies.explanations.explanations import interval
 from rumorlib.studies.scores.comparison import names, pooled
@@ -32,7 +33,8 @@ ALPHA = 0.05
 
 def fingerprint_table(settings: Settings) -> pd.DataFrame:
     """`fingerprints` of every model of `marked_runs`, a row each (x_5_fingerprint)."""
-    return pd.DataFrame([fingerprints(config, settings) for config in marked_runs(settings)])
+    rows = [fingerprints(config, settings) | {RUNS: run_names([config])} for config in marked_runs(settings)]
+    return by_runs(pd.DataFrame(rows), "dataset", "model")
 
 
 def undetectable(reports: list[Report]) -> pd.DataFrame:
@@ -54,9 +56,9 @@ def undetectable(reports: list[Report]) -> pd.DataFrame:
                 hits = round(right.mean() * n)
                 low, high = proportion_confint(hits, n, method="wilson")
                 row = {"dataset": config.dataset, "model": names(config), "split": split, "n": n}
-                row |= {"accuracy": right.mean(), "low": low, "high": high}
+                row |= {"accuracy": right.mean(), "low": low, "high": high, RUNS: run_names(predictions)}
                 rows.append(row | {"p_value": binomtest(hits, n, 0.5, "greater").pvalue})
-    frame = pd.DataFrame(rows)
+    frame = by_runs(pd.DataFrame(rows), "dataset", "model")
     corrected = statistics.holm({str(i): p for i, p in enumerate(frame["p_value"])}, ALPHA)
     frame["p_holm"] = corrected["p_holm"].to_numpy()
     words = {True: "above .5", False: "not above .5"}

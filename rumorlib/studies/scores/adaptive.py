@@ -17,6 +17,7 @@ from rumorlib.data.batches import array, where_is
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.metrics import drops, statistics
 from rumorlib.results import Report, trained
+from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores.comparison import clusters_of, pooled
 
 RULES = {"k": "fixed K = {top_k}", "mass": "mass {relevance_mass}, K <= {top_k}",
@@ -64,8 +65,9 @@ def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.
             row |= {"accuracy": found.estimate, "low": found.low, "high": found.high}
             same = predictions is plain
             gain = (np.nan,) * 3 if same else drops.paired_drop(part, other.reset_index(drop=True))
-            rows.append(row | dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True)))
-    return pd.DataFrame(rows)
+            row |= dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True))
+            rows.append(row | {RUNS: (*run_names(predictions), *run_names(plain))})
+    return by_runs(pd.DataFrame(rows), "dataset", "rule")
 
 
 def _default(config: RunConfig) -> RunConfig:

@@ -12,8 +12,9 @@ from rumorlib.config import about
 from rumorlib.data.drawn_scenes.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.metrics import evaluation, statistics
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores import comparison
-from rumorlib.studies.scores.verdicts import COLUMNS
+from rumorlib.studies.scores.verdicts import frame_of
 
 KINDS = {  # conflicts of the drawn posts -> what the paper's argument calls them
     "implausible": "implausible words",
@@ -50,26 +51,29 @@ def table(reports: Sequence[Report], split: str = "test") -> pd.DataFrame:
             auc = statistics.cluster_bootstrap(chosen, "auc", comparison.clusters_of(chosen))
             n_rumor = rumors["post_id"].nunique()
             name = comparison.corpus_name(config), comparison.names(config), config.variant
-            rows.append((*name, kind, n_rumor, called, (called + cleared) / 2, *auc))
+            found = (*name, kind, n_rumor, called, (called + cleared) / 2, *auc)
+            rows.append((*found, run_names(predictions)))
     names = ["dataset", "model", "variant", "kind", "n_rumor", "called_rumor", "accuracy", "auc", "low", "high"]
-    return pd.DataFrame(rows, columns=names)
+    return by_runs(pd.DataFrame(rows, columns=[*names, RUNS]), "dataset", "variant")
 
 
 def claims(reports: Sequence[Report], split: str = "test", n: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Verdict on each of CLAIMS: difference of AUC on the same posts, 95 % interval over pictures, seeds averaged.
 
-    Returns: columns of `verdicts.COLUMNS`; reproduced: the whole interval lies above 0, not reproduced: below.
+    Returns: columns as in `verdicts`; reproduced: the whole interval lies above 0, not reproduced: below.
     """
-    mean = {}
+    mean, runs = {}, {}
     for config, predictions in comparison.pooled(_ours(reports)):
         part = _kinds(predictions, split)
-        mean[comparison.corpus_name(config), config.variant] = statistics.seed_mean(part)
+        key = comparison.corpus_name(config), config.variant
+        mean[key], runs[key] = statistics.seed_mean(part), run_names(predictions)
     rows = []
     for corpus in dict.fromkeys(key[0] for key in mean):
         for claim, kind, more, less in CLAIMS:
             if (corpus, more) in mean and (corpus, less) in mean:
-                rows.append(_verdict(corpus, claim, kind, mean[corpus, more], mean[corpus, less], n, seed))
-    return pd.DataFrame(rows, columns=COLUMNS)
+                found = _verdict(corpus, claim, kind, mean[corpus, more], mean[corpus, less], n, seed)
+                rows.append(found | {RUNS: (*runs[corpus, more], *runs[corpus, less])})
+    return frame_of(rows)
 
 
 def _verdict(

@@ -115,6 +115,7 @@ def pointing_table(reports: Iterable[Report], by_factor: bool = False) -> pd.Dat
     """
     from statsmodels.stats.proportion import proportion_confint
 
+    reports = list(reports)
     frame = _extras(reports, "pointing")
     kind = ["factor", "level"] if by_factor else ["scale"]
     keys = ["dataset", "model", *kind, "stage"]
@@ -126,7 +127,7 @@ def pointing_table(reports: Iterable[Report], by_factor: bool = False) -> pd.Dat
     frame = frame.groupby(keys, sort=False)[shown].mean().reset_index()
     low, high = proportion_confint(frame["pointing"] * frame["n_reachable"], frame["n_reachable"], method="wilson")
     single = np.zeros(len(frame), bool) if by_factor else (frame["scale"] != "pooled").to_numpy()
-    return frame.assign(low=low.where(single), high=high.where(single))
+    return _of_models(frame.assign(low=low.where(single), high=high.where(single)), reports)
 
 
 def abstention_table(reports: Iterable[Report]) -> pd.DataFrame:
@@ -135,6 +136,7 @@ def abstention_table(reports: Iterable[Report]) -> pd.DataFrame:
     Returns: dataset, model, conflict, factor, level, scale, stage, n, auc (mean over seeds; not trained on labels
         before stage 2; at random 0.5). factor, level: as `evidence.abstention` has them.
     """
+    reports = list(reports)
     frame = _extras(reports, "abstention")
     keys = ["dataset", "model", "conflict", "factor", "level", "scale", "stage"]
     if frame.empty:
@@ -143,7 +145,14 @@ def abstention_table(reports: Iterable[Report]) -> pd.DataFrame:
     read = pd.to_numeric(frame["level"])  # empty cells and whole numbers come back from a csv file as fractions
     frame["level"] = read.map(lambda level: "" if np.isnan(level) else f"{level:g}")
     frame["factor"] = frame["factor"].astype(object).where(frame["factor"].notna(), "all")
-    return frame.groupby(keys, sort=False)[["n", "auc"]].mean().reset_index()
+    return _of_models(frame.groupby(keys, sort=False)[["n", "auc"]].mean().reset_index(), reports)
+
+
+def _of_models(frame: pd.DataFrame, reports: Sequence[Report]) -> pd.DataFrame:
+    """The frame, each row of the runs of its dataset and model."""
+    rows = [{"dataset": corpus_name(r.config), "model": names(r.config), RUNS: run_names([r])} for r in reports]
+    runs = pd.DataFrame(rows).groupby(["dataset", "model"])[RUNS].sum()  # one tuple of all their runs
+    return by_runs(frame.merge(runs.reset_index(), how="left"), "dataset", "model")
 
 
 def _extras(reports: Iterable[Report], name: str) -> pd.DataFrame:

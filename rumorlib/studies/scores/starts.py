@@ -13,6 +13,7 @@ import pandas as pd
 from rumorlib.data.drawn_scenes import drawn
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores import comparison
 
 
@@ -38,6 +39,6 @@ def table(reports: Sequence[Report]) -> pd.DataFrame:
             "high": found.high, "dev_auc": report.metrics["dev"]["auc"], "text_bound": bound,
             "over_text": found.estimate - bound,
             "alignment_loss": history.set_index("epoch").loc[best, "dev_alignment"] if best else float("nan"),
-            "best_epoch": best, "n_trainable": report.facts["n_trainable"],
+            "best_epoch": best, "n_trainable": report.facts["n_trainable"], RUNS: run_names([report]),
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return by_runs(pd.DataFrame(rows), "dataset", "model", "logic_init", "alignment", "n_train")
