@@ -6,6 +6,7 @@ import importlib
 import sys
 
 VERBS = {
+    "import": ("import_posts", "write a manifest from posts under other columns, in other encodings and shapes"),
     "check-data": ("check_data", "say what a folder of data holds, what is wrong with it and what is usable"),
     "plan": ("plan", "say which runs a call of run would make, what they read and how long it takes"),
     "run": ("execute", "run the notebooks of a profile and write its tables and figures"),

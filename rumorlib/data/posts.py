@@ -170,7 +170,10 @@ def parse_label(value: Any) -> int:
     if not word:
         raise ValueError("the label is empty; write 1 or 0")
     if word not in LABEL_WORDS:
-        raise ValueError(f"label {value!r} is neither 0 nor 1; use one of {', '.join(sorted(LABEL_WORDS))}")
+        raise ValueError(
+            f"label {value!r} is neither 0 nor 1; use one of {', '.join(sorted(LABEL_WORDS))}"
+            " (python -m rumorlib import --rumor WORD,WORD reads others)"
+        )
     return LABEL_WORDS[word]
 
 

@@ -13,7 +13,7 @@ from rumorlib.data import posts
 from rumorlib.data.images import FolderImages
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.readers import missing
-from rumorlib.data.readers.tables import first_line, plain_names, read_csv, read_json
+from rumorlib.data.readers.tables import IMPORT, first_line, plain_names, read_csv, read_json
 
 SUFFIXES = (".csv", ".json", ".jsonl")
 NAMES = tuple(f"manifest{suffix}" for suffix in SUFFIXES)
@@ -99,7 +99,7 @@ def _table(path: Path, prefix: str = "") -> pd.DataFrame:
     if missing_columns := [name for name in ("text", "label") if name not in frame.columns]:
         raise PostsError(
             f"{path}: column {', '.join(missing_columns)} is missing (found: {', '.join(given)}); name the columns "
-            "text, label and, where you have them, id, image, split, event"
+            f"text, label and, where you have them, id, image, split, event, {IMPORT}"
         )
     if "post_id" not in frame.columns:
         frame["post_id"] = [f"{prefix}{row}" for row in range(1, len(frame) + 1)]

@@ -16,6 +16,7 @@ import pandas as pd
 from rumorlib.data import files
 from rumorlib.data.posts import PostsError
 
+IMPORT = "or let `python -m rumorlib import FILE` write a manifest of it"
 MAX_CELL = 64 * 2**20  # characters of one cell of a CSV; a longer one is hardly a post
 
 
@@ -45,7 +46,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise PostsError(f"{path} does not exist; see rumorlib/data/README.md") from None
     except UnicodeDecodeError:
-        raise PostsError(_not_utf8(path, "save it as UTF-8")) from None
+        raise PostsError(_not_utf8(path, f"save it as UTF-8, {IMPORT}")) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise PostsError(f"{path} is damaged ({error}); restore it") from None
     except csv.Error as error:
@@ -54,7 +55,9 @@ def read_csv(path: Path) -> pd.DataFrame:
             remedy = f"a cell has more than {MAX_CELL:,} characters: is a quote left open? If not, cut the text"
         raise PostsError(f"{path}, line {lines.line_num}: {error}; {remedy}") from None
     if len(header) == 1 and (odd := next((mark for mark in ";\t|" if mark in header[0]), None)):
-        raise PostsError(f"{path}, line 1: the cells stand between {odd!r}, not between commas; save it with commas")
+        raise PostsError(
+            f"{path}, line 1: the cells stand between {odd!r}, not between commas; save it with commas, {IMPORT}"
+        )
     return pd.DataFrame(rows, columns=header, dtype=object)
 
 
@@ -63,7 +66,7 @@ def read_json(path: Path) -> pd.DataFrame:
 
     Raises: PostsError: no such file, not UTF-8, not JSON, or an element that is no object.
     """
-    text = _utf8(path, "save it as UTF-8")
+    text = _utf8(path, f"save it as UTF-8, {IMPORT}")
     whole = path.suffix == ".json" and not _by_line(text)
     chunks = [(1, text)] if whole else list(enumerate(text.split("\n"), 1))
     parsed: list[Any] = []
@@ -77,7 +80,9 @@ def read_json(path: Path) -> pd.DataFrame:
             raise PostsError(f"{path}, line {where}: not JSON ({error}); repair the line") from None
     records = parsed[0] if whole else parsed
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise PostsError(f"{path}: expected a list of objects with text, label and image, or one object per line")
+        raise PostsError(
+            f"{path}: expected a list of objects with text, label and image, or one object per line, {IMPORT}"
+        )
     columns = list(dict.fromkeys(name for record in records for name in record))
     return pd.DataFrame({name: pd.Series([r.get(name) for r in records], dtype=object) for name in columns})
 
