@@ -18,7 +18,8 @@ from rumorlib.commands import parameters
 NOTEBOOKS = sorted((cfg.PROJECT_ROOT / "notebooks").glob("*.ipynb"))
 DEFAULTS = {"profile": "demo", "datasets": None, "seeds": None, "train": "missing", "grid": "reduced"}
 TYPES = {"profile": "str", "datasets": "list[str] | None", "seeds": "list[int] | None", "train": "str", "grid": "str"}
-MOST_CELLS, MOST_LINES = 12, 25
+MOST_CELLS, MOST_LINES = 22, 25
+MOST_WORDS = 12  # of prose per line of code, all notebooks together
 PATH = re.compile(r"^(\.{0,2}/|~|[A-Za-z]:\\)|\.(csv|json|png|pdf|md|ipynb|safetensors|jpe?g|txt)$")
 
 pytestmark = pytest.mark.skipif(not NOTEBOOKS, reason="no notebooks")
@@ -55,6 +56,31 @@ def test_cells_are_few_and_short() -> None:
         wrong += [f"{path.name}: a cell of {longest} lines"] * (longest > MOST_LINES)
         wrong += [f"{path.name}: opens with code"] * (load(path)["cells"][0]["cell_type"] != "markdown")
     assert not wrong, "\n".join(wrong)
+
+
+def test_each_opens_with_its_question_the_idea_and_a_picture() -> None:
+    wrong = []
+    for path in NOTEBOOKS:
+        opening = source(load(path)["cells"][0])
+        asked = re.search(r"^\*\*Question\.\*\* .*\?$", opening, re.MULTILINE)
+        idea = re.search(r"^\*\*The idea\.\*\* (.*)$", opening, re.MULTILINE)
+        pictures = [path.parent / picture for picture in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", opening)]
+        wrong += [f"{path.name}: no question"] * (not asked) + [f"{path.name}: no idea"] * (not idea)
+        wrong += [f"{path.name}: no picture"] * (not pictures)
+        wrong += [f"{path.name}: {picture} is missing" for picture in pictures if not picture.is_file()]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_prose_is_short_and_types_no_score() -> None:
+    prose = {path: [source(cell) for cell in load(path)["cells"] if cell["cell_type"] == "markdown"]
+             for path in NOTEBOOKS}  # fmt: skip
+    words = sum(len(text.split()) for texts in prose.values() for text in texts)
+    lines = sum(len(source(cell).splitlines()) for path in NOTEBOOKS for cell in code_cells(path))
+    assert words <= MOST_WORDS * lines, f"{words} words, {lines} lines of code"
+    typed = re.compile(r"(?<![\d.])0?\.\d|\d ?%|\d\.\d\d")
+    of = {path.name: typed.findall(re.sub(r"\$.*?\$|`[^`]*`|95 %", "", "\n".join(texts), flags=re.DOTALL))
+          for path, texts in prose.items()}  # fmt: skip
+    assert not any(of.values()), of
 
 
 def test_parameters_are_annotated_literals_and_default_to_demo() -> None:
