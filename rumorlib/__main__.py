@@ -26,7 +26,11 @@ def main(arguments: list[str]) -> int:
         asked_for_help = bool(arguments) and arguments[0] in ("-h", "--help")
         return 0 if asked_for_help else 2
     module, _ = VERBS[arguments[0]]
-    return importlib.import_module(f"rumorlib.commands.{module}").main(arguments[1:])
+    try:
+        return importlib.import_module(f"rumorlib.commands.{module}").main(arguments[1:])
+    except KeyboardInterrupt:
+        print("\ninterrupted; finished runs are kept, the same command goes on from there", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -306,8 +306,8 @@ def test_a_name_is_one_folder(own: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert cfg.resolve("demo", ["mine", "demo-en"]).datasets == ("mine", "demo-en"), "known from now on"
     for entry, message in (
         (f"mine={tmp_path}", "mine is the posts in"), (f"twitter={own}", "twitter is another corpus"),
-        (f"mine={own / 'gone'}", "does not exist"), (f"a b={own}", "named by letters"),
-        ("mime", "did you mean 'mine'?"),
+        (f"mine={own / 'gone'}", "does not exist"), ("mine=", "write mine=<folder>"),
+        (f"a b={own}", "named by letters"), ("mime", "did you mean 'mine'?"),
     ):  # fmt: skip
         with pytest.raises(cfg.SettingError, match=re.escape(message)):
             cfg.resolve("demo", [entry])

@@ -113,6 +113,8 @@ def test_objects_cannot_come_in_by_yaml() -> None:
         (["09"], "0 notebooks match '09'"),
         (["--profile", "laptop", "--data", "nowhere"], "does not exist"),
         (["--profile", "laptop"], "no data folder given"),
+        (["--output", ""], "--output: name a folder"),
+        (["--data", ""], "--data: name a folder"),
         (["--only", "m_e99"], "not in index.csv"),
         (["--only", "d_fig1"], "no notebook writes d_fig1"),
     ],
@@ -225,9 +227,9 @@ def test_interrupt_ends_cleanly(folder: Path, output: Path) -> None:
     write_notebook(folder, "01_long", f"open({str(marker)!r}, 'w').close()\nimport time\ntime.sleep(120)")
     output.mkdir()
     code = (
-        "import pathlib, sys; from rumorlib.commands import execute as e; "
+        "import pathlib, sys; from rumorlib import __main__; from rumorlib.commands import execute as e; "
         f"e.NOTEBOOKS = pathlib.Path({str(folder)!r}); "
-        "e.Options.__init__.__defaults__ = (e.NOTEBOOKS, 120, False); sys.exit(e.main([]))"
+        "e.Options.__init__.__defaults__ = (e.NOTEBOOKS, 120, False); sys.exit(__main__.main(['run']))"
     )
     environment = os.environ | {"PYTHONPATH": str(cfg.PROJECT_ROOT)}
     process = subprocess.Popen(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from joblib import parallel_config
 
 from rumorlib import config as cfg
 from rumorlib import experiments, results
-from rumorlib.commands import execute, plan, planning
+from rumorlib.commands import execute, plan, planning, sweep
 from rumorlib.config import RunConfig, Settings
 from rumorlib.experiments import plan as plans
 from rumorlib.experiments import variants
@@ -161,3 +163,44 @@ def test_a_sweep_from_the_command_line(few_untrained: Settings, capsys: pytest.C
     kept = [json.loads(path.read_text()) for path in cfg.output_root().rglob("micc/**/config.json")]
     assert {one["detector"]["top_k"] for one in kept} == {1, 2, 3}
     assert execute.main(["03", "--set", "micc.top_k=1"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"micc.top_k": list(range(1, 201)), "micc.fusion_weight": [i / 100 for i in range(101)]},
+            "20200 combinations",
+        ),
+        ({"dmfl.logic_weights": ["a/b", "a_b"]}, "logic_weights=a_b"),
+        ({"dmfl.logic_weights": ["x" * 300]}, "longer than"),
+        ({"dmfl.logic_weights": ["a\nb"]}, "cannot name a folder"),
+    ],
+)
+def test_combinations_that_are_too_many_or_cannot_be_told_apart_are_refused(asked: dict, message: str) -> None:
+    with pytest.raises(cfg.SettingError, match=message):
+        variants.variants(cfg.resolve("demo", ["demo-en"]), asked)
+
+
+def test_one_value_written_in_two_ways_is_one_variant_and_the_grid_decides_the_seeds() -> None:
+    made = sweep.planned({"dmfl.lambda_a": [1, 1.0]}, {"profile": "demo", "grid": "full", "datasets": ["demo-en"]})
+    names = ["default"] * 3 + ["lambda_a=1.0"] * 3
+    assert [one.variant for one in made.asked.values()] == names
+
+
+def test_no_more_workers_than_cores_or_runs(few_untrained: Settings) -> None:
+    todo = {str(n): replace(experiments.baseline(few_untrained, "demo-en", "majority"), n_train=n) for n in (1, 2)}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert making.workers_for(todo, 1000) == min(2, cores) and making.workers_for(todo, 1) == 1
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_runs(
+    few_untrained: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    assert execute.main(["01", "--runs-only", "--workers", "1"]) == 2
+    assert "Read-only file system" in capsys.readouterr().err
+    assert not list(cfg.output_root().rglob("DONE"))

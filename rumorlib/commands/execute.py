@@ -263,6 +263,8 @@ def asked(arguments: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
     Raises: SettingError, KeyError, FileNotFoundError: as `find` and `notebooks_of`.
     """
     given = parameters.given(arguments)
+    if empty := [name for name in ("output", "data") if getattr(arguments, name) == ""]:  # of a shell's unset variable
+        raise cfg.SettingError(f"--{empty[0]}: name a folder")
     if arguments.output:
         os.environ["RUMORLIB_OUTPUT"] = arguments.output
     for name in ("RUMORLIB_OUTPUT", "RUMORLIB_CACHE", "RUMORLIB_DATA"):  # the kernels work in another folder
@@ -290,7 +292,7 @@ def _sweep(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
 
 
 def main(words: Sequence[str]) -> int:
-    """Command line; returns the exit code: 0, 1 a notebook failed, 2 wrong arguments or stale runs, 130 interrupted."""
+    """Command line; returns the exit code: 0, 1 a notebook failed, 2 wrong arguments or stale runs."""
     arguments = _arguments(words)
     try:
         names, given = asked(arguments)
@@ -310,9 +312,6 @@ def main(words: Sequence[str]) -> int:
     except NotebookFailed as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; finished runs are kept, the same command goes on from there", file=sys.stderr)
-        return 130
     root = cfg.output_root()
     print("\n".join([f"written to {root}:", *(f"  {path.relative_to(root)}" for path in written)]))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -68,10 +69,21 @@ def make(found: Planned, workers: int | None) -> str:
 
     if not found.missing or found.settings.train == "none":
         return ""
+    _need_writable(cfg.output_root() / "results" / found.settings.profile)
     os.environ[cfg.MADE_SINCE] = datetime.now(UTC).isoformat(timespec="seconds")
     print("\n".join(lines(found, workers)), flush=True)
     made = making.make(found.missing, found.settings, making.workers_for(found.missing, workers))
     return making.summary(made)
+
+
+def _need_writable(folder: Path) -> None:
+    """Refuse a folder that takes no file, before hours of training. Raises: SettingError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise cfg.SettingError(f"{folder} cannot be written ({error.strerror}); name another with --output") from error
 
 
 def needs(configs: Iterable[RunConfig], settings: Settings) -> list[str]:

@@ -21,7 +21,7 @@ def planned(asked: Mapping[str, Sequence[Any]], given: Mapping[str, Any]) -> Pla
 
     Raises: SettingError: as `variants.variants` and `resolve`.
     """
-    chosen = {name: value for name, value in given.items() if name in ("profile", "datasets", "seeds", "train")}
+    chosen = {name: value for name, value in given.items() if name in ("profile", "datasets", "seeds", "train", "grid")}
     settings = cfg.resolve(**chosen, sweep=True)
     every = {config.path.as_posix(): config for config in variants.variants(settings, asked)}
     return Planned(making.missing(every, settings), every, settings)

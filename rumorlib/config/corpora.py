@@ -146,6 +146,8 @@ def own_corpus(name: str, folder: str | Path) -> CorpusRecord:
     Raises: SettingError: no such folder, the name is taken, or the file names no field of a record, or a wrong value.
     """
     place = Path(folder).expanduser().absolute()
+    if not str(folder):
+        raise SettingError(f"corpus {name}: write {name}=<folder>")
     if not place.exists():
         raise SettingError(f"corpus {name}: {place} does not exist")
     known = CORPORA.get(name)

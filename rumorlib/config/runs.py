@@ -35,6 +35,7 @@ from rumorlib.config.rivals import (
     SpotFakeConfig,
 )
 
+LONGEST_NAME = 200  # bytes; file systems take 255, of which some go to names of unfinished folders
 Profile = Literal["demo", "laptop", "paper"]
 PROFILES: tuple[str, ...] = get_args(Profile)
 
@@ -125,8 +126,10 @@ class RunConfig(Checked):
         if wanted and self.detector is not None and type(self.detector) is not wanted:
             raise SettingError(f"a run of {self.model} has a {wanted.__name__}, got {type(self.detector).__name__}")
         for name in (self.model, self.dataset, self.variant):
-            if not name or set(name) & set("/\\ ") or name.startswith("."):
+            if not name.isprintable() or set(name) & set("/\\ ") or name.startswith(".") or not name:
                 raise SettingError(f"{name!r} cannot name a folder")
+            if len(name.encode()) > LONGEST_NAME:
+                raise SettingError(f"{name:.80}... is longer than {LONGEST_NAME} bytes and cannot name a folder")
 
     @property
     def name(self) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rumorlib.config import RunConfig, SettingError, Settings, nearest
 from rumorlib.experiments.papers import dmfl, micc
 
 MODELS = {"micc": micc, "dmfl": dmfl}
+MOST = 10_000  # combinations of values
 TRAIN = "train"  # settings of training, of every model named; of both models if none is
 
 
@@ -25,24 +29,31 @@ def variants(settings: Settings, asked: Mapping[str, Sequence[Any]]) -> list[Run
         first = name.split(".")[0]
         if first not in (*MODELS, TRAIN) or "." not in name:
             known = [f"{one}.<field>" for one in (*MODELS, TRAIN)]
-            raise SettingError(f"--set {name}: write one of {', '.join(known)}{nearest(first, (*MODELS, TRAIN))}")
+            guess = nearest(first, (*MODELS, TRAIN)) if "." in name else ""
+            raise SettingError(f"--set {name}: write one of {', '.join(known)}{guess}")
+    if (many := math.prod(map(len, asked.values()))) > MOST:
+        raise SettingError(f"--set makes {many} combinations, more than {MOST}; name fewer values")
     named = [model for model in MODELS if any(name.startswith(f"{model}.") for name in asked)] or list(MODELS)
-    made = []
+    made: dict[Path, RunConfig] = {}
     for model in named:
         fields = [name for name in asked if name.split(".")[0] in (model, TRAIN)]
         crossed = [dict(zip(fields, values, strict=True)) for values in itertools.product(*(asked[f] for f in fields))]
         for dataset, changes, seed in itertools.product(settings.datasets, [{}, *crossed], settings.seeds):
-            made.append(changed(MODELS[model](settings, dataset, seed), changes))
-    return made
+            config = changed(MODELS[model](settings, dataset, seed), changes)
+            if made.setdefault(config.path, config) != config:
+                raise SettingError(f"--set: two variants would be called {config.variant}; run them one by one")
+    return list(made.values())
 
 
 def changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """A run under other settings, its variant named after them. Raises SettingError: as `variants`."""
+    said = []
     for name, value in changes.items():
         part, *fields = name.split(".")
         holder = "train" if part == TRAIN else "detector"
         config = dataclasses.replace(config, **{holder: _replaced(getattr(config, holder), name, fields, value)})
-    said = [f"{name.removeprefix(f'{config.model}.')}={value}" for name, value in changes.items()]
+        as_read = functools.reduce(getattr, fields, getattr(config, holder))  # 1 where a number may have digits: 1.0
+        said.append(f"{name.removeprefix(f'{config.model}.')}={as_read}")
     return dataclasses.replace(config, variant="-".join(said).replace(" ", "").replace("/", "_") or config.variant)
 
 

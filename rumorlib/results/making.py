@@ -131,13 +131,14 @@ def times(profile: str) -> str:
 
 
 def workers_for(todo: Mapping[str, RunConfig], wanted: int | None = None) -> int:
-    """How many runs go side by side: as many as cores, fewer where their memory would not fit."""
+    """How many runs go side by side: as many as cores, or `wanted` if that is less, and fewer where their memory would
+    not fit."""
     import psutil
 
     most = max((expected(config)[1] for config in todo.values()), default=UNKNOWN_MIB)
     fit = int((psutil.virtual_memory().available / 2**20 - RESERVE_MIB) // most)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(wanted or cores, fit, len(todo)))
+    return max(1, min(wanted or cores, cores, fit, len(todo)))
 
 
 def make(todo: Mapping[str, RunConfig], settings: Settings, workers: int = 1) -> Made:
