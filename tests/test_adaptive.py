@@ -19,7 +19,7 @@ SETTINGS = config.resolve("demo")
 @pytest.mark.parametrize("grid", config.GRIDS)
 def test_runs_differ_in_the_rule_alone(grid: str) -> None:
     runs = experiments.adaptive_runs(config.resolve("demo", grid=grid))
-    detectors = {dataclasses.replace(c.detector, top_k=2, keep="k", relevance_mass=0.5) for c in runs}
+    detectors = {dataclasses.replace(c.detector, top_k=2, controls=config.ControlConfig()) for c in runs}
     assert len(detectors) == 1 and len({c.path for c in runs}) == len(runs)
     names = [adaptive.rule(c) for c in runs if (c.dataset, c.seed) == ("demo-en", 0)]
     assert len(set(names)) == len(names) and {"fixed K = 2", "mass 0.5, K <= 8"} < set(names)

@@ -35,7 +35,17 @@ from torch.utils import _pytree, backend_registration
 from torch.utils._python_dispatch import return_and_correct_aliasing
 
 from rumorlib import config, experiments, results
-from rumorlib.config import DMFLConfig, MICCConfig, SCLIPConfig, TextConfig, TrainConfig, VisionConfig
+from rumorlib.config import (
+    CompressionConfig,
+    ControlConfig,
+    DistillationConfig,
+    DMFLConfig,
+    MICCConfig,
+    SCLIPConfig,
+    TextConfig,
+    TrainConfig,
+    VisionConfig,
+)
 from rumorlib.data import batches
 from rumorlib.data.batches import Aligned, Batch, CaptionTensors, PostTensors, Texts
 from rumorlib.encoders.clip import CLIPLayers
@@ -106,17 +116,17 @@ def stage1(kind: str = "patch_conv", clip: bool = False, **changes: Any) -> tupl
     return model, next(data.shuffled(torch.arange(B), B, 2, torch.Generator().manual_seed(0)))
 
 
-def micc_model(reads: str = "images", distil: float = 0.0, **changes: Any) -> tuple[MICC, Batch]:
+def micc_model(reads: str = "images", taught: bool = False, **changes: Any) -> tuple[MICC, Batch]:
     """MICC on what posts bring: pixels, patch tokens, joint patches, or patches already aligned."""
     freeze = {"images": "nothing", "tokens": "tokens"}.get(reads, "sclip")
-    chosen = MICCConfig(width=8, freeze=freeze, distil=distil, **changes)
+    chosen = MICCConfig(width=8, freeze=freeze, **changes)
     model = MICC(chosen, sclip(), "en")
     patches = nn.functional.normalize(rows(sum(N_PATCHES), 16), dim=-1)
     images: Tensor | Aligned = {"images": pixels(), "tokens": rows(20, 16).half()}.get(reads, patches.half())
     if reads == "aligned":
         images = micc.align(chosen, N_PATCHES, patches[:, 0], patches, torch.arange(B))
-    if distil:
-        model.teacher_logit = torch.randn(B)
+    if taught:
+        model.learn_from(torch.randn(B), DistillationConfig())
     return model, posts(images)._replace(text_features=patches[:, 1] if freeze == "sclip" else None)
 
 
@@ -158,11 +168,12 @@ MODELS: dict[str, Callable[[], tuple[nn.Module, Any]]] = {
     "sclip frozen": partial(stage1, "feature_map", head="linear", feature_dropout=0.3),
     **{f"micc on {reads}": partial(micc_model, reads) for reads in ("images", "tokens", "joint", "aligned")},
     **{f"micc {how}": partial(micc_model, alignment=how) for how in ("all_patches", "global")},
-    **{f"micc {how}": partial(micc_model, selection=how) for how in ("random", "bottom", "saliency")},
-    **{f"micc by {how}": partial(micc_model, top_k=3, keep=how) for how in ("mass", "threshold")},
+    **{f"micc {how}": partial(micc_model, controls=ControlConfig(how)) for how in ("random", "bottom", "saliency")},
+    **{f"micc by {how}": partial(micc_model, top_k=3, controls=ControlConfig(keep=how))
+       for how in ("mass", "threshold")},
     **{f"micc fused by {how}": partial(micc_model, fusion=how) for how in ("concat", "mean")},
     **{f"micc reads {how}": partial(micc_model, classifier_input=how) for how in ("product", "relevance")},
-    "micc taught": partial(micc_model, distil=0.5),
+    "micc taught": partial(micc_model, taught=True),
     "dmfl": dmfl_model,
     **{f"dmfl {parts}": partial(dmfl_model, parts=parts)
        for parts in ("logic_only", "semantic_only", "text_cnn", "text_transformer", "image")},
@@ -438,7 +449,7 @@ def distilled() -> config.RunConfig:
 RUNS: dict[str, Callable[[], config.RunConfig]] = {
     "sclip": lambda: experiments.sclip(SETTINGS, "en"),
     **{f"micc, {freeze} frozen": partial(micc_run, freeze=freeze) for freeze in ("tokens", "sclip", "nothing")},
-    "micc, threshold": partial(micc_run, keep="threshold", top_k=8),
+    "micc, threshold": partial(micc_run, controls=ControlConfig(keep="threshold"), top_k=8),
     "micc, streamed": lambda: replace(micc_run(), variant="streamed"),
     "dmfl": dmfl_run,
     "dmfl from stage 1": lambda: experiments.dmfl(
@@ -607,7 +618,7 @@ def autocast_of_a_compressed_run() -> list[bool]:
     made = []
     for where in (CPU, standin()):
         for how in ("fp32", "bf16"):
-            with compression_runs.in_precision(MICCConfig(compression=how), where):
+            with compression_runs.in_precision(CompressionConfig(how), where):
                 made.append(torch.is_autocast_enabled(where.type))
     return made
 

@@ -59,7 +59,7 @@ VARIANTS = {  # what each ablation may change, and must
     "A-delta": {"detector.alignment"},
     "Ms-alpha": {"detector.fusion"},
     "Ms-beta": {"detector.fusion"},
-    **{f"{how}-k": {"detector.selection"} for how in experiments.SELECTION_CONTROLS},
+    **{f"{how}-k": {"detector.controls.selection"} for how in experiments.SELECTION_CONTROLS},
     "fields-": {"stage1.sclip.vision.receptive_fields"},
     "no-stage-1": {"stage1.train.epochs"},
     "captions-en": {"stage1.sclip.texts"},
@@ -306,7 +306,8 @@ def changed_once(config: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{field.name}.{name}", dataclasses.replace(config, **{field.name: inner})
         else:
             choices = [name for name in typing.get_args(hints[field.name]) if isinstance(name, str) and name != value]
-            objects = ["x", cfg.VisionConfig(), cfg.SCLIPConfig(), cfg.MUSEConfig(), cfg.RunConfig("sclip", "x")]
+            objects = ["x", cfg.VisionConfig(), cfg.SCLIPConfig(), cfg.MUSEConfig(), cfg.RunConfig("sclip", "x"),
+                       cfg.CompressionConfig(), cfg.DistillationConfig()]  # fmt: skip
             for change in choices or [others[type(value)](value), *objects]:
                 with contextlib.suppress(cfg.SettingError):
                     yield field.name, dataclasses.replace(config, **{field.name: change})

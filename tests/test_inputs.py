@@ -14,7 +14,7 @@ from conftest import instead
 from safetensors.torch import save_file
 
 from rumorlib import config, experiments, inputs
-from rumorlib.config import DMFLConfig, MICCConfig, RunConfig, VisionConfig, Word2VecConfig
+from rumorlib.config import ControlConfig, DMFLConfig, MICCConfig, RunConfig, VisionConfig, Word2VecConfig
 from rumorlib.data import posts
 from rumorlib.data.batches import Aligned, Batch, Texts
 from rumorlib.data.images import ArrayImages
@@ -96,7 +96,7 @@ def test_joint_vectors_are_what_sclip_makes_of_each_post(
     assert not text.is_inference() and not patches.is_inference()
 
 
-@pytest.mark.parametrize("changes", [{}, {"selection": "random"}, {"alignment": "global"}])
+@pytest.mark.parametrize("changes", [{}, {"controls": ControlConfig("random")}, {"alignment": "global"}])
 def test_alignment_of_a_corpus_is_the_alignment_of_its_posts(
     tower: tuple[SCLIP, Path, posts.Corpus], monkeypatch: pytest.MonkeyPatch, changes: dict
 ) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,10 +59,8 @@ def one_of_every_kind(settings: cfg.Settings) -> dict[str, cfg.RunConfig]:
         replace(experiments.dmfl(settings, "demo-en"), stage1=stage1, **small),
         replace(added.detector(settings, "demo-en", "plain:Plain"), stage1=stage1, **small),
         cfg.RunConfig("baseline", "demo-en", detector=cfg.BaselineConfig("tfidf_lr"), n_train=60),
-        replace(micc, kind="distil", variant="student", parent=micc, detector=replace(micc.detector, distil=0.5)),
-        experiments.compressed(micc, "half-pruned") if "half-pruned" in experiments.COMPRESSIONS
-        else replace(micc, kind="compress", variant="cut", parent=micc,
-                     detector=replace(micc.detector, freeze="nothing", pruned=0.5)),
+        replace(micc, kind="distil", variant="student", parent=micc, distillation=cfg.DistillationConfig()),
+        experiments.compressed(micc, "pruned-50"),
         replace(micc, kind="exchange", variant="exchanged", parent=micc),
         benches.plan(settings, "demo-en", "exchange", "exchanged", cfg.BaselineConfig("text_image_lr")),
         benches.plan(settings, "demo-en", "anatomy", "honest", replace(HEAD, readings=("test", "test_epoch"))),
@@ -112,8 +111,8 @@ def test_config_json_alone_gives_every_kind_of_run_again(
 
 
 def test_a_kind_that_a_model_has_not_is_refused() -> None:
-    config = cfg.RunConfig("dmfl", "demo-en", kind="compress", detector=cfg.DMFLConfig())
-    with pytest.raises(ValueError, match="no run of kind 'compress' of model 'dmfl'"):
+    config = cfg.RunConfig("dmfl", "demo-en", kind="exchange", detector=cfg.DMFLConfig())
+    with pytest.raises(ValueError, match="no run of kind 'exchange' of model 'dmfl'"):
         kinds.run(config, cfg.resolve("demo"))
 
 
@@ -327,6 +326,33 @@ def test_the_name_of_an_old_bench_run_says_its_kind(variant: str, protocol: str,
     new = migrations.upgraded(as_before(config))
     assert new["kind"] == kind and new["detector"].items() >= fields.items()
     assert migrations.upgraded(new) == new
+
+
+def test_fields_of_ours_leave_the_old_config_of_micc() -> None:
+    """Compressed, distilled and controlled runs as before and as today are one."""
+    settings = cfg.resolve("demo", ["demo-en"], train="none")
+    both, _, student = experiments.micc_sizes(settings, "demo-en", 0, "product")
+    ours = {"selection": "relevance", "keep": "k", "relevance_mass": 0.5, "compression": "fp32", "pruned": 0.0,
+            "distil": 0.0, "distil_temperature": 2.0}  # fmt: skip
+
+    def old(config: cfg.RunConfig, **values: Any) -> dict:
+        stored = cfg.as_dict(config)
+        for run in filter(None, (stored, stored["stage1"], stored["parent"])):
+            _, taught = run.pop("compression"), run.pop("distillation")
+            if run["model"] == "micc":
+                run["detector"].pop("controls")
+                run["detector"] |= ours | {"distil": 0.5 if taught else 0.0}
+        stored["detector"] |= values
+        return stored
+
+    mass = replace(both.detector, controls=cfg.ControlConfig(keep="mass", relevance_mass=0.9))
+    for config, values in (
+        (both, {}), (student, {"distil": 0.5}), (replace(both, detector=mass), {"keep": "mass", "relevance_mass": 0.9}),
+        (experiments.compressed(both, "int8"), {"compression": "int8"}),
+        (experiments.compressed(student, "pruned-80"), {"pruned": 0.8}),
+    ):  # fmt: skip
+        assert cfg.from_dict(migrations.upgraded(old(config, **values))) == config
+        assert not migrations.is_old(cfg.as_dict(config))
 
 
 def test_a_config_of_no_version_is_named(output: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,9 +32,9 @@ def model_and_post() -> tuple[MICC, Batch]:
 
 
 @pytest.fixture
-def shrunk(request: pytest.FixtureRequest) -> tuple[MICC, MICC, Batch, cfg.MICCConfig]:
+def shrunk(request: pytest.FixtureRequest) -> tuple[MICC, MICC, Batch, cfg.CompressionConfig]:
     """The whole model, the same one compressed by the name given, a post, and the config."""
-    how = experiments.compressed(BOTH, request.param).detector
+    how = experiments.COMPRESSIONS[request.param]
     whole, post = model_and_post()
     other, _ = model_and_post()
     if request.param == "int8":
@@ -72,8 +72,7 @@ def test_fewer_digits_change_the_answer_a_little(shrunk, at_most: float) -> None
 def test_bytes_are_those_of_the_numbers() -> None:
     pytest.importorskip("torchao")
     facts = {}
-    for name in experiments.COMPRESSIONS:
-        how = experiments.compressed(BOTH, name).detector
+    for name, how in experiments.COMPRESSIONS.items():
         facts[name] = compression_runs.model_facts(compression_runs.compressed(model_and_post()[0], how), how)
     assert len({f["n_parameters"] for f in facts.values()}) == 1
     assert facts["bf16"]["n_bytes"] / facts["fp32"]["n_bytes"] == pytest.approx(0.5, abs=0.02)
@@ -100,16 +99,16 @@ def test_one_language_keeps_the_answer_and_drops_the_other_tower() -> None:
 def student(share: float) -> tuple[MICC, Batch]:
     torch.manual_seed(0)
     model, post = costs.untrained_micc(
-        dataclasses.replace(SINGLE, detector=dataclasses.replace(SINGLE.detector, dropout=0.0, distil=share))
+        dataclasses.replace(SINGLE, detector=dataclasses.replace(SINGLE.detector, dropout=0.0))
     )
-    model.teacher_logit = torch.tensor([1.5])
+    model.learn_from(torch.tensor([1.5]), cfg.DistillationConfig(share))
     return model, post
 
 
 def test_a_students_loss_is_labels_and_softened_answers() -> None:
     model, post = student(0.25)
     model.train()
-    z, heat = model(post).logit, model.config.distil_temperature
+    z, heat = model(post).logit, model.distillation.temperature
     labels = nn.functional.binary_cross_entropy_with_logits(z, post.label)
     soft = torch.sigmoid(torch.tensor(1.5) / heat)
     q = torch.sigmoid(z / heat)
@@ -134,8 +133,8 @@ def test_a_compressed_run_differs_from_its_parent_in_what_it_compresses(profile:
     assert len({c.path for c in runs}) == len(runs)
     for config in runs:
         name = next(n for n in experiments.COMPRESSIONS if config.variant.endswith(f"-{n}"))
-        restored = {**experiments.COMPRESSIONS[name], "freeze": "nothing", "distil": 0.0}
-        assert config.detector == dataclasses.replace(config.parent.detector, **restored)
+        assert config.compression == experiments.COMPRESSIONS[name] and config.distillation is None
+        assert config.detector == dataclasses.replace(config.parent.detector, freeze="nothing")
         assert config.stage1 == config.parent.stage1 and config.train.epochs == 0
     mains = set(experiments.micc_main(given))
     assert {c.parent for c in runs if not c.variant.startswith(("fields", "distilled"))} <= mains

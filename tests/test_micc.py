@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rumorlib.config import MICCConfig, SCLIPConfig, TextConfig, VisionConfig
+from rumorlib.config import ControlConfig, MICCConfig, SCLIPConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Batch, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.models.micc import MICC, ScaleAwareFusion, align, mass_gate, noise, select_top_k
@@ -101,7 +101,7 @@ def test_a_constant_added_to_every_relevance_changes_nothing(constant: float) ->
 
 @pytest.mark.parametrize("keep", ["mass", "threshold"])
 def test_adaptive_weights_sum_to_one_and_each_scale_keeps_its_best_patch(keep: str) -> None:
-    model = new_micc(top_k=8, keep=keep, relevance_mass=0.6).eval()
+    model = new_micc(top_k=8, controls=ControlConfig(keep=keep, relevance_mass=0.6)).eval()
     with torch.no_grad():
         output = model(new_batch())
     torch.testing.assert_close(output.weights.sum(1), torch.ones(8))
@@ -112,10 +112,10 @@ def test_adaptive_weights_sum_to_one_and_each_scale_keeps_its_best_patch(keep: s
 def test_all_the_mass_of_all_patches_is_no_selection() -> None:
     """k >= N_s and mass 1: the same logits as with nothing left out; so is a threshold that everything passes."""
     batch, plain = new_batch(), new_micc(top_k=16).eval()
-    for changes in ({"keep": "mass", "relevance_mass": 1.0}, {"keep": "threshold"}):
-        adaptive = new_micc(top_k=16, **changes).eval()
+    for controls in (ControlConfig(keep="mass", relevance_mass=1.0), ControlConfig(keep="threshold")):
+        adaptive = new_micc(top_k=16, controls=controls).eval()
         adaptive.load_state_dict(plain.state_dict(), strict=False)
-        if changes["keep"] == "threshold":
+        if controls.keep == "threshold":
             torch.nn.init.constant_(adaptive.threshold, -2.0)
         with torch.no_grad():
             torch.testing.assert_close(adaptive(batch).logit, plain(batch).logit)
@@ -134,23 +134,25 @@ def test_the_mass_kept_is_enough_and_one_patch_less_is_not(mass: float, seed: in
 
 
 def test_a_threshold_learns() -> None:
-    model = new_micc(top_k=8, keep="threshold")
+    model = new_micc(top_k=8, controls=ControlConfig(keep="threshold"))
     model.training_loss(new_batch())["loss"].backward()
     assert model.threshold.grad.abs().sum() > 0
     plain = {name for name, _ in new_micc(top_k=8).named_parameters()}
     assert {name for name, _ in model.named_parameters()} - plain == {"threshold"}
 
 
-@pytest.mark.parametrize("changes", [{"fusion": "mean"}, {"alignment": "global"}, {"selection": "random"}])
+@pytest.mark.parametrize(
+    "changes", [{"fusion": "mean"}, {"alignment": "global"}, {"controls": {"selection": "random"}}]
+)
 def test_adaptive_k_needs_ranked_patches_and_weights(changes: dict) -> None:
     with pytest.raises(ValueError, match="needs Top-K by relevance"):
-        MICCConfig(keep="mass", **changes)
+        MICCConfig(**changes | {"controls": {"keep": "mass"} | changes.get("controls", {})})
 
 
 @pytest.mark.parametrize("keep", ["k", "mass", "threshold"])
 def test_the_order_of_the_patches_does_not_matter(keep: str) -> None:
     """Fusion sees a set: patches permuted within their scale give the same image vector."""
-    model = new_micc(top_k=4, keep=keep).eval()
+    model = new_micc(top_k=4, controls=ControlConfig(keep=keep)).eval()
     g = torch.Generator().manual_seed(5)
     patches = torch.nn.functional.normalize(torch.randn(3, 20, D, generator=g), dim=-1)
     text = torch.nn.functional.normalize(torch.randn(3, D, generator=g), dim=-1)
@@ -167,7 +169,7 @@ def test_the_order_of_the_patches_does_not_matter(keep: str) -> None:
 @pytest.mark.parametrize("selection", ["random", "bottom", "saliency"])
 def test_a_control_keeps_other_patches_and_their_own_relevance(selection: str) -> None:
     """Controls change which patches are kept, and nothing else: no parameter, and rho stays the kept patches' own."""
-    model, control = new_micc().eval(), new_micc(selection=selection).eval()
+    model, control = new_micc().eval(), new_micc(controls=ControlConfig(selection)).eval()
     control.load_state_dict(model.state_dict())
     batch = new_batch()
     with torch.no_grad():
@@ -184,7 +186,7 @@ def test_a_control_keeps_other_patches_and_their_own_relevance(selection: str) -
 
 @pytest.mark.parametrize("selection", ["random", "saliency"])
 def test_text_free_controls_do_not_read_the_text(selection: str) -> None:
-    model, batch = new_micc(selection=selection).eval(), new_batch()
+    model, batch = new_micc(controls=ControlConfig(selection)).eval(), new_batch()
     other = batch._replace(text_ids=batch.text_ids.flip(0))
     with torch.no_grad():
         assert torch.equal(model(batch).indices, model(other).indices)
@@ -332,7 +334,8 @@ def test_frozen_sclip_reads_joint_vectors_and_trains_fusion_and_classifier_only(
 
 @pytest.mark.parametrize("classifier_input", ["concat", "product", "relevance"])
 @pytest.mark.parametrize("changes", [{}, {"alignment": "global"}, {"alignment": "all_patches"}, {"fusion": "mean"},
-                                     *({"selection": how} for how in ("random", "bottom", "saliency"))])  # fmt: skip
+                                     *({"controls": {"selection": how}} for how in ("random", "bottom", "saliency")),
+                                     ])  # fmt: skip
 def test_posts_aligned_beforehand_give_the_same_result(changes: dict, classifier_input: str) -> None:
     whole = new_micc(classifier_input=classifier_input, **changes).eval()
     model = MICC(dataclasses.replace(whole.config, freeze="sclip"), whole.sclip, "en").eval()

@@ -21,7 +21,17 @@ from rumorlib.config.corpora import (
     record_file,
     same_pictures,
 )
-from rumorlib.config.detectors import BASELINE_C, BaselineConfig, DetectorConfig, DMFLConfig, HeadsConfig, MICCConfig
+from rumorlib.config.detectors import (
+    BASELINE_C,
+    BaselineConfig,
+    CompressionConfig,
+    ControlConfig,
+    DetectorConfig,
+    DistillationConfig,
+    DMFLConfig,
+    HeadsConfig,
+    MICCConfig,
+)
 from rumorlib.config.encoders import SCLIPConfig, TextConfig, VisionConfig, Word2VecConfig
 from rumorlib.config.paths import MADE_SINCE, PROJECT_ROOT, cache_root, data_root, is_deterministic, output_root, stored
 from rumorlib.config.rivals import (

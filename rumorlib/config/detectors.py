@@ -10,16 +10,22 @@ from rumorlib.config.encoders import TextConfig, VisionConfig, Word2VecConfig
 
 
 @dataclass(frozen=True)
+class ControlConfig(Checked):
+    """Ours: patches chosen in another way than MICC's, which keeps the K most relevant of each scale."""
+
+    selection: Literal["relevance", "random", "bottom", "saliency"] = "relevance"  # what Top-K ranks by
+    keep: Literal["k", "mass", "threshold"] = "k"  # of the ranked patches of a scale: the first top_k, or, of
+    # these at most, those that make up relevance_mass, or those above a learned relevance; never none (C36)
+    relevance_mass: Mass = 0.5  # of softmax(relevance / beta) over a scale's patches, for keep="mass"
+
+
+@dataclass(frozen=True)
 class MICCConfig(Checked):
-    """MICC's detector on top of SCLIP (MICC §3.3-3.4); its ablations are these fields."""
+    """MICC's detector on top of SCLIP (MICC §3.3-3.4): the paper's ablations, and choices where it is silent."""
 
     top_k: Count = 2  # paper Figure 6: patches kept per scale
     fusion_weight: Share = 0.65  # paper: lambda 0.65-0.70, weight of the semantic side (C7)
     alignment: Literal["top_k", "all_patches", "global"] = "top_k"  # MICC-A/γ: all_patches; MICC-A/δ: global
-    selection: Literal["relevance", "random", "bottom", "saliency"] = "relevance"  # Top-K ranks by; else: controls
-    keep: Literal["k", "mass", "threshold"] = "k"  # of the ranked patches of a scale: the first top_k, or, of
-    # these at most, those that make up relevance_mass, or those above a learned relevance; never none (C36)
-    relevance_mass: Mass = 0.5  # of softmax(relevance / beta) over a scale's patches, for keep="mass"
     fusion: Literal["scale_aware", "concat", "mean"] = "scale_aware"  # MICC-Ms/α: concat; MICC-Ms/β: mean
     classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model
     width: Count = 256  # hidden units of the FFN and of the classifier (C2)
@@ -29,20 +35,34 @@ class MICCConfig(Checked):
     # sclip: all of SCLIP; texts and patches come as vectors of the joint space, made once per input (laptop);
     # tokens: the image tower up to its patch tokens Z_s, run once per image and cached;
     # nothing: end to end from the pretrained backbones' cached features up (profile paper)
-    compression: Literal["fp32", "bf16", "int8"] = "fp32"  # ours: of a finished model (compression_runs.py)
-    pruned: Rate = 0.0  # ours: share of a finished model's weights set to zero, the smallest ones
-    distil: Share = 0.0  # ours: weight of a finished model's answers in the loss, the labels' is 1 - distil
-    distil_temperature: Positive = 2.0  # both answers are softened by it (Hinton et al. 2015)
+    controls: ControlConfig = ControlConfig()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.keep != "k" and (self.alignment, self.selection, self.fusion) != ("top_k", "relevance", "scale_aware"):
-            raise SettingError(f"keep={self.keep!r} needs Top-K by relevance and the scale-aware fusion")
+        keep, selection = self.controls.keep, self.controls.selection
+        if keep != "k" and (self.alignment, selection, self.fusion) != ("top_k", "relevance", "scale_aware"):
+            raise SettingError(f"keep={keep!r} needs Top-K by relevance and the scale-aware fusion")
 
     @property
     def reads(self) -> str:
         """What posts bring: "joint" vectors of frozen SCLIP, "tokens" of its frozen image tower, or "images"."""
         return {"sclip": "joint", "tokens": "tokens"}.get(self.freeze, "images")
+
+
+@dataclass(frozen=True)
+class CompressionConfig(Checked):
+    """Ours: what is cut from a finished MICC; nothing is trained further."""
+
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    pruned: Rate = 0.0  # share of the weights set to zero, the smallest ones
+
+
+@dataclass(frozen=True)
+class DistillationConfig(Checked):
+    """Ours: how a smaller MICC learns the answers of a finished one (Hinton et al. 2015)."""
+
+    weight: Share = 0.5  # of the finished model's answers in the loss; the labels' is 1 - weight
+    temperature: Positive = 2.0  # both answers are softened by it
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,15 @@ from rumorlib.config.checks import (
     Whole,
     check,
 )
-from rumorlib.config.detectors import BaselineConfig, DetectorConfig, DMFLConfig, HeadsConfig, MICCConfig
+from rumorlib.config.detectors import (
+    BaselineConfig,
+    CompressionConfig,
+    DetectorConfig,
+    DistillationConfig,
+    DMFLConfig,
+    HeadsConfig,
+    MICCConfig,
+)
 from rumorlib.config.encoders import SCLIPConfig
 from rumorlib.config.rivals import (
     CARMNConfig,
@@ -117,6 +125,8 @@ class RunConfig(Checked):
     n_train: Count | None = None  # train posts of drawn scenes, train pictures of stage 1; None: as the corpus has
     train_on: Literal["all", "known", "new"] = "all"  # photo tier: posts whose pictures stage 1 saw, or did not
     parent: RunConfig | None = None  # the finished run whose weights this one compresses or learns from
+    compression: CompressionConfig | None = None  # of a run of kind "compress"
+    distillation: DistillationConfig | None = None  # of a run of kind "distil"
 
     def __post_init__(self) -> None:
         if isinstance(self.detector, Mapping) and (named := DETECTORS.get(self.model)):

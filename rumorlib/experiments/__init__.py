@@ -1,6 +1,6 @@
 """Which runs make which table."""
 
-from rumorlib.experiments.compression import COMPRESSIONS, DISTIL, compressed, compression_runs, micc_sizes
+from rumorlib.experiments.compression import COMPRESSIONS, compressed, compression_runs, micc_sizes
 from rumorlib.experiments.explained import (
     MAP_EPOCHS,
     START_PARTS,

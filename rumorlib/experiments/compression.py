@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from rumorlib.config import RunConfig, Settings
+from rumorlib.config import CompressionConfig, DistillationConfig, RunConfig, Settings
 from rumorlib.config.profiles import first_datasets
 from rumorlib.experiments.papers import fields, micc, sclip_variants
 
-COMPRESSIONS: dict[str, dict[str, Any]] = {  # name -> fields of MICCConfig
-    "fp32": {}, "bf16": {"compression": "bf16"}, "int8": {"compression": "int8"},
-    "pruned-50": {"pruned": 0.5}, "pruned-80": {"pruned": 0.8},
+COMPRESSIONS = {
+    "fp32": CompressionConfig(), "bf16": CompressionConfig("bf16"), "int8": CompressionConfig("int8"),
+    "pruned-50": CompressionConfig(pruned=0.5), "pruned-80": CompressionConfig(pruned=0.8),
 }  # fmt: skip
-DISTIL = 0.5  # of a student's loss: half labels, half its teacher's answers
 
 
 def compression_runs(settings: Settings) -> list[RunConfig]:
@@ -39,12 +37,14 @@ def micc_sizes(settings: Settings, dataset: str, seed: int, how: str) -> tuple[R
     both = micc(settings, dataset, seed, name, classifier_input=how)
     single = micc(settings, dataset, seed, chosen.variant + ending, stage1=chosen, classifier_input=how)
     student = replace(single, kind="distil", variant=f"distilled-{single.variant}", parent=both,
-                      detector=replace(single.detector, distil=DISTIL))  # fmt: skip
+                      distillation=DistillationConfig())  # fmt: skip
     return both, single, student
 
 
 def compressed(config: RunConfig, name: str) -> RunConfig:
     """The run that compresses a finished one, by a name of COMPRESSIONS; "fp32" changes nothing."""
-    detector = replace(config.detector, freeze="nothing", distil=0.0, **COMPRESSIONS[name])
-    untrained, variant = replace(config.train, epochs=0), f"{config.variant}-{name}"
-    return replace(config, kind="compress", variant=variant, detector=detector, train=untrained, parent=config)
+    return replace(
+        config, kind="compress", variant=f"{config.variant}-{name}", parent=config,
+        detector=replace(config.detector, freeze="nothing"), train=replace(config.train, epochs=0),
+        compression=COMPRESSIONS[name], distillation=None,
+    )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rumorlib.config import FEW_SEEDS, RunConfig, Settings, profiles, record
+from rumorlib.config import FEW_SEEDS, ControlConfig, RunConfig, Settings, profiles, record
 from rumorlib.config.profiles import DMFL_STARTS_POSTS, DMFL_STARTS_TRAIN
 from rumorlib.experiments import rivals
 from rumorlib.experiments.papers import baselines, dmfl, dmfl_main, micc, micc_ablations, micc_fusion_weight, micc_main
@@ -49,11 +49,12 @@ def adaptive_runs(settings: Settings) -> list[RunConfig]:
         return []
     rules: dict[str, dict[str, Any]] = {
         "product-top_k=1": {"top_k": 1}, "product": {}, "product-top_k=8": {"top_k": 8},
-        "product-mass": {"top_k": 8, "keep": "mass"}, "product-threshold": {"top_k": 8, "keep": "threshold"},
+        "product-mass": {"top_k": 8, "controls": ControlConfig(keep="mass")},
+        "product-threshold": {"top_k": 8, "controls": ControlConfig(keep="threshold")},
     }  # fmt: skip
     if settings.grid == "full":
         rules["product-top_k=4"] = {"top_k": 4}
-        rules["product-mass=0.9"] = {"top_k": 8, "keep": "mass", "relevance_mass": 0.9}
+        rules["product-mass=0.9"] = {"top_k": 8, "controls": ControlConfig(keep="mass", relevance_mass=0.9)}
     return [
         micc(settings, dataset, seed, variant, classifier_input="product", **changes)
         for dataset in profiles.first_datasets(settings)

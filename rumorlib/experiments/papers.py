@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from rumorlib.config import BaselineConfig, RunConfig, SCLIPConfig, Settings, record
+from rumorlib.config import BaselineConfig, ControlConfig, RunConfig, SCLIPConfig, Settings, record
 from rumorlib.config.profiles import (
     LONGER,
     SIZES,
@@ -99,7 +99,7 @@ def micc_ablations(settings: Settings) -> list[RunConfig]:
             "A-delta": {"alignment": "global"},
             "Ms-alpha": {"fusion": "concat"},
             "Ms-beta": {"fusion": "mean"},
-            **{f"{how}-k": {"selection": how} for how in SELECTION_CONTROLS},
+            **{f"{how}-k": {"controls": ControlConfig(how)} for how in SELECTION_CONTROLS},
             one_scale.variant: {"stage1": one_scale},  # the run M-E3 shows too
         }
         runs += each_seed(settings, dataset, variants)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rumorlib.config import MICCConfig, RunConfig, Settings
+from rumorlib.config import ControlConfig, MICCConfig, RunConfig, Settings
 from rumorlib.data.batches import CPU, Aligned, Texts, device, moved, sent
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.vision import grid_sides
@@ -31,7 +31,8 @@ def aligned(
     size = len(rows) * micc.n_kept(config, _n_patches(stage1)) * patches.shape[-1] * patches.element_size()
     if size > LARGEST_BYTES:
         return patches, rows
-    decides = MICCConfig(top_k=config.top_k, alignment=config.alignment, selection=config.selection)
+    controls = ControlConfig(selection=config.controls.selection)
+    decides = MICCConfig(top_k=config.top_k, alignment=config.alignment, controls=controls)
     return _aligned(loaded, stage1, checkpoint, language, settings, decides), torch.arange(len(rows))
 
 

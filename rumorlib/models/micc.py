@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rumorlib.config import MICCConfig
+from rumorlib.config import DistillationConfig, MICCConfig
 from rumorlib.data.batches import Aligned, Batch, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.text import mlp
@@ -85,7 +85,7 @@ def align(config: MICCConfig, n_patches: list[int], text: Tensor, patches: Tenso
     """
     relevance = torch.einsum("bnd,bd->bn", patches, text)  # (B, N), M8: D_s[b, n] = M_s[b, n] · T[b]
     if config.alignment == "top_k":
-        rank_by = ranking(config.selection, relevance, patches, n_patches, rows)
+        rank_by = ranking(config.controls.selection, relevance, patches, n_patches, rows)
         return select_top_k(relevance, patches, n_patches, config.top_k, rank_by)
     if config.alignment == "all_patches":  # MICC-A/γ: fine-grained, unaligned
         return Aligned(relevance, patches, None, None)
@@ -156,7 +156,8 @@ class MICC(nn.Module):
     def __init__(self, config: MICCConfig, sclip: SCLIP, language: str) -> None:
         super().__init__()
         self.config, self.sclip, self.language = config, sclip, language
-        self.register_buffer("teacher_logit", None, persistent=False)  # (n,) of every post, where config.distil asks
+        self.distillation: DistillationConfig | None = None
+        self.register_buffer("teacher_logit", None, persistent=False)  # (n,) of every post, for a student
         for name, parameter in sclip.named_parameters():  # the other language and the loss's scale play no part here
             other = name.startswith(("text_towers.", "text_heads.")) and name.split(".")[1] != language
             frozen = config.freeze == "sclip" or (name.startswith("image_tower.") and config.freeze == "tokens")
@@ -165,7 +166,7 @@ class MICC(nn.Module):
         S, n_patches = len(sclip.n_patches), sclip.n_patches
         if config.fusion == "scale_aware":
             self.fuse = ScaleAwareFusion(d, config.width, config.fusion_weight)
-        if config.keep == "threshold":
+        if config.controls.keep == "threshold":
             self.threshold = nn.Parameter(torch.zeros(S))  # of relevance, per scale; 0: neither like nor unlike
             size = torch.tensor([min(config.top_k, n) for n in n_patches])
             self.register_buffer("n_of_scale", size, persistent=False)
@@ -202,9 +203,9 @@ class MICC(nn.Module):
     def _gate(self, aligned: Aligned) -> Tensor | None:
         """(B, M) 1 for kept patches that stay, 0 for others (adaptive K); None: all stay."""
         n_patches, k, beta = self.sclip.n_patches, self.config.top_k, self.sclip.config.beta
-        if self.config.keep == "mass":
-            return mass_gate(aligned.relevance, n_patches, k, self.config.relevance_mass, beta)
-        if self.config.keep == "threshold":
+        if self.config.controls.keep == "mass":
+            return mass_gate(aligned.relevance, n_patches, k, self.config.controls.relevance_mass, beta)
+        if self.config.controls.keep == "threshold":
             size = self.n_of_scale
             limits = self.threshold.repeat_interleave(size, output_size=aligned.rho.shape[1])
             over = aligned.rho - limits  # (B, M)
@@ -231,13 +232,17 @@ class MICC(nn.Module):
                 parts += [part.max(1, keepdim=True).values, part.mean(1, keepdim=True)]
         return torch.cat(parts, dim=-1)
 
+    def learn_from(self, logit: Tensor, how: DistillationConfig) -> None:
+        """Train on a finished model's answers, too. Args: logit: (n,) of every post that batches name as `row`."""
+        self.distillation, self.teacher_logit = how, logit
+
     def training_loss(self, batch: Batch) -> dict[str, Tensor]:
         """L = BCE(sigmoid(logit), label), weighted mean over posts (M12); while a student trains, mixed with its
         teacher's answers: (1 - a) · BCE(z, y) + a · T² · BCE(z / T, sigmoid(z_teacher / T)) (Hinton et al. 2015)."""
-        logit, share = self(batch).logit, self.config.distil
+        logit, how = self(batch).logit, self.distillation
         losses = F.binary_cross_entropy_with_logits(logit, batch.label, reduction="none")
-        if self.training and share:
-            heat = self.config.distil_temperature
+        if self.training and how:
+            share, heat = how.weight, how.temperature
             soft = (self.teacher_logit[batch.row] / heat).sigmoid()
             soft_losses = F.binary_cross_entropy_with_logits(logit / heat, soft, reduction="none")
             losses = (1 - share) * losses + share * heat**2 * soft_losses

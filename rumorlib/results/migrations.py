@@ -79,7 +79,28 @@ def nothing_unneeded(run: Stored) -> Stored:
     return run
 
 
-RULES: tuple[Callable[[Stored], Stored], ...] = (kind_of_run, lengths_in_steps, twins, precision, nothing_unneeded)
+def ours_stands_apart(run: Stored) -> Stored:
+    """Our controls, compression and distillation have configs of their own; before, they were fields of MICC's."""
+    if run["model"] != "micc" or not run["detector"]:
+        return run
+    detector = dict(run["detector"])
+
+    def taken(**names: str) -> Stored:
+        return {new: detector.pop(old) for new, old in names.items() if old in detector}
+
+    if controls := taken(selection="selection", keep="keep", relevance_mass="relevance_mass"):
+        detector["controls"] = controls
+    apart = {
+        "compress": {"compression": taken(precision="compression", pruned="pruned")},
+        "distil": {"distillation": taken(weight="distil", temperature="distil_temperature")},
+    }
+    found = {place: how for place, how in apart.get(run["kind"], {}).items() if how}
+    return run | {"detector": detector} | found
+
+
+RULES: tuple[Callable[[Stored], Stored], ...] = (
+    kind_of_run, lengths_in_steps, twins, precision, nothing_unneeded, ours_stands_apart
+)  # fmt: skip
 
 
 def upgraded(run: Mapping[str, Any]) -> Stored:

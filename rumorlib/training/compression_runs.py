@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from rumorlib import inputs
-from rumorlib.config import MICCConfig, RunConfig, Settings
+from rumorlib.config import CompressionConfig, RunConfig, Settings
 from rumorlib.data.batches import CPU, PostTensors, moved, sent, where_is
 from rumorlib.data.splitting import split_files
 from rumorlib.models.micc import MICC
@@ -41,7 +41,7 @@ def distilled(config: RunConfig, settings: Settings, stage1: Path, parent: Path)
     answers = torch.full((len(posts),), torch.nan)
     answers[rows] = torch.from_numpy(fitting.predict(teacher, tensors, rows)).float()
     model, tensors, posts = micc_runs.on_posts(config, settings, stage1)
-    model.teacher_logit = sent(answers, where_is(model))
+    model.learn_from(sent(answers, where_is(model)), config.distillation)
     return fitting.fit_detector(config, model, tensors, posts)
 
 
@@ -49,16 +49,17 @@ def distilled(config: RunConfig, settings: Settings, stage1: Path, parent: Path)
 
 
 def compressed_run(config: RunConfig, settings: Settings, _: Path, parent: Path) -> fitting.Outcome:
-    """A finished model as `config.detector` compresses it, asked anew; nothing is trained."""
+    """A finished model as `config.compression` says, asked anew; nothing is trained."""
     model = whole(config.parent, settings, parent)
-    if config.detector.compression == "int8":  # whose kernels take a GPU's matrices of certain sizes alone
+    how = config.compression
+    if how.precision == "int8":  # whose kernels take a GPU's matrices of certain sizes alone
         model.cpu()
-    model = compressed(model, config.detector)
+    model = compressed(model, how)
     tensors, posts = whole_posts(config, settings)
     rows = torch.from_numpy(np.flatnonzero(posts["split"].isin(ANSWERED)))
-    with in_precision(config.detector, where_is(model)):
+    with in_precision(how, where_is(model)):
         log_odds = fitting.predict(model, tensors, rows)
-    outcome = fitting.score(posts.iloc[rows.numpy()], log_odds, model_facts(model, config.detector))
+    outcome = fitting.score(posts.iloc[rows.numpy()], log_odds, model_facts(model, how))
     return dataclasses.replace(outcome, facts=outcome.facts | {"split_hash": split_files.split_hash(posts)})
 
 
@@ -67,7 +68,7 @@ def whole(config: RunConfig, settings: Settings, checkpoint: Path) -> MICC:
     there is one."""
     from safetensors.torch import load_file
 
-    plain = replace(config.detector, freeze="nothing", distil=0.0)
+    plain = replace(config.detector, freeze="nothing")
     model = MICC(plain, inputs.new_sclip(config.stage1, settings), config.language)
     model.load_state_dict(load_file(checkpoint))
     return on_device(one_language(model).eval())
@@ -89,7 +90,7 @@ def whole_posts(config: RunConfig, settings: Settings) -> tuple[PostTensors, pd.
     return inputs.post_tensors(corpus.posts, texts, *images), corpus.posts
 
 
-def compressed(model: MICC, how: MICCConfig) -> MICC:
+def compressed(model: MICC, how: CompressionConfig) -> MICC:
     """The detector after what `how` asks for, changed in place.
 
     pruned: that share of all weights of linear maps, convolutions and attention is zero, the smallest in the whole
@@ -106,11 +107,11 @@ def compressed(model: MICC, how: MICCConfig) -> MICC:
         prune.global_unstructured(weights, prune.L1Unstructured, amount=how.pruned)
         for module, name in weights:
             prune.remove(module, name)
-    if how.compression == "bf16":
+    if how.precision == "bf16":
         with torch.no_grad():
             for weight in model.parameters():
                 weight.copy_(weight.bfloat16())
-    if how.compression == "int8":
+    if how.precision == "int8":
         # its import warns of enums that newer torch knows by itself: nothing a reader can act on
         logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
         from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
@@ -119,12 +120,12 @@ def compressed(model: MICC, how: MICCConfig) -> MICC:
     return model
 
 
-def in_precision(how: MICCConfig, where: torch.device = CPU) -> torch.autocast:
+def in_precision(how: CompressionConfig, where: torch.device = CPU) -> torch.autocast:
     """Products in bfloat16 on the model's device where `how` says so, whether or not the machine is fast at it."""
-    return torch.autocast(where.type, torch.bfloat16, enabled=how.compression == "bf16")
+    return torch.autocast(where.type, torch.bfloat16, enabled=how.precision == "bf16")
 
 
-def model_facts(model: nn.Module, how: MICCConfig) -> dict[str, Any]:
+def model_facts(model: nn.Module, how: CompressionConfig) -> dict[str, Any]:
     """n_parameters, n_nonzero, n_int8 (weights kept as integers), n_bytes as a safetensors file, n_bytes_packed (that
     file deflated: what zeros are worth on disk)."""
     from safetensors.torch import save
@@ -141,7 +142,7 @@ def model_facts(model: nn.Module, how: MICCConfig) -> dict[str, Any]:
     }
 
 
-def stored(model: nn.Module, how: MICCConfig) -> dict[str, Tensor]:
+def stored(model: nn.Module, how: CompressionConfig) -> dict[str, Tensor]:
     """The weights as they would lie on disk: quantised ones as integers and scales, bf16 ones as two bytes."""
     kept: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
@@ -149,5 +150,5 @@ def stored(model: nn.Module, how: MICCConfig) -> dict[str, Tensor]:
             inner = {f"{name}.{part}": getattr(tensor, part) for part in tensor.__tensor_flatten__()[0]}
             kept |= {key: value for key, value in inner.items() if isinstance(value, Tensor)}
         else:
-            kept[name] = tensor.bfloat16() if how.compression == "bf16" else tensor
+            kept[name] = tensor.bfloat16() if how.precision == "bf16" else tensor
     return kept

@@ -144,8 +144,8 @@ def _sclip(config: RunConfig) -> tuple[nn.Module, Any]:
 def _micc(config: RunConfig) -> tuple[nn.Module, Any]:
     sclip = _new_sclip(config.stage1.sclip)
     model, n, d = MICC(config.detector, sclip, config.language), sum(sclip.n_patches), sclip.config.d_joint
-    if config.detector.distil:
-        model.teacher_logit = _random(N_POSTS, seed=4)
+    if config.distillation:
+        model.learn_from(_random(N_POSTS, seed=4), config.distillation)
     frozen = config.stage1.sclip.text(config.language).kind == "frozen"
     features = _random(N_POSTS, D_FEATURE, seed=5) if frozen else None
     if config.detector.reads == "joint":
@@ -204,10 +204,10 @@ BUILDERS: dict[str, Callable[[RunConfig], tuple[nn.Module, Any]]] = {
 
 def _of_compressed(config: RunConfig) -> float:
     """Mean absolute log-odds of the parent's kind of network after it was compressed."""
-    parent = replace(config.parent, detector=replace(config.parent.detector, freeze="nothing", distil=0.0))
+    parent = replace(config.parent, detector=replace(config.parent.detector, freeze="nothing"))
     model, batch = build(parent)
-    model = compression_runs.compressed(compression_runs.one_language(model).eval(), config.detector)
-    with torch.inference_mode(), compression_runs.in_precision(config.detector):
+    model = compression_runs.compressed(compression_runs.one_language(model).eval(), config.compression)
+    with torch.inference_mode(), compression_runs.in_precision(config.compression):
         return float(model.log_odds(batch).float().abs().mean())
 
 

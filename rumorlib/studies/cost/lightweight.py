@@ -39,7 +39,7 @@ MIB = 2**20
 def printed(config: RunConfig) -> str:
     """What a row is called: scales, how they were taught, what was cut."""
     name = next(name for name in COMPRESSIONS if config.variant.endswith(f"-{name}"))
-    taught = ", distilled" * bool(config.parent.detector.distil)
+    taught = ", distilled" * (config.parent.kind == "distil")
     return f"{sweeps.paper_fields(config)}{taught}, {name}"
 
 
@@ -119,7 +119,7 @@ def timed(
     for config in configs:
         model, post = costs.untrained_micc(config)
         models[printed(config)] = (
-            compression_runs.compressed(compression_runs.one_language(model), config.detector),
+            compression_runs.compressed(compression_runs.one_language(model), config.compression),
             post,
             config,
         )
@@ -142,7 +142,7 @@ def _one_post(model: MICC, post: Batch, config: RunConfig) -> Any:
 
     @torch.inference_mode()
     def answer() -> None:
-        with compression_runs.in_precision(config.detector):
+        with compression_runs.in_precision(config.compression):
             model(post)
 
     return answer

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rumorlib.config import RunConfig, Settings
+from rumorlib.config import ControlConfig, RunConfig, Settings
 from rumorlib.data.batches import array, where_is
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.metrics import drops, statistics
@@ -26,7 +26,8 @@ RULES = {"k": "fixed K = {top_k}", "mass": "mass {relevance_mass}, K <= {top_k}"
 
 def rule(config: RunConfig) -> str:
     """Printed name of how a run chooses its patches."""
-    return RULES[config.detector.keep].format(**vars(config.detector))
+    how, controls = config.detector, config.detector.controls
+    return RULES[controls.keep].format(top_k=how.top_k, relevance_mass=controls.relevance_mass)
 
 
 def n_kept(config: RunConfig, settings: Settings) -> pd.Series:
@@ -47,7 +48,7 @@ def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.
         the same posts, paired; nan for itself).
     """
     rows, kept = [], {}
-    for config in (r.config for r in reports if r.config.detector.keep != "k"):
+    for config in (r.config for r in reports if r.config.detector.controls.keep != "k"):
         kept.setdefault((config.dataset, rule(config)), []).append(n_kept(config, settings))
     of_rule = [(config, predictions[predictions["split"] == split]) for config, predictions in pooled(reports)]
     for config, predictions in of_rule:
@@ -72,4 +73,4 @@ def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.
 
 def _default(config: RunConfig) -> RunConfig:
     """The run's fixed-K rival, K as the paper has it."""
-    return replace(config, detector=replace(config.detector, keep="k", top_k=2))
+    return replace(config, detector=replace(config.detector, controls=ControlConfig(), top_k=2))
