@@ -71,8 +71,8 @@ format: install ## let ruff and nbstripout rewrite what `make lint` refuses
 	$(PY) -m ruff format .
 	$(if $(HAVE_NOTEBOOKS),$(VENV)/bin/nbstripout --keep-count $(HAVE_NOTEBOOKS))
 
-lab: install ## JupyterLab in notebooks/
-	$(VENV)/bin/jupyter lab --notebook-dir=notebooks
+lab: install ## JupyterLab in notebooks/; for laptop and paper: RUMORLIB_DATA=<folder> make lab
+	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks
 
 lock: ## resolve requirements.lock again (needs uv); then `make install`
 	env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL uv pip compile --no-config --universal --python-version 3.11 \

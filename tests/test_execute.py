@@ -163,6 +163,14 @@ def test_a_run_end_to_end(
     assert (copies / "02_second.ipynb").read_bytes() == first
 
 
+def test_an_executed_copy_shows_the_pictures_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    instead(monkeypatch, cfg.PROJECT_ROOT, tmp_path / "project")
+    for folder, root in (("project/output/results/demo/notebooks", "../../../.."), ("elsewhere", "..")):
+        cells = [nbformat.v4.new_markdown_cell("![map](../figures/demo/x_fig1.png)")]
+        execute._publish(nbformat.v4.new_notebook(cells=cells), tmp_path / folder / "01_a.ipynb")
+        assert f"({root}/figures/demo/x_fig1.png)" in (tmp_path / folder / "01_a.ipynb").read_text()
+
+
 def test_posts_of_ones_own_reach_the_kernel_by_name(
     folder: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -187,11 +187,14 @@ def _publish(notebook: NotebookNode, target: Path) -> None:
     """Write the executed copy without times, kernels, widgets and folders of this machine."""
     import nbformat
 
+    inside = target.is_relative_to(cfg.PROJECT_ROOT)  # links to pictures; from elsewhere they would name folders
+    root = os.path.relpath(cfg.PROJECT_ROOT, target.parent) if inside else ".."
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     for position, cell in enumerate(notebook.cells):
         cell.id = f"cell-{position}"  # papermill gives new cells random ids
         cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
         cell.update({"outputs": [_without_folders(output) for output in cell.outputs]} if "outputs" in cell else {})
+        cell.source = cell.source.replace("](../", f"]({root}/") if cell.cell_type == "markdown" else cell.source
     files.write_bytes(target, f"{nbformat.writes(notebook, version=4).rstrip()}\n".encode())
 
 
