@@ -192,6 +192,23 @@ def test_cross_fit_folds_cover_train_once():
         protocols.split(corpus(frame), Protocol("cross-fit", fold=5))
 
 
+def test_folds_share_out_train_and_dev_by_label_and_leave_test_alone():
+    frame = table(403).assign(
+        split=lambda p: [["train", "dev", "test", "train", "unassigned"][i % 5] for i in range(403)]
+    )
+    pool = frame["split"].isin(["train", "dev"])
+    folds = [protocols.split(corpus(frame), Protocol("folds", fold=k))["split"] for k in range(5)]
+    assert all(set(fold[pool]) == {"train", "dev"} and set(fold[~pool]) == {"unassigned"} for fold in folds)
+    assert (sum((fold == "dev").astype(int) for fold in folds) == pool.astype(int)).all()
+    for label in (0, 1):
+        sizes = [int((fold[frame["label"] == label] == "dev").sum()) for fold in folds]
+        assert max(sizes) - min(sizes) <= 1
+    with pytest.raises(PostsError, match=r"no fold 5; there are 0\.\.4"):
+        protocols.split(corpus(frame), Protocol("folds", fold=5))
+    with pytest.raises(PostsError, match="published without train and test"):
+        protocols.split(corpus(frame.assign(split="")), Protocol("folds"))
+
+
 def test_file(tmp_path):
     frame = table()
     path = tmp_path / "mine.csv"
@@ -263,6 +280,7 @@ def test_a_stored_split_is_read_again_and_never_for_other_posts(output, capsys, 
         ("grouped:3", Protocol("grouped", seed=3)),
         ("event:ferguson", Protocol("event", event="ferguson")),
         ("cross-fit:4", Protocol("cross-fit", fold=4)),
+        ("folds:4", Protocol("folds", fold=4)),
         ("file:a/b.csv", Protocol("file", file=Path("a/b.csv"))),
     ],
 )

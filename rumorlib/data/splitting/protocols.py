@@ -23,7 +23,8 @@ from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.splitting import split_files, splits
 from rumorlib.data.splitting.split_files import split_counts
 
-PROTOCOLS = ("official", "file", "grouped", "event", "random", "chronological", "cross-fit")
+PROTOCOLS = ("official", "file", "grouped", "event", "random", "chronological", "cross-fit", "folds")
+_WITH_FOLD = ("cross-fit", "folds")
 SHARES = {"train": 0.7, "dev": 0.1, "test": 0.2}  # choice: the shares MFAN uses, for every split made here
 # Below these a side's class is too rare, or is too few pictures, to compare models on: counts, no model.
 MIN_CLASS_SHARE, MIN_IMAGES = 0.05, 10.0  # images: effective number, as in split_counts
@@ -38,7 +39,7 @@ class Protocol:
     """How a corpus is split.
 
     name: one of PROTOCOLS. seed: of grouped, event and random. event: the test event of a leave-one-event-out fold; ""
-    with protocol event: whole events, dealt out to all three sides. fold: which cross-fit fold is dev, 0..4.
+    with protocol event: whole events, dealt out to all three sides. fold: which fold is dev, 0..4 (cross-fit, folds).
     file: of protocol file: columns post_id, split.
     """
 
@@ -55,7 +56,7 @@ class Protocol:
             raise ValueError("protocol file, and no other, takes a split file: file=<path>")
         if self.event and self.name != "event":
             raise ValueError(f"protocol {self.name} takes no test event; use Protocol('event', event=...)")
-        if self.fold and self.name != "cross-fit":
+        if self.fold and self.name not in _WITH_FOLD:
             raise ValueError(f"protocol {self.name} takes no fold; use Protocol('cross-fit', fold=...)")
 
     @property
@@ -68,13 +69,14 @@ class Protocol:
             return f"event-{plain}"
         if self.file is not None:  # two split files must not share one, nor two versions of one
             return f"file-{hashlib.sha256(Path(self.file).read_bytes()).hexdigest()[:8]}"
-        if self.name == "cross-fit":
-            return f"cross-fit-{self.fold}"
+        if self.name in _WITH_FOLD:
+            return f"{self.name}-{self.fold}"
         return f"{self.name}-seed{self.seed}" if self.seed else self.name
 
 
 def parse(words: str) -> Protocol:
-    """A protocol in a word: "random", "random:1" (seed), "event:ferguson" (test event), "cross-fit:3", "file:a.csv".
+    """A protocol in a word: "random", "random:1" (seed), "event:ferguson" (test event), "cross-fit:3", "folds:3",
+    "file:a.csv".
 
     Raises: ValueError: no such protocol, or what follows the colon is not what it takes.
     """
@@ -85,7 +87,7 @@ def parse(words: str) -> Protocol:
         return Protocol(name, event=detail) if name == "event" else Protocol(name, file=Path(detail))
     if not detail.isdigit():
         raise ValueError(f"protocol {words!r}: write a whole number after the colon")
-    return Protocol(name, fold=int(detail)) if name == "cross-fit" else Protocol(name, seed=int(detail))
+    return Protocol(name, fold=int(detail)) if name in _WITH_FOLD else Protocol(name, seed=int(detail))
 
 
 def usual(corpus: Corpus) -> Protocol:
@@ -117,6 +119,8 @@ def split(corpus: Corpus, protocol: Protocol) -> pd.DataFrame:
         return split_files.read_split(posts, Path(str(protocol.file)), corpus.name)
     if name == "cross-fit":
         return splits.twitter_dev(posts, protocol.fold)
+    if name == "folds":
+        return splits.stratified_fold(_published(corpus), protocol.fold)
     if name == "grouped":
         units = components([posts["image_group"], posts["text_group"], posts["event"]], len(posts))
         return _both_classes(_dealt(posts, units, protocol.seed), corpus.name)
@@ -207,10 +211,14 @@ def chronological(posts: pd.DataFrame) -> pd.DataFrame:
     return posts.assign(split=sides)
 
 
-def _official(corpus: Corpus, seed: int) -> pd.DataFrame:
+def _published(corpus: Corpus) -> pd.DataFrame:
     if not corpus.posts["split"].isin(["train"]).any() or not corpus.posts["split"].str.startswith("test").any():
         raise PostsError(f"{corpus.name} is published without train and test; use grouped, event or random")
-    if (corpus.posts["split"] == "dev").any():
+    return corpus.posts
+
+
+def _official(corpus: Corpus, seed: int) -> pd.DataFrame:
+    if (_published(corpus)["split"] == "dev").any():
         return corpus.posts
     by_event = config.about(corpus.name).dev_by_event
     return splits.twitter_dev(corpus.posts) if by_event else splits.grouped_dev(corpus.posts, 0.1, seed)

@@ -113,6 +113,23 @@ def twitter_dev(posts: pd.DataFrame, fold: int = TWITTER_DEV_FOLD) -> pd.DataFra
     return _with_split(_with_split(posts, posts.index[own], "dev"), posts.index[own & in_train], "unassigned")
 
 
+def stratified_fold(posts: pd.DataFrame, fold: int, n_folds: int = 5) -> pd.DataFrame:
+    """Fold `fold` of a cross-validation over the published train and dev posts as dev, the other folds as train.
+
+    Stratified by label, otherwise at random over posts, as split files of this field are made: near-duplicates cross.
+    Published test posts are on no side ("unassigned"), so no run on a fold reads them.
+
+    Raises: PostsError: no such fold.
+    """
+    if not 0 <= fold < n_folds:
+        raise PostsError(f"no fold {fold}; there are 0..{n_folds - 1}")
+    own = posts[posts["split"].isin(["train", "dev"])]
+    order = own.assign(key=own["post_id"].map(lambda name: shuffled(0, name))).sort_values(["label", "key"]).index
+    side = pd.Series("unassigned", index=posts.index)
+    side[order] = np.where(np.arange(len(order)) % n_folds == fold, "dev", "train")
+    return posts.assign(split=side)
+
+
 def separate(posts: pd.DataFrame) -> pd.DataFrame:
     """Take out of train what dev or test also holds, and out of dev what test holds; test stays whole.
 
