@@ -24,3 +24,11 @@ if os.environ.get("RUMORLIB_ALLOCATOR") != "plain" and platform.libc_ver()[0] ==
     _libc.mallopt(_MMAP_MAX, 0)
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name == "Detector":  # late: `import rumorlib` stays light
+        from rumorlib.results.saved.detector import Detector
+
+        return Detector
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

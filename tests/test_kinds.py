@@ -240,10 +240,10 @@ def test_a_picture_or_a_weight_changed_under_its_name_is_noticed(tmp_path: Path,
     folder = tmp_path / "weights"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"one")
-    first = content._of_weights(folder)
+    first = content.of_weights(folder)
     (folder / "model.safetensors").write_bytes(b"two")
     os.utime(folder / "model.safetensors", ns=(1, 1))
-    assert content._of_weights(folder) != first
+    assert content.of_weights(folder) != first
 
 
 def test_the_weights_that_a_config_names_are_found() -> None:

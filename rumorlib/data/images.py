@@ -203,6 +203,18 @@ def decode(file: BinaryIO, name: str, size_px: int, max_pixels: int = MAX_PIXELS
         return _to_array(image, size_px)
 
 
+def squared(image: Image.Image, size_px: int, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """A picture in memory as `decode` gives one of a file. Raises: ImageError, as `opened`."""
+    if image.width * image.height > max_pixels or max(image.size) > MAX_SIDE_PX:
+        raise ImageError(f"{name} has {image.width}x{image.height} pixels, more than {max_pixels:,}; shrink it")
+    try:
+        return _to_array(image.copy(), size_px)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{name} cannot be read ({str(error) or type(error).__name__}); give a whole one") from error
+
+
 def _to_array(image: Image.Image, size_px: int) -> np.ndarray:
     """Decoded picture -> upright RGB on white, squashed to a square (aspect ratio is not kept)."""
     image.getexif()  # read here once and for all: the orientation is known without what is dropped next

@@ -71,7 +71,7 @@ def image_maps(
         hash_of = dict(zip(distinct, pool.map(images.content_hash, distinct), strict=True))
         todo = store.missing({hash_of[key]: key for key in distinct})
         if todo:
-            encode = _image_encoder(Path(weights), size_px, scaling, device, bf16, cls)
+            encode = image_encoder(Path(weights), size_px, scaling, device, bf16, cls)
             pixels = _ahead(pool, lambda item: (item[0], images.pixels(item[1], size_px)), todo.items())
             made = _encoded(pixels, encode, IMAGES_PER_BATCH)
             store.fill(made, IMAGES_PER_SHARD, len(todo), f"images, {Path(weights).name}", progress)
@@ -105,7 +105,7 @@ def text_features(
     hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
     todo = store.missing(dict(zip(hashes, texts, strict=True)))
     if todo:
-        encode = _text_encoder(Path(weights), max_length, device, bf16)
+        encode = text_encoder(Path(weights), max_length, device, bf16)
         by_length = sorted(todo.items(), key=lambda item: (-len(item[1]), item[0]))  # equal lengths: little padding
         made = _encoded(iter(by_length), encode, TEXTS_PER_BATCH)
         store.fill(made, TEXTS_PER_SHARD, len(todo), f"texts, {Path(weights).name}", progress)
@@ -131,7 +131,8 @@ def _device(precision: Precision) -> tuple[torch.device, bool]:
     return device, precision == "bf16" or (precision == "auto" and bf16_is_fast(device))
 
 
-def _text_encoder(weights: Path, max_length: int, device: torch.device, bf16: bool) -> Callable[[list], Tensor]:
+def text_encoder(weights: Path, max_length: int, device: torch.device, bf16: bool) -> Callable[[list], Tensor]:
+    """What makes features (B, d) float32 of a list of texts, nothing cached; see `text_features`."""
     tokenizer = pretrained.tokenizer_of(weights)
     model = pretrained.model_of(weights, "text_model").to(device)
 
@@ -145,9 +146,10 @@ def _text_encoder(weights: Path, max_length: int, device: torch.device, bf16: bo
     return encode
 
 
-def _image_encoder(
+def image_encoder(
     weights: Path, size_px: int, scaling: dict[str, Any], device: torch.device, bf16: bool, cls: bool
 ) -> Callable[[list], Tensor]:
+    """What makes maps of a list of (size_px, size_px, 3) uint8 pixels, nothing cached; see `image_maps`."""
     # channels last: several times faster convolutions under bf16 on the CPU
     model = pretrained.model_of(weights, "vision_model").to(device, memory_format=torch.channels_last)
     mean, std = (torch.tensor(scaling[name], device=device).view(1, -1, 1, 1) for name in ("mean", "std"))
@@ -225,9 +227,15 @@ def principal_rows(maps: Tensor, fit_on: Tensor, n_components: int) -> tuple[Ten
     Returns: (I, h * w, k) fp16, zeros where a map is all zeros, and the share of variance kept on the rows fitted on.
     Raises: ValueError: too few channels or rows for k components.
     """
+    components, mean, kept = principal_components(maps, fit_on, n_components)
+    return in_components(maps, components, mean), kept
+
+
+def principal_components(maps: Tensor, fit_on: Tensor, n_components: int) -> tuple[Tensor, Tensor, float]:
+    """The components (k, C) and mean (C,) that `principal_rows` brings rows into, float32, and the variance kept."""
     from sklearn.decomposition import PCA
 
-    I, C, h, w = maps.shape  # noqa: E741
+    _, C, h, w = maps.shape
     per_picture = max(1, -(-ROWS_FITTED // max(1, len(fit_on))))
     places = torch.linspace(0, h * w - 1, min(per_picture, h * w)).round().long()
     step = max(1, len(fit_on) * len(places) // ROWS_FITTED)
@@ -236,12 +244,18 @@ def principal_rows(maps: Tensor, fit_on: Tensor, n_components: int) -> tuple[Ten
         raise ValueError(f"{n_components} components need as many channels and rows, there are {C} and {len(sample)}")
     pca = PCA(n_components, svd_solver="covariance_eigh").fit(_standard(sample).numpy())
     components, mean = (torch.from_numpy(part).float() for part in (pca.components_, pca.mean_))
-    rows = torch.empty(I, h * w, n_components, dtype=torch.float16)
+    return components, mean, float(pca.explained_variance_ratio_.sum())
+
+
+def in_components(maps: Tensor, components: Tensor, mean: Tensor) -> Tensor:
+    """Maps (I, C, h, w) as rows (I, h * w, k) fp16, zeros where a map is all zeros."""
+    I, _, h, w = maps.shape  # noqa: E741
+    rows = torch.empty(I, h * w, len(components), dtype=torch.float16)
     for start in range(0, I, MAPS_AT_ONCE):
         part = maps[start : start + MAPS_AT_ONCE].flatten(2).transpose(1, 2)  # (i, h * w, C)
         has_picture = part.flatten(1).any(dim=1)[:, None, None]
         rows[start : start + MAPS_AT_ONCE] = ((_standard(part) - mean) @ components.T * has_picture).half()
-    return rows, float(pca.explained_variance_ratio_.sum())
+    return rows
 
 
 def _standard(rows: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def of_run(config: RunConfig, settings: Settings) -> Hashes:
     pretrained weights that its config names and that is there. Raises: as `inputs.corpus_of`."""
     found = dict(_of_corpus(_asked(config, settings), config, settings))
     root = (settings.data_root or Path()) / "weights"
-    return found | {f"weights {name}": _of_weights(root / name) for name in weights(config) if (root / name).is_dir()}
+    return found | {f"weights {name}": of_weights(root / name) for name in weights(config) if (root / name).is_dir()}
 
 
 def changed(stored: Mapping[str, str], config: RunConfig, settings: Settings) -> list[str]:
@@ -108,7 +108,7 @@ def _sha256(lines: Any) -> str:
     return hashlib.sha256("\x1e".join(sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _of_weights(folder: Path) -> str:
+def of_weights(folder: Path) -> str:
     """sha256 of the files of a folder of weights, names and contents."""
     return _hashed(tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns, str(path))
                          for path in sorted(folder.glob("*.safetensors"))))  # fmt: skip

@@ -29,8 +29,7 @@ def word_vectors(
 
     Made once per corpus, setting and seed: DMFL's variants start from the same vectors.
     """
-    train = loaded.posts.loc[loaded.posts["split"] == "train", "text"]
-    tokens = [tokenize(text, words.tokens) for text in train]
+    tokens = _train_tokens(loaded, words)
     lexicon = Vocabulary.from_tokens(tokens, words.tokens, words.min_count)
     if words.vectors is None:
         vectors, facts = train_word2vec(tokens, words, seed, lexicon)
@@ -39,6 +38,15 @@ def word_vectors(
         vectors, facts = load_vectors(file, lexicon, words.d_word, seed)
     vectors.setflags(write=False)
     return lexicon, vectors, facts["coverage"]
+
+
+def lexicon_of(loaded: Corpus, words: Word2VecConfig) -> Vocabulary:
+    """The words of `word_vectors`, without their vectors."""
+    return Vocabulary.from_tokens(_train_tokens(loaded, words), words.tokens, words.min_count)
+
+
+def _train_tokens(loaded: Corpus, words: Word2VecConfig) -> list[list[str]]:
+    return [tokenize(text, words.tokens) for text in loaded.posts.loc[loaded.posts["split"] == "train", "text"]]
 
 
 def image_rows(config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Baselines a user would try first: scikit-learn on text, surface counts, frozen features or relevance.
 
-Two plain functions: `choose` takes a row's C on dev where `config.BASELINE_C` names several, `fit_predict` fits and
-predicts. Every row is deterministic, and neither reads a test label.
+Plain functions: `choose` takes a row's C on dev where `config.BASELINE_C` names several, `fit` fits, `fit_predict`
+predicts too. Every row is deterministic, and neither reads a test label.
 """
 
 from __future__ import annotations
@@ -75,10 +75,40 @@ def choose(
     return replace(config, inverse_regularisation=best), tried
 
 
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A fitted row: transform and model are scikit-learn's, or stand in for them; majority has a share alone."""
+
+    kind: str
+    transform: Any = None
+    model: Any = None
+    share: float = 0.5  # of rumors in train
+
+    def log_odds(self, split: Features) -> np.ndarray:
+        """(n,) finite log-odds of rumor. Raises: ValueError: a field the kind needs is missing."""
+        if self.kind == "majority":
+            return np.full(len(np.asarray(split.label)), _log_odds(self.share))
+        rows = self.transform.transform(_inputs(self.kind, split))
+        if self.kind.endswith("_forest"):
+            return _log_odds(self.model.predict_proba(rows)[:, 1])
+        return self.model.decision_function(rows)
+
+
 def fit_predict(
     config: BaselineConfig, train: Features, test_sets: Mapping[str, Features], language: str = "en"
 ) -> dict[str, np.ndarray]:
-    """Fit one baseline on train and give the log-odds of rumor on other splits.
+    """`fit` a row and give the log-odds of rumor on other splits.
+
+    Args: test_sets: name -> features of a split, e.g. {"dev": ..., "test": ...}.
+    Returns: name -> (n,) finite log-odds.
+    Raises: as `fit`.
+    """
+    row = fit(config, train, language)
+    return {name: row.log_odds(split) for name, split in test_sets.items()}
+
+
+def fit(config: BaselineConfig, train: Features, language: str = "en") -> Row:
+    """Fit one baseline on train.
 
     majority: share of rumors in train · tfidf_lr: TF-IDF of words 1-2 (English) or characters 1-3 (Chinese) ·
     surface_lr: `surface_counts` · text_lr, image_lr, text_image_lr: frozen features · relevance_lr: maximum and mean
@@ -91,9 +121,7 @@ def fit_predict(
     Args:
         config: kind and one C (`choose`).
         train: features with labels, and weights if posts count differently.
-        test_sets: name -> features of a split, e.g. {"dev": ..., "test": ...}.
         language: "en" or "zh", for tfidf_lr.
-    Returns: name -> (n,) finite log-odds.
     Raises: ValueError: unknown kind, one class in train, several values of C, or a field the kind needs is missing or
         of another length.
     """
@@ -103,8 +131,7 @@ def fit_predict(
     weight = np.ones(len(label)) if train.weight is None else np.asarray(train.weight, dtype=float)
     weight = weight / weight.mean()  # C means the same whatever the weights' unit
     if config.kind == "majority":
-        share = float((weight * label).sum() / weight.sum())
-        return {name: np.full(len(np.asarray(split.label)), _log_odds(share)) for name, split in test_sets.items()}
+        return Row("majority", share=float((weight * label).sum() / weight.sum()))
     if len(np.unique(label)) < 2:
         raise ValueError(f"{config.kind} needs both classes in train")
     raw = _inputs(config.kind, train)
@@ -120,11 +147,7 @@ def fit_predict(
         model = ExtraTreesClassifier(n_estimators=60, random_state=0)
     else:
         model = LogisticRegression(C=config.strengths[0], max_iter=2000)
-    model.fit(inputs, label, sample_weight=weight)
-    asked = {name: transform.transform(_inputs(config.kind, split)) for name, split in test_sets.items()}
-    if config.kind.endswith("_forest"):
-        return {name: _log_odds(model.predict_proba(rows)[:, 1]) for name, rows in asked.items()}
-    return {name: model.decision_function(rows) for name, rows in asked.items()}
+    return Row(config.kind, transform, model.fit(inputs, label, sample_weight=weight))
 
 
 def _log_odds(prob: ArrayLike) -> np.ndarray:

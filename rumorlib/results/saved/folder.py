@@ -1,0 +1,76 @@
+"""A saved detector's folder: config.json, model.safetensors, words, README.md; whole, of this version, or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+import rumorlib
+from rumorlib.data import files
+
+FORMAT = 1
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+
+class SavedDetectorError(ValueError):
+    """A folder is no saved detector that can be used; the message names it, what is wrong and the remedy."""
+
+
+def write(folder: Path, about: dict[str, Any], tensors: dict[str, Tensor], words: dict[str, Any], card: str) -> None:
+    """Write a detector: words as <name>.json, hashes of all files in config.json, which is written last.
+
+    The card has no hash: people may add to it. Raises: SavedDetectorError: something else lies there.
+    """
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / CONFIG).is_file())):
+        raise SavedDetectorError(f"{folder} is there and no saved detector; name a folder that is not there yet")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).unlink(missing_ok=True)  # a detector that is half written is none
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    hashes = {WEIGHTS: files.write_bytes(folder / WEIGHTS, save(content))}
+    for name, value in words.items():
+        hashes[f"{name}.json"] = files.write_json(folder / f"{name}.json", value)
+    files.write_bytes(folder / CARD, card.encode())
+    whole = about | {"format": FORMAT, "rumorlib": rumorlib.__version__, "files": hashes}
+    files.write_json(folder / CONFIG, whole | {"sha256": _sha256(files.plain(whole))})
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """config.json, tensors and words of a detector, each checked against its sha256.
+
+    Raises: SavedDetectorError: no detector, of another version, a file is missing or differs.
+    """
+    about = files.read_json(folder / CONFIG)
+    if not isinstance(about, dict) or "format" not in about or "files" not in about:
+        raise SavedDetectorError(f"{folder} holds no saved detector ({CONFIG} is missing, cut short or another "
+                                 "program's); make one: python -m rumorlib train POSTS --out FOLDER")  # fmt: skip
+    if about["format"] != FORMAT:
+        raise SavedDetectorError(
+            f"{folder} was saved by rumorlib {about.get('rumorlib')} in format {about['format']}, this is "
+            f"{rumorlib.__version__} with format {FORMAT}; install that version, or train the detector again"
+        )
+    again = "copy the folder again, or train the detector again"
+    if _sha256({name: value for name, value in about.items() if name != "sha256"}) != about.get("sha256"):
+        raise SavedDetectorError(f"{folder / CONFIG} was changed after it was saved; {again}")
+    content = {}
+    for name, wanted in about["files"].items():
+        path = folder / Path(name).name
+        if not files.is_regular(path):
+            raise SavedDetectorError(f"{path} is missing; {again}")
+        content[name] = path.read_bytes()
+        if hashlib.sha256(content[name]).hexdigest() != wanted:
+            raise SavedDetectorError(f"{path} was changed after it was saved (its sha256 differs); {again}")
+    try:
+        tensors = load(content.pop(WEIGHTS))
+    except (KeyError, SafetensorError) as error:
+        raise SavedDetectorError(f"{folder / WEIGHTS} cannot be read ({error}); {again}") from None
+    return about, tensors, {name.removesuffix(".json"): json.loads(text) for name, text in content.items()}
+
+
+def _sha256(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
