@@ -51,7 +51,6 @@ SHORTCUTS = scores(dataset=["twitter"], shortcut=["date", "length", "image"], me
 MODELS = scores(dataset=["demo-en", "photo-en"], model=["majority", "DMFL", "MICC"], metric=["accuracy", "macro_f1"])
 LAMBDAS = scores(dataset=["demo-en", "demo-zh"], fusion_weight=[0.9, 0.1, 0.5], metric=["accuracy"])
 RECALL = values("recall", direction=["text to image", "image to text"], k=[1, 5, 10], model=["one scale", "two scales"])
-HEADS = values(dataset=["demo-en"], n_heads=[10, 2, 8], metric=["accuracy", "weighted_f1"])
 GRID = values("accuracy", top_k=[4, 1, 2], fusion_weight=[0.7, 0.3])
 COSTS = pd.DataFrame(
     {"model": ["MICC", "DMFL"], "n_parameters": [2.3e6, 4.1e6], "n_macs": [3e8, 5e8], "latency_ms": [8.2, 0.25]}
@@ -69,7 +68,6 @@ FRAMES: dict[str, tuple[Draw, pd.DataFrame, str, int]] = {  # draw, frame, a col
     "retrieval_bars": (plots.retrieval_bars, RECALL, "direction", 2),
     "metric_bars": (plots.metric_bars, MODELS, "high", 2),
     "sweep": (lambda frame: plots.sweep(frame, "fusion_weight"), LAMBDAS, "estimate", 2),
-    "heads_bars": (plots.heads_bars, HEADS, "n_heads", 1),
     "grid_heatmap": (lambda frame: plots.grid_heatmap(frame, "top_k", "fusion_weight", "accuracy"), GRID, "top_k", 2),
     "cost_bars": (plots.cost_bars, COSTS, "n_macs", 3),
 }
@@ -144,6 +142,11 @@ def test_with_main_rows_each_dataset_has_its_best_first_and_names_what_it_lacks(
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["not measured here: DMFL"]
 
 
+def test_a_models_name_can_be_explained_beside_it() -> None:
+    figure = plots.metric_bars(MODELS, told={"DMFL": "two chains"})
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["majority", "DMFL: two chains", "MICC"]
+
+
 def test_a_score_without_interval_is_a_dot_only() -> None:
     figure = plots.metric_bars(MODELS.iloc[:1].assign(low=NAN, high=None))
     figure.draw_without_rendering()
@@ -174,16 +177,6 @@ def test_bars_hold_the_counts_of_each_class() -> None:
     assert bars(figure) == [[1000, 1002], [1001, 1003]] and bars(figure, 1) == [[1004, 1006], [1005, 1007]]
     assert legend_texts(figure) == ["non-rumor", "rumor"]
     assert "1,003" in [text.get_text() for text in figure.axes[0].texts]
-
-
-def test_bars_start_at_zero_and_the_numbers_of_heads_are_sorted() -> None:
-    figure = plots.heads_bars(HEADS.assign(std=0.01))
-    axes = figure.axes[0]
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["2", "8", "10"] and axes.get_ylim()[0] == 0
-    expected = [
-        HEADS.query(f"metric == {m!r}").sort_values("n_heads")["value"].tolist() for m in HEADS["metric"].unique()
-    ]
-    assert bars(figure) == expected and legend_texts(figure) == ["accuracy", "weighted F1"]
 
 
 def test_retrieval_has_a_panel_per_direction() -> None:
@@ -244,6 +237,8 @@ def test_no_line_joins_two_points_and_a_sweep_says_how_far_it_moves() -> None:
     axes = plots.sweep(two, "fusion_weight", reference={"demo-en": 0.65}, best=False).axes[0]
     assert [(line.get_linestyle(), len(line.get_xdata())) for line in axes.lines] == [("None", 2)]
     assert axes.get_title() == "demo-en\naccuracy moves 10.0 points, intervals 8.0 wide"
+    panels = plots.sweep(two.assign(n_seeds=[1, 1, 3, 10]), "fusion_weight").axes
+    assert [axes.get_title().split("\n")[0] for axes in panels] == ["demo-en, 1 seed", "demo-zh, 3 to 10 seeds"]
 
 
 def test_the_grid_is_sorted_and_its_best_cell_framed() -> None:

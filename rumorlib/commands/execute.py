@@ -184,11 +184,10 @@ def _explain(position: int, source: str, traceback: Sequence[str]) -> str:
 
 
 def _publish(notebook: NotebookNode, target: Path) -> None:
-    """Write the executed copy without times, kernels, widgets and folders of this machine."""
+    """Write the executed copy without times, kernels, widgets and folders of this machine; its pictures are found."""
     import nbformat
 
-    inside = target.is_relative_to(cfg.PROJECT_ROOT)  # links to pictures; from elsewhere they would name folders
-    root = os.path.relpath(cfg.PROJECT_ROOT, target.parent) if inside else ".."
+    root = os.path.relpath(cfg.PROJECT_ROOT, target.parent) if target.is_relative_to(cfg.PROJECT_ROOT) else ".."
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     for position, cell in enumerate(notebook.cells):
         cell.id = f"cell-{position}"  # papermill gives new cells random ids

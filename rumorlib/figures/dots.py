@@ -38,7 +38,8 @@ def dot_panels(
     pitch = max(0.22, 0.13 * len(metrics))  # inches of a line
     n_lines = max(len(line) + (0.08 + 0.13 * len(_lacks(names, line))) / pitch for line in lines)
     height = 0.9 + pitch * n_lines
-    fig, panels = look.panels(len(datasets), 2.9 if alike else 3.8, height, title=title, sharex=True, sharey=alike)
+    width = 2.9 + 0.06 * max(0, max(len(str(name)) for name in names) - 16) / len(datasets) if alike else 3.8
+    fig, panels = look.panels(len(datasets), width, height, title=title, sharex=True, sharey=alike)
     for axes, dataset, part, line in zip(panels, datasets, parts, lines):
         _grounds(axes, line, main)
         if chance is not None:

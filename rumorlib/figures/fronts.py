@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COSTS = {"n_macs": "multiply-adds per post", "stored_mib": "MiB on disk", "packed_mib": "MiB on disk, deflated"}
-KINDS = {"no other model is better at one and no worse at the other": look.PALETTE[0], "another one is": "0.8"}
+KINDS = {"no other scores as high for less, or higher for as much": look.PALETTE[0], "another does": "0.8"}
 
 
 @look.style()
@@ -39,7 +39,7 @@ def front(frame: pd.DataFrame, costs: Mapping[str, str] = COSTS, title: str = ""
         axes.axvline(whole, color="0.6", ls="--", lw=1, zorder=1)
         axes.hlines(rows, whole - part["loss_high"], whole - part["loss_low"], color=look.PALETTE[0], lw=1.6)
         axes.plot(part["test_accuracy"], rows, "o", color=look.PALETTE[0])
-        axes.set(title=f"{look.english(dataset)}, input {how}", xlabel="test accuracy", ylim=(len(part) - 0.5, -0.5))
+        axes.set(title=f"{look.english(dataset)}, {how} input", xlabel="test accuracy", ylim=(len(part) - 0.5, -0.5))
         axes.set_yticks(rows, [look.english(model) for model in part["model"]])
         for column, label in costs.items():
             _costs(next(places), part, column, label)

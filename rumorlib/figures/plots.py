@@ -98,15 +98,23 @@ def retrieval_bars(frame: pd.DataFrame, title: str = "") -> Figure:
 
 @look.style()
 def metric_bars(
-    frame: pd.DataFrame, chance: float | None = None, title: str = "", main: Sequence[str] | None = None
+    frame: pd.DataFrame,
+    chance: float | None = None,
+    title: str = "",
+    main: Sequence[str] | None = None,
+    told: Mapping[str, str] | None = None,
 ) -> Figure:
     """Models of a main or ablation table with their intervals (m_e2, m_e6; DMFL Figure 5, d_e1_fig5, 6, d_e2_fig6).
 
     Columns: model, metric, estimate, low, high, dataset. Dots, not bars: differences of a point would vanish on an
     axis that starts at 0, and bars that do not start there mislead. low and high may be NaN.
 
-    Args: main: beginnings of the names of main rows. Given, each dataset sorts its rows by their first score.
+    Args:
+        main: beginnings of the names of main rows. Given, each dataset sorts its rows by their first score.
+        told: model -> what a reader should know of it, beside its name.
     """
+    if told and "model" in frame:
+        frame = frame.assign(model=[f"{name}: {told[name]}" if name in told else name for name in frame["model"]])
     return dot_panels(frame, "model", chance, title, main)
 
 
@@ -126,9 +134,9 @@ def sweep(
     joined: bool = True,
     title: str = "",
 ) -> Figure:
-    """A score against one setting, a panel per dataset (m_e3, m_e4, m_e5; DMFL Figures 7 and 8: d_e3, d_e4).
+    """A score against one setting, a panel per dataset (m_e3, m_e4, m_e5; DMFL Figures 7 to 9: d_e3 to d_e5).
 
-    Columns: x, dataset, hue, estimate; for the band low and high, or else std.
+    Columns: x, dataset, hue, estimate; for the band low and high, or else std; n_seeds, if known, is said.
 
     Args: x: the column swept. scale: "category" spaces its values evenly, in order of appearance.
         reference: dataset -> the value the paper found best, a dotted line. best: a star at our best of each line.
@@ -154,24 +162,13 @@ def sweep(
             _line(axes, part, at, scale != "category", best, how)
         _x_axis(axes, values, scale)
         told = _moved(frame[(frame["dataset"] == dataset) & (frame[hue] == hues[0])]) if hue == "metric" else ""
-        axes.set(title=f"{look.english(dataset)}{told}", xlabel=xlabel or look.words(x))
+        axes.set(title=f"{look.english(dataset)}{_seeds(frame, dataset)}{told}", xlabel=xlabel or look.words(x))
     panels[0].set_ylabel(look.words(hues[0]) if len(hues) == 1 and hue == "metric" else "score")
     named = [look.words(name) if hue == "metric" else look.english(name) for name in hues]
     handles = look.handles(named) if len(hues) > 1 or hue != "metric" else []
     kinds = [BEST] * best + [REFERENCE] * bool(reference) + [CHANCE] * (chance is not None)
     look.legend(fig, handles + [Line2D([], [], **kind) for kind in kinds])
     return fig
-
-
-@look.style()
-def heads_bars(frame: pd.DataFrame, title: str = "") -> Figure:
-    """Accuracy and F1 per number of attention heads (DMFL Figure 9: d_e5).
-
-    Columns: n_heads, metric, value, dataset; std if known. Bars start at 0; the values stand above them.
-    """
-    look.need(frame, "n_heads", "metric", "value", "dataset")
-    frame = frame.sort_values("n_heads", kind="stable").assign(metric=[look.words(m) for m in frame["metric"]])
-    return _bar_panels(frame, "dataset", "n_heads", "metric", "value", ("attention heads", "score"), "{:.3f}", title)
 
 
 @look.style()
@@ -255,6 +252,13 @@ def _bar_panels(
     swatches = [Rectangle((0, 0), 1, 1, color=c, label=look.english(h)) for h, c in zip(hues, look.colours(len(hues)))]
     look.legend(fig, swatches)
     return fig
+
+
+def _seeds(frame: pd.DataFrame, dataset: str) -> str:
+    """How many runs a point is the mean of: with one, its luck is in the line."""
+    known = frame.loc[frame["dataset"] == dataset, "n_seeds"].dropna().astype(int) if "n_seeds" in frame else []
+    counts = sorted(set(known))
+    return f", {' to '.join(map(str, counts[:1] + counts[1:][-1:]))} seed{'s' * (counts[-1] > 1)}" if counts else ""
 
 
 def _moved(part: pd.DataFrame) -> str:

@@ -39,7 +39,7 @@ def waterfall(frame: pd.DataFrame, title: str = "") -> Figure:
         clear = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"}  # no line runs through a number
         for row, (x, y) in enumerate(zip(part["high"].astype(float), place)):
             gain = f"{100 * (score[row] - before[row]):+.1f}" if row else f"{score[0]:.3f}"
-            axes.annotate(gain, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=8, bbox=clear)
+            axes.annotate(gain, (x, y), (9, 0), textcoords="offset points", va="center", fontsize=8, bbox=clear)
         axes.margins(x=0.17)
         axes.set(title=look.english(dataset), xlabel="test accuracy")
         axes.tick_params(axis="y", length=0)
@@ -78,12 +78,15 @@ def reliability(frame: pd.DataFrame, title: str = "") -> Figure:
     """
     look.need(frame, "dataset", "model", "prob", "observed", "floor_low", "floor_high", "n")
     groups = list(frame.groupby(["dataset", "model"], sort=False))
-    fig, panels = look.panels(len(groups), 2.6, 2.6, title=title, sharex=True, sharey=True)
+    columns = frame["dataset"].nunique()  # models below each other
+    fig, panels = look.panels(len(groups), 2.6, 2.6, columns, title, sharex=True, sharey=True)
     for axes, ((dataset, model), part) in zip(panels, groups):
         axes.vlines(part["prob"], part["floor_low"], part["floor_high"], color="0.8", lw=5)
         axes.plot([0, 1], [0, 1], color="0.5", ls="--", lw=1)
         size = 14 + 60 * part["n"] / part["n"].max()
         axes.scatter(part["prob"], part["observed"], s=size, color=look.PALETTE[0], zorder=3, clip_on=False)
+        if len(part) == 1:
+            axes.text(0.5, 0.1, "all posts get one answer", ha="center", fontsize=8, color="0.35")
         axes.set_title(f"{look.english(dataset)}\n{look.wrapped(model, 28)}")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability of rumor")
     panels[0].set_ylabel("share of rumors")

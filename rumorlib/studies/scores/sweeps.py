@@ -29,6 +29,13 @@ MICC_NAMES = {
     "stage-1-longer-relevance": "MICC, relevance input, longer stage 1",
     "unfrozen": "MICC, SCLIP trained on", "product": "MICC, product input", "relevance": "MICC, relevance input",
 }  # fmt: skip
+LEFT_OUT = {  # variant -> what a reader sees beside its name
+    "A-gamma": "no alignment", "A-delta": "one mean vector a scale", "Ms-alpha": "patches side by side",
+    "Ms-beta": "patches' plain mean", "random-k": "patches at random", "bottom-k": "least relevant patches",
+    "saliency-k": "patches that stand out", "TB": "logic chain alone", "TL": "semantic chain alone",
+    "A": "no alignment", "ATT": "no attention in the fusion", "TCNN": "text CNN alone",
+    "TTRAS": "text Transformer alone", "I": "image alone",
+}  # fmt: skip
 # --- scores of groups of runs ---------------------------------------------------------------------
 
 
@@ -146,6 +153,11 @@ def paired(reports: Iterable[Report], split: str = "test") -> Callable[[str, str
         return drops.paired_drop(*(predictions(groups[dataset, variant], split) for variant in (one, other)))
 
     return ahead
+
+
+def left_out(table: pd.DataFrame) -> dict[str, str]:
+    """model -> what its variant lacks or has left, of an ablation table, for `plots.metric_bars`."""
+    return {model: LEFT_OUT[name] for model, name in zip(table["model"], table["variant"]) if name in LEFT_OUT}
 
 
 def bars(table: pd.DataFrame) -> pd.DataFrame:
