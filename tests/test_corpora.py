@@ -385,7 +385,7 @@ def test_real_mfan(real, name, sizes, rumors, events):
     assert corpus.posts["split"].value_counts().to_dict() == sizes and corpus.dropped.empty
     assert corpus.posts.loc[corpus.posts["split"] != "unassigned", "label"].sum() == rumors
     assert corpus.posts["event"].replace("", None).nunique() == events
-    assert protocols.usual(corpus).name == "official" and (corpus.posts["image"] != "").all()
+    assert protocols.usual(corpus).name == "published" and (corpus.posts["image"] != "").all()
 
 
 @pytest.mark.real_data

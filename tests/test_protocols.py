@@ -209,6 +209,54 @@ def test_folds_share_out_train_and_dev_by_label_and_leave_test_alone():
         protocols.split(corpus(frame.assign(split="")), Protocol("folds"))
 
 
+def published(n=400):
+    sides = ["train"] * 7 + ["dev"] + ["test"] * 2
+    frame = table(n).assign(split=[[*sides, "unassigned"][i % 11] for i in range(n)])
+    return corpus(frame)
+
+
+def test_published_keeps_three_sides_and_refuses_two():
+    made = published()
+    assert protocols.split(made, Protocol("published"))["split"].equals(made.posts["split"])
+    for name in protocols.MADE_OF_PUBLISHED:
+        with pytest.raises(PostsError, match="not published with train, dev and test"):
+            protocols.split(corpus(made.posts.replace({"split": {"dev": "train"}})), Protocol(name))
+
+
+def test_published_apart_takes_out_twins_of_train_and_nothing_else():
+    made = published().posts.assign(image_group="", text_group="")
+    train, dev, *tests = [made.index[made["split"] == side][0] for side in ("train", "dev")] + list(
+        made.index[made["split"] == "test"][:3]
+    )
+    made.loc[[train, tests[0]], "image_group"] = "one picture"
+    made.loc[[train, tests[1]], "text_group"] = "one text"
+    made.loc[[dev, tests[2]], "text_group"] = "of dev"
+    found = protocols.split(corpus(made), Protocol("published-apart"))["split"]
+    assert found.index[found != made["split"]].tolist() == sorted(tests[:2])
+    assert (found[tests[:2]] == "unassigned").all()
+
+
+def test_resplit_draws_the_published_posts_again_in_the_same_sizes():
+    made = published()
+    first, second = (protocols.split(made, Protocol("resplit", seed=seed))["split"] for seed in (0, 1))
+    for found in (first, second):
+        assert found.value_counts().to_dict() == made.posts["split"].value_counts().to_dict()
+        assert (found == "unassigned").equals(made.posts["split"] == "unassigned")
+        assert not found.equals(made.posts["split"])
+    assert not first.equals(second)
+
+
+def test_five_events_have_no_dev_event_and_all_posts_serve():
+    made = published().posts
+    made = corpus(made.assign(event=[f"event {i % 5}" for i in range(len(made))], image_group="", text_group=""))
+    assert set(protocols.event_folds(made.posts).values()) == {""}
+    found = protocols.split(made, Protocol("event", event="event 3"))
+    assert found.groupby("event")["split"].unique().map(set).to_dict() == {
+        f"event {i}": {"test"} if i == 3 else {"train", "dev"} for i in range(5)
+    }
+    assert 0.11 < (found["split"] == "dev").sum() / (found["event"] != "event 3").sum() <= 0.13
+
+
 def test_file(tmp_path):
     frame = table()
     path = tmp_path / "mine.csv"
@@ -281,6 +329,7 @@ def test_a_stored_split_is_read_again_and_never_for_other_posts(output, capsys, 
         ("event:ferguson", Protocol("event", event="ferguson")),
         ("cross-fit:4", Protocol("cross-fit", fold=4)),
         ("folds:4", Protocol("folds", fold=4)),
+        ("resplit:7", Protocol("resplit", seed=7)),
         ("file:a/b.csv", Protocol("file", file=Path("a/b.csv"))),
     ],
 )

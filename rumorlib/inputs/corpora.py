@@ -27,7 +27,7 @@ def corpus(
 
     Args:
         corpus_seed: drawn scenes only.
-        protocol: as `protocols.parse` reads it; "": the corpus's own three sides if it has them, else its usual one.
+        protocol: as `protocols.parse` reads it; "": what its record says, its own three sides, else its usual one.
         on_missing_image: what becomes of posts without a picture (C26).
     """
     return _corpus(dataset, settings, corpus_seed, protocol, on_missing_image, state_of(dataset, settings))
@@ -44,7 +44,7 @@ def _corpus(
     dataset: str, settings: Settings, corpus_seed: int, protocol: str, on_missing_image: OnMissing, _: str
 ) -> Corpus:
     loaded = corpora.load(dataset, settings, corpus_seed, on_missing_image)
-    if not protocol and (loaded.posts["split"] == "dev").any():
+    if not (protocol or cfg.about(dataset).protocol) and (loaded.posts["split"] == "dev").any():
         return loaded
     chosen = protocols.parse(protocol) if protocol else protocols.usual(loaded)
     marks = [f"corpus{corpus_seed}"] * bool(corpus_seed) + [on_missing_image] * (on_missing_image != "drop")

@@ -18,14 +18,16 @@ import pandas as pd
 from rumorlib import config
 from rumorlib.data import keys
 from rumorlib.data.dates import offset_hours, parse_dates
-from rumorlib.data.keys import components, smallest_ids
+from rumorlib.data.keys import components
 from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.splitting import split_files, splits
 from rumorlib.data.splitting.split_files import split_counts
+from rumorlib.data.splitting.splits import SHARES
 
-PROTOCOLS = ("official", "file", "grouped", "event", "random", "chronological", "cross-fit", "folds")
+PROTOCOLS = ("official", "file", "grouped", "event", "random", "chronological", "cross-fit", "folds", "published",
+             "published-apart", "resplit")  # fmt: skip
 _WITH_FOLD = ("cross-fit", "folds")
-SHARES = {"train": 0.7, "dev": 0.1, "test": 0.2}  # choice: the shares MFAN uses, for every split made here
+MADE_OF_PUBLISHED = ("published", "published-apart", "resplit")  # all three sides, as published or drawn again
 # Below these a side's class is too rare, or is too few pictures, to compare models on: counts, no model.
 MIN_CLASS_SHARE, MIN_IMAGES = 0.05, 10.0  # images: effective number, as in split_counts
 
@@ -38,9 +40,9 @@ class DegenerateSplit(PostsError):
 class Protocol:
     """How a corpus is split.
 
-    name: one of PROTOCOLS. seed: of grouped, event and random. event: the test event of a leave-one-event-out fold; ""
-    with protocol event: whole events, dealt out to all three sides. fold: which fold is dev, 0..4 (cross-fit, folds).
-    file: of protocol file: columns post_id, split.
+    name: one of PROTOCOLS. seed: of grouped, event, random and resplit. event: the test event of a leave-one-event-out
+    fold; "" with protocol event: whole events, dealt out to all three sides. fold: which fold is dev, 0..4, of
+    cross-fit and folds. file: of protocol file: columns post_id, split.
     """
 
     name: str
@@ -75,8 +77,7 @@ class Protocol:
 
 
 def parse(words: str) -> Protocol:
-    """A protocol in a word: "random", "random:1" (seed), "event:ferguson" (test event), "cross-fit:3", "folds:3",
-    "file:a.csv".
+    """A protocol in a word: "random", "random:1" (seed), "event:ferguson" (test event), "cross-fit:3", "file:a.csv".
 
     Raises: ValueError: no such protocol, or what follows the colon is not what it takes.
     """
@@ -93,10 +94,11 @@ def parse(words: str) -> Protocol:
 def usual(corpus: Corpus) -> Protocol:
     """The protocol a corpus is scored by unless another is asked for: what its record says, else its published test
     posts, else one large event held out (PHEME), else whole groups."""
-    known = config.about(corpus.name)
-    if known.protocol and (known.own or not parse(known.protocol).event):
-        return parse(known.protocol)
-    sides = set(corpus.posts["split"])
+    known, sides = config.about(corpus.name), set(corpus.posts["split"])
+    told = parse(known.protocol) if known.protocol else None
+    possible = told and (told.name not in MADE_OF_PUBLISHED or {"train", "dev", "test"} <= sides)
+    if possible and (known.own or not told.event):
+        return told
     if "train" in sides and any(side.startswith("test") for side in sides):
         return Protocol("official")
     if set(splits.PHEME_DEV) <= set(corpus.posts["event"]):
@@ -121,9 +123,11 @@ def split(corpus: Corpus, protocol: Protocol) -> pd.DataFrame:
         return splits.twitter_dev(posts, protocol.fold)
     if name == "folds":
         return splits.stratified_fold(_published(corpus), protocol.fold)
+    if name in MADE_OF_PUBLISHED:
+        return _of_published(corpus, protocol)
     if name == "grouped":
         units = components([posts["image_group"], posts["text_group"], posts["event"]], len(posts))
-        return _both_classes(_dealt(posts, units, protocol.seed), corpus.name)
+        return _both_classes(splits.dealt(posts, units, protocol.seed), corpus.name)
     if name == "event":
         return _both_classes(_by_event(posts, protocol), corpus.name)
     if name == "random":
@@ -180,17 +184,21 @@ def describe(posts: pd.DataFrame, title: str) -> str:
 def event_folds(posts: pd.DataFrame) -> dict[str, str]:
     """Leave-one-event-out folds: test event -> dev event.
 
-    PHEME has its fixed table of five; elsewhere the events with both classes, in order of their names, each with the
-    next one as dev.
+    PHEME's nine events have their fixed table of five; elsewhere the events with both classes, in order of their names,
+    each with the next one as dev. Five events or fewer have no dev event, which would cost a quarter of train: their
+    dev, "" here, is an eighth of the other events' posts.
 
     Raises: PostsError: fewer than three events have both classes.
     """
-    if set(splits.PHEME_DEV) <= set(posts["event"]):
+    events = set(posts["event"]) - {""}
+    if set(splits.PHEME_DEV) < events:
         return dict(splits.PHEME_DEV)
     classes = posts[posts["event"] != ""].groupby("event")["label"].nunique()
     ring = sorted(classes.index[classes == 2])
     if len(ring) < 3:
         raise PostsError(f"{len(ring)} events have both classes; folds by event need three: use grouped or random")
+    if len(events) <= len(splits.PHEME_DEV):
+        return dict.fromkeys(ring, "")
     return dict(zip(ring, ring[1:] + ring[:1], strict=True))
 
 
@@ -217,6 +225,15 @@ def _published(corpus: Corpus) -> pd.DataFrame:
     return corpus.posts
 
 
+def _of_published(corpus: Corpus, protocol: Protocol) -> pd.DataFrame:
+    posts = corpus.posts
+    if not {"train", "dev", "test"} <= set(posts["split"]):
+        raise PostsError(f"{corpus.name} is not published with train, dev and test; use official, grouped or random")
+    if protocol.name == "resplit":
+        return splits.resplit(posts, protocol.seed)
+    return splits.without_twins(posts) if protocol.name == "published-apart" else posts
+
+
 def _official(corpus: Corpus, seed: int) -> pd.DataFrame:
     if (_published(corpus)["split"] == "dev").any():
         return corpus.posts
@@ -229,7 +246,7 @@ def _by_event(posts: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         raise PostsError("no post names its event; use grouped or random")
     if not protocol.event:
         units = components([posts["event"]], len(posts))
-        return splits.separate(_dealt(posts, units, protocol.seed))
+        return splits.separate(splits.dealt(posts, units, protocol.seed))
     folds = event_folds(posts)
     if protocol.event not in folds:
         raise PostsError(f"{protocol.event!r} is no test event; there are {', '.join(folds)}")
@@ -249,37 +266,6 @@ def _cut(n: int) -> np.ndarray:
     n_test = int(np.ceil(round(SHARES["test"] * n, 6)))
     n_dev = min(int(np.ceil(round(SHARES["dev"] * n, 6))), n - n_test)
     return np.repeat(list(SHARES), [n - n_dev - n_test, n_dev, n_test])
-
-
-def _dealt(posts: pd.DataFrame, units: np.ndarray, seed: int) -> pd.DataFrame:
-    """Whole units dealt to the sides so that each has its share of each class.
-
-    The largest unit first, to the side filled least of those that have room for it; where none has, to the side with
-    most room left. Equal sizes come in an order drawn from `seed`. A side that all were too large for gets the smallest
-    with both classes from a side that keeps others.
-    """
-    unit = pd.Series(units, index=posts.index)
-    table = pd.crosstab(unit, posts["label"]).reindex(columns=[0, 1], fill_value=0)
-    names = smallest_ids(posts, unit)
-    sizes = {u: (int(n), int(r)) for u, n, r in table.itertuples()}
-    order = sorted(sizes, key=lambda u: (-sum(sizes[u]), splits.shuffled(seed, names[u])))
-    totals = [max(int(total), 1) for total in table.sum()]
-    room = {side: [share * total for total in totals] for side, share in SHARES.items()}
-    left, side_of = {side: list(places) for side, places in room.items()}, {}
-    for u in order:
-        (a, b), sides = sizes[u], {}
-        for side, (x, y) in left.items():
-            if a <= x + 1e-9 and b <= y + 1e-9:
-                sides[side] = a * x / room[side][0] + b * y / room[side][1]
-        sides = sides or {side: a * x + b * y for side, (x, y) in left.items()}
-        chosen = max(sides, key=lambda side: sides[side])
-        left[chosen] = [left[chosen][0] - a, left[chosen][1] - b]
-        side_of[u] = chosen
-    for side in (side for side in SHARES if side not in side_of.values()):
-        dealt = list(side_of.values())
-        spare = [u for u in order if min(sizes[u]) and dealt.count(side_of[u]) > 1]
-        side_of |= dict.fromkeys(spare[-1:], side)
-    return posts.assign(split=unit.map(side_of))
 
 
 def _both_classes(posts: pd.DataFrame, corpus: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from rumorlib.data.keys import components, group_key, image_weights, normalise_text
+from rumorlib.data.keys import components, group_key, image_weights, normalise_text, smallest_ids
 from rumorlib.data.posts import PostsError
 
 # PHEME: the five large events are test folds in turn; dev is the next one, the four small events only train.
@@ -23,6 +23,7 @@ PHEME_DEV = {
     "ottawashooting": "sydneysiege",
     "sydneysiege": "charliehebdo",
 }
+SHARES = {"train": 0.7, "dev": 0.1, "test": 0.2}  # choice: the shares MFAN uses, for every split made here
 CROSSINGS = ("kind", "groups", "crossing", "posts", "share_of_test")  # columns of `crossings`
 TWITTER_DEV_FOLD = 0  # the single dev, where one is asked for: fold 0 of twitter_folds with its defaults
 
@@ -55,10 +56,15 @@ def grouped_dev(posts: pd.DataFrame, share: float = 0.1, seed: int = 0, name: st
     return _with_split(posts, dev, name)
 
 
-def event_fold(posts: pd.DataFrame, test: str, dev: str) -> pd.DataFrame:
-    """Leave-one-event-out: event `test` is test, event `dev` is dev, all others train; then `separate`d by group."""
-    named = {test: "test", dev: "dev"}
-    return separate(posts.assign(split=[named.get(name, "train") for name in posts["event"]]))
+def event_fold(posts: pd.DataFrame, test: str, dev: str = "") -> pd.DataFrame:
+    """Leave-one-event-out: event `test` is test, event `dev` is dev, all others train; then `separate`d by group.
+
+    Without a dev event, dev is an eighth of the posts of the other events, in whole groups. Posts that a published
+    split leaves out serve here too (choice C41).
+    """
+    named = {test: "test", dev: "dev"} if dev else {test: "test"}
+    apart = separate(posts.assign(split=[named.get(name, "train") for name in posts["event"]]))
+    return apart if dev else grouped_dev(apart, share=1 / 8)
 
 
 def twitter_folds(
@@ -128,6 +134,62 @@ def stratified_fold(posts: pd.DataFrame, fold: int, n_folds: int = 5) -> pd.Data
     side = pd.Series("unassigned", index=posts.index)
     side[order] = np.where(np.arange(len(order)) % n_folds == fold, "dev", "train")
     return posts.assign(split=side)
+
+
+def resplit(posts: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The published train, dev and test posts dealt anew to sides of the same sizes, at random over posts.
+
+    So MFAN's splits were made; a score over many seeds says what the draw of the published one is worth.
+    """
+    own = posts.index[posts["split"].isin(["train", "dev", "test"])]
+    order = sorted(own, key=lambda row: shuffled(seed, posts.at[row, "post_id"]))
+    side = posts["split"].copy()
+    side[order] = np.repeat(
+        ["train", "dev", "test"], [(posts["split"] == name).sum() for name in ("train", "dev", "test")]
+    )
+    return posts.assign(split=side)
+
+
+def without_twins(posts: pd.DataFrame) -> pd.DataFrame:
+    """The published split without the test posts whose picture or text train has too, nearly; they are "unassigned".
+
+    Nothing is trained for it: predictions of the published split are read on the test posts that are left.
+    """
+    train, twin = posts["split"] == "train", pd.Series(False, index=posts.index)
+    for kind in ("image_group", "text_group"):
+        twin |= posts[kind].isin(set(posts.loc[train, kind]) - {""})
+    return _with_split(posts, posts.index[twin & (posts["split"] == "test")], "unassigned")
+
+
+def dealt(posts: pd.DataFrame, units: np.ndarray, seed: int) -> pd.DataFrame:
+    """Whole units dealt to the sides so that each has its share of each class.
+
+    The largest unit first, to the side filled least of those that have room for it; where none has, to the side with
+    most room left. Equal sizes come in an order drawn from `seed`. A side that all were too large for gets the smallest
+    with both classes from a side that keeps others.
+    """
+    unit = pd.Series(units, index=posts.index)
+    table = pd.crosstab(unit, posts["label"]).reindex(columns=[0, 1], fill_value=0)
+    names = smallest_ids(posts, unit)
+    sizes = {u: (int(n), int(r)) for u, n, r in table.itertuples()}
+    order = sorted(sizes, key=lambda u: (-sum(sizes[u]), shuffled(seed, names[u])))
+    totals = [max(int(total), 1) for total in table.sum()]
+    room = {side: [share * total for total in totals] for side, share in SHARES.items()}
+    left, side_of = {side: list(places) for side, places in room.items()}, {}
+    for u in order:
+        (a, b), sides = sizes[u], {}
+        for side, (x, y) in left.items():
+            if a <= x + 1e-9 and b <= y + 1e-9:
+                sides[side] = a * x / room[side][0] + b * y / room[side][1]
+        sides = sides or {side: a * x + b * y for side, (x, y) in left.items()}
+        chosen = max(sides, key=lambda side: sides[side])
+        left[chosen] = [left[chosen][0] - a, left[chosen][1] - b]
+        side_of[u] = chosen
+    for side in (side for side in SHARES if side not in side_of.values()):
+        dealt = list(side_of.values())
+        spare = [u for u in order if min(sizes[u]) and dealt.count(side_of[u]) > 1]
+        side_of |= dict.fromkeys(spare[-1:], side)
+    return posts.assign(split=unit.map(side_of))
 
 
 def separate(posts: pd.DataFrame) -> pd.DataFrame:
