@@ -64,10 +64,11 @@ def test_each_opens_with_its_question_the_idea_and_a_picture() -> None:
         opening = source(load(path)["cells"][0])
         asked = re.search(r"^\*\*Question\.\*\* .*\?$", opening, re.MULTILINE)
         idea = re.search(r"^\*\*The idea\.\*\* (.*)$", opening, re.MULTILINE)
-        pictures = [path.parent / picture for picture in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", opening)]
+        text = "\n".join(source(cell) for cell in load(path)["cells"] if cell["cell_type"] == "markdown")
+        links = re.findall(r"\]\((\.\./[^)#]+)", text)  # an executed copy's are carried over by their "../"
         wrong += [f"{path.name}: no question"] * (not asked) + [f"{path.name}: no idea"] * (not idea)
-        wrong += [f"{path.name}: no picture"] * (not pictures)
-        wrong += [f"{path.name}: {picture} is missing" for picture in pictures if not picture.is_file()]
+        wrong += [f"{path.name}: no picture"] * ("](../figures/" not in opening)
+        wrong += [f"{path.name}: {link} is missing" for link in links if not (path.parent / link).is_file()]
     assert not wrong, "\n".join(wrong)
 
 
