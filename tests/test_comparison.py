@@ -13,7 +13,7 @@ import pytest
 from rumorlib import config as cfg
 from rumorlib import experiments, results
 from rumorlib.data.posts import Corpus
-from rumorlib.experiments import rivals
+from rumorlib.experiments import corpus_name, model_name, names, rivals
 from rumorlib.studies.scores import comparison, controls, sweeps, verdicts
 
 DEMO = cfg.resolve("demo", datasets=["demo-en"])
@@ -183,11 +183,14 @@ def test_gaps_are_printed_on_the_papers_corpus_only(main: list[results.Report], 
     assert set(named["verdict"]) == {"untestable here: other corpus"}
 
 
-def test_the_single_scale_row_is_not_called_clip() -> None:
-    (run,) = rivals.single_scale(DEMO)
-    assert comparison.names(run) == "single-scale SCLIP"
-    two = experiments.micc(DEMO, "demo-en", variant="fields-16-16")
-    assert comparison.names(two) == "MICC fields-16-16"
+def test_a_run_has_one_name() -> None:
+    """The single scale is not called CLIP; an exchange of inputs is called after what reads them."""
+    (single,) = rivals.single_scale(DEMO)
+    assert model_name(single) == "MICC-SCLIP, single scale [32]"
+    assert model_name(experiments.micc(DEMO, "demo-en", variant="top_k=4", top_k=4)) == "MICC, top_k=4"
+    assert model_name(experiments.dmfl(DEMO, "demo-en", variant="A", alignment="none")) == "DMFL-A"
+    exchanged = map(model_name, experiments.exchanged_runs(DEMO, "demo-en"))
+    assert list(exchanged) == ["LR, frozen text and image", "MICC (product input)"]
 
 
 def test_orders_among_rivals_are_tested_on_our_corpora(tmp_path: Path) -> None:
@@ -305,10 +308,10 @@ def test_only_drawn_scenes_may_be_shown() -> None:
 
 
 def test_every_stated_name_is_printed_once() -> None:
-    printed = [name for (model, _), name in comparison.NAMES.items() if model != "sclip"]
+    printed = [name for (model, _), name in names.NAMES.items() if model != "sclip"]
     assert len(set(printed)) == len(printed)
     second = experiments.micc(DEMO, "demo-en", corpus_seed=1)
-    assert comparison.corpus_name(second) == "demo-en (corpus 1)" and comparison.names(second) == "MICC (literal)"
+    assert corpus_name(second) == "demo-en (corpus 1)" and model_name(second) == "MICC (literal)"
 
 
 def test_runs_on_other_posts_do_not_stand_in_one_table(main: list[results.Report]) -> None:

@@ -57,8 +57,8 @@ def test_keeping_the_mark_less_often_than_blindly_is_throwing_it_away() -> None:
             row |= {name: value, f"{name}_low": value - 0.05, f"{name}_high": value + 0.05}
         return row
 
-    table = pd.DataFrame([line("MICC (literal)", 0.2, 0.05), line("MICC A-gamma", 1.0, 0.2)])
+    table = pd.DataFrame([line("MICC (literal)", 0.2, 0.05), line("MICC-A/γ", 1.0, 0.2)])
     found = [row["verdict"] for row in predictions._fingerprint(table)]
     assert found == ["reproduced", "reproduced", "reproduced"]
     runs = [row[RUNS] for row in predictions._fingerprint(table)]
-    assert runs == [("MICC (literal)",), *[("MICC A-gamma", "MICC (literal)")] * 2], "both sides of a comparison"
+    assert runs == [("MICC (literal)",), *[("MICC-A/γ", "MICC (literal)")] * 2], "both sides of a comparison"

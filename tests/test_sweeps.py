@@ -13,6 +13,7 @@ import torch
 
 from rumorlib import config as cfg
 from rumorlib import experiments, results
+from rumorlib.experiments import paper_fields
 from rumorlib.metrics import drops, evaluation, statistics
 from rumorlib.results import runs
 from rumorlib.studies.cost import costs
@@ -158,7 +159,7 @@ def test_the_micc_ablation_table(output: Path) -> None:
     table = sweeps.ablation_table(full, variants)
     assert table["dataset"].tolist() == ["demo-en"] * 9 + ["demo-zh"] * 9
     english = table[table["dataset"] == "demo-en"].set_index("model")
-    assert np.isnan(english.loc["MICC", "drop"]) and english.loc["MICC-A/γ", "drop"] == pytest.approx(10)
+    assert np.isnan(english.loc["MICC (literal)", "drop"]) and english.loc["MICC-A/γ", "drop"] == pytest.approx(10)
     # 8 to 20 points without alignment, 1 to 3 with one scale, nothing said about fusion
     assert english.loc["MICC-A/δ", ["reported_low", "reported_high"]].tolist() == pytest.approx([8, 20])
     assert english.loc["MICC-SCLIP, single scale [32]", ["reported_low", "reported_high"]].tolist() == pytest.approx(
@@ -211,7 +212,7 @@ def test_a_sweep_is_sorted_and_chosen_on_dev(output: Path) -> None:
 
 def test_receptive_fields_are_named_in_the_papers_pixels() -> None:
     given = replace(DEMO, datasets=("demo-en",), grid="full")
-    names = [sweeps.paper_fields(config) for config in experiments.micc_receptive_fields(given)]
+    names = [paper_fields(config) for config in experiments.micc_receptive_fields(given)]
     assert names == ["[32]", "[64]", "[32,32]", "[64,64]", "[32,64]", "[24,32,64]", "[24,32,48,64]"]
 
 

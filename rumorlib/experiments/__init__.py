@@ -14,6 +14,7 @@ from rumorlib.experiments.explained import (
     probe_runs,
     start_runs,
 )
+from rumorlib.experiments.names import corpus_name, model_name, paper_fields
 from rumorlib.experiments.papers import (
     BASELINES,
     DMFL_VARIANTS,

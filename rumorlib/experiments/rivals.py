@@ -33,7 +33,7 @@ def rival(settings: Settings, dataset: str, model: str, seed: int = 0, **changes
 
 
 def main(settings: Settings) -> list[RunConfig]:
-    """The rivals of every corpus and seed, and MICC on one scale of stage 1 (the row "single-scale SCLIP")."""
+    """The rivals of every corpus and seed, and MICC on one scale of stage 1 (MICC-SCLIP)."""
     runs = []
     for dataset in settings.datasets:
         for seed in settings.seeds[:FEW_SEEDS]:  # seed by seed: its word vectors are trained once

@@ -21,10 +21,11 @@ from rumorlib.config import RunConfig
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
+from rumorlib.experiments import model_name, paper_fields
 from rumorlib.models.micc import MICC
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
-from rumorlib.studies.scores.sweeps import by_variant, paper_fields, printed
+from rumorlib.studies.scores.sweeps import by_variant
 
 POST_LENGTH = 20  # text tokens of the post that is passed
 FROZEN_WIDTHS = {  # of their published configs: channels and side of an image map, or width of a sentence vector
@@ -49,7 +50,7 @@ def micc_cost(reports: Iterable[Report]) -> pd.DataFrame:
         sizes = facts["n_parameters"], facts["n_trainable"], facts["n_parameters"] * 4 / 2**20
         model, post = untrained_micc(config)
         sizes = *sizes, macs(model, post)
-        rows.append((dataset, printed(config), paper_fields(config), n_patches, *sizes, run_names(seeds)))
+        rows.append((dataset, model_name(config), paper_fields(config), n_patches, *sizes, run_names(seeds)))
     names = ["dataset", "model", "receptive_fields", "n_patches", "n_parameters", "n_trainable", "size_mib", "n_macs"]
     return by_runs(pd.DataFrame(rows, columns=[*names, RUNS]), "dataset", "model")
 
@@ -85,7 +86,7 @@ def latency_ms(model: nn.Module, post: Batch, repeats: int = 20) -> float:
 def latencies(reports: Iterable[Report]) -> pd.DataFrame:
     """dataset, model, latency_ms of every variant among the reports, on this machine, one post at a time."""
     firsts = [seeds[0].config for seeds in by_variant(reports).values()]
-    rows = [(config.dataset, printed(config), latency_ms(*untrained_micc(config))) for config in firsts]
+    rows = [(config.dataset, model_name(config), latency_ms(*untrained_micc(config))) for config in firsts]
     return pd.DataFrame(rows, columns=["dataset", "model", "latency_ms"])
 
 

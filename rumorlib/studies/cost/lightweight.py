@@ -21,7 +21,7 @@ from rumorlib import experiments
 from rumorlib.config import RunConfig, Settings, record
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vision import grid_sides
-from rumorlib.experiments import COMPRESSIONS
+from rumorlib.experiments import model_name
 from rumorlib.metrics import drops
 from rumorlib.models.micc import MICC
 from rumorlib.results import Report
@@ -34,13 +34,6 @@ SCALE_SETS = ((32,), (64,), (32, 64), (24, 32, 64), (24, 32, 48, 64))  # of M-E3
 
 
 MIB = 2**20
-
-
-def printed(config: RunConfig) -> str:
-    """What a row is called: scales, how they were taught, what was cut."""
-    name = next(name for name in COMPRESSIONS if config.variant.endswith(f"-{name}"))
-    taught = ", distilled" * (config.parent.kind == "distil")
-    return f"{sweeps.paper_fields(config)}{taught}, {name}"
 
 
 def report(reports: Iterable[Report]) -> pd.DataFrame:
@@ -57,7 +50,7 @@ def report(reports: Iterable[Report]) -> pd.DataFrame:
         how = config.detector.classifier_input
         test = sweeps.predictions(seeds, "test")
         first, whole = firsts.setdefault((dataset, how), (test, seeds))
-        row = {"dataset": dataset, "classifier_input": how, "model": printed(config)}
+        row = {"dataset": dataset, "classifier_input": how, "model": model_name(config)}
         row |= {name: facts[0][name] for name in ("n_parameters", "n_nonzero")}
         row["share_int8"] = facts[0]["n_int8"] / facts[0]["n_parameters"]
         row["n_macs"] = costs.macs(*costs.untrained_micc(config))
@@ -101,7 +94,7 @@ def per_scale(settings: Settings) -> pd.DataFrame:
         n_patches = sum(side * side for side in grid_sides(stage1.sclip.vision))
         size = sum(weight.numel() for name, weight in model.named_parameters() if not name.endswith("embed.weight"))
         rest = total - text - tower - projection
-        rows.append((sweeps.paper_fields(config), n_patches, size, total, text, tower, projection, rest, tower / total))
+        rows.append((paper_fields(config), n_patches, size, total, text, tower, projection, rest, tower / total))
     names = ["receptive_fields", "n_patches", "n_parameters", "n_macs", "text", "image_tower", "projection", "decision",
              "image_share"]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
@@ -118,7 +111,7 @@ def timed(
     models = {}
     for config in configs:
         model, post = costs.untrained_micc(config)
-        models[printed(config)] = (
+        models[model_name(config)] = (
             compression_runs.compressed(compression_runs.one_language(model), config.compression),
             post,
             config,

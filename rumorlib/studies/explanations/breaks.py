@@ -22,12 +22,12 @@ from rumorlib.config import Settings
 from rumorlib.data.batches import Texts, array, moved, where_is
 from rumorlib.data.drawn_scenes import scenes
 from rumorlib.encoders.sclip import SCLIP
+from rumorlib.experiments import model_name
 from rumorlib.metrics import modalities, statistics
 from rumorlib.results import trained
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.explanations import attributions, explanations, interventions
 from rumorlib.studies.explanations.explanations import TRAINED, Explained, interval, rank_correlation
-from rumorlib.studies.scores.comparison import names
 
 COLUMNS = ["dataset", "condition", "quantity", "state", "value", "low", "high", "reference", "n"]
 STAGE1, UNTRAINED = explanations.STAGE1, explanations.UNTRAINED
@@ -49,7 +49,7 @@ def states(made: list[Explained], settings: Settings) -> list[State]:
     one = next((each for each in made if STAGE1 in each.models), made[0])
     before = one.models if STAGE1 in one.models else explanations.before_stage_2(one.config, settings)
     towers = {UNTRAINED: (before[UNTRAINED].sclip, ()), STAGE1: (before[STAGE1].sclip, run_names([one.config.stage1]))}
-    towers |= {names(each.config): (each.model.sclip, run_names([each.config])) for each in made}
+    towers |= {model_name(each.config): (each.model.sclip, run_names([each.config])) for each in made}
     return [_state(name, runs, tower, one.texts, one) for name, (tower, runs) in towers.items()]
 
 
@@ -197,7 +197,7 @@ def _importance(one: Explained) -> Iterator[dict[str, Any]]:
     """Spearman correlation of the semantic score w (Eq 23) with relevance over all patches, and of the fusion weight
     with relevance over the kept ones, mean over posts."""
     relevance, weight, semantic, _ = decomposition(one)
-    state = f"{names(one.config)}, lambda {one.config.detector.fusion_weight:g}"
+    state = f"{model_name(one.config)}, lambda {one.config.detector.fusion_weight:g}"
     about = {"condition": "importance ignores relevance", "state": state, "n": len(relevance), "reference": 0.0}
     kept = np.where(weight > 0, weight, np.nan)
     for quantity, values in (("semantic score and relevance", semantic), ("fusion weight and relevance, kept", kept)):

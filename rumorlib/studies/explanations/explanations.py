@@ -27,6 +27,7 @@ from rumorlib import inputs, results
 from rumorlib.config import EXPLAINED_POSTS, RunConfig, Settings
 from rumorlib.data.batches import Texts, array, where_is
 from rumorlib.encoders.vision import patch_boxes
+from rumorlib.experiments import model_name
 from rumorlib.metrics import statistics
 from rumorlib.metrics.evaluation import expected_hits
 from rumorlib.models.micc import MICC
@@ -34,7 +35,6 @@ from rumorlib.results import trained
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.explanations import attributions, interventions
 from rumorlib.studies.explanations.interventions import Logit, ScenePosts
-from rumorlib.studies.scores.comparison import names
 from rumorlib.training import micc_runs
 from rumorlib.training.loop import on_device
 
@@ -196,7 +196,7 @@ def _patch_rows(one: Explained) -> Iterator[dict[str, Any]]:
         rows = scored(
             scores, one.effects, one.touches[:, :, part], one.bench, one.logit, before, one.config.detector.top_k
         )
-        about = {"dataset": one.config.dataset, "model": names(one.config), "field_px": field}
+        about = {"dataset": one.config.dataset, "model": model_name(one.config), "field_px": field}
         about[RUNS] = run_names([one.config])
         yield from (about | row for row in rows)
 
@@ -257,7 +257,7 @@ def effect_table(made: list[Explained]) -> pd.DataFrame:
                 mine = (role == name)[of]
                 if mine.any():
                     per_post = np.where(mine, effect[of], 0).sum(1)[mine.any(1)] / mine.sum(1)[mine.any(1)]
-                    row = {"dataset": one.config.dataset, "model": names(one.config), "posts": posts, "role": name}
+                    row = {"dataset": one.config.dataset, "model": model_name(one.config), "posts": posts, "role": name}
                     row |= {"n_objects": int(mine.sum())} | interval("effect", per_post)
                     row |= {"most_effective": (best[of] == name).mean(), "by_number": share[name][of].mean()}
                     rows.append(row | {RUNS: run_names([one.config])})

@@ -14,9 +14,9 @@ import pandas as pd
 from rumorlib import inputs
 from rumorlib.config import Settings
 from rumorlib.encoders.vision import grid_sides, patch_boxes
+from rumorlib.experiments import model_name, paper_fields
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, of_runs, run_names, stacked
-from rumorlib.studies.scores.sweeps import paper_fields, printed
 
 # --- DMFL: attention over the epochs --------------------------------------------------------------
 
@@ -107,7 +107,7 @@ def relevance(reports: Iterable[Report]) -> pd.DataFrame:
         starts = np.cumsum([0, *(side * side for side in grid_sides(vision))])
         fields = np.array(vision.receptive_fields)[frame["scale"]]
         frame = frame.assign(patch=frame["patch"] - starts[frame["scale"]], field=fields)
-        frame = frame.assign(dataset=report.config.dataset, model=printed(report.config))[RELEVANCE]
+        frame = frame.assign(dataset=report.config.dataset, model=model_name(report.config))[RELEVANCE]
         frames.append(of_runs(frame, [report]))
     return stacked(frames[1:] or frames, "dataset", "model")
 
@@ -158,7 +158,7 @@ def pointing(reports: Iterable[Report]) -> pd.DataFrame:
     """Stored pointing scores: dataset, model, receptive_fields, stage, scale, n_reachable, pointing, chance."""
     frames = [
         report.extra("pointing").assign(
-            dataset=report.config.dataset, model=printed(report.config), receptive_fields=paper_fields(report.config)
+            dataset=report.config.dataset, model=model_name(report.config), receptive_fields=paper_fields(report.config)
         )
         for report in reports
         if "extras/pointing.csv" in report.hashes

@@ -15,7 +15,7 @@ from rumorlib.results.provenance import RUNS, by_runs, with_runs
 from rumorlib.studies.explanations.explanations import STAGE1, TRAINED, UNTRAINED
 
 COLUMNS = ["prediction", "of", "quantity", "ours", "low", "high", "against", "verdict", "why"]
-GAMMA = "MICC A-gamma"
+GAMMA = "MICC-A/γ"
 
 
 def verdicts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -19,14 +19,14 @@ from rumorlib.config import RunConfig, Settings
 from rumorlib.data.batches import array, where_is
 from rumorlib.data.drawn_scenes.scenes import CELL_PX, GRID, IMAGE_PX
 from rumorlib.encoders.vision import patch_boxes
-from rumorlib.experiments import marked_runs
+from rumorlib.experiments import marked_runs, model_name
 from rumorlib.metrics import statistics
 from rumorlib.models.micc import MICCOutput
 from rumorlib.results import Report, trained
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.explanations import attributions, interventions
 from rumorlib.studies.explanations.explanations import interval
-from rumorlib.studies.scores.comparison import names, pooled
+from rumorlib.studies.scores.comparison import pooled
 
 ALPHA = 0.05
 
@@ -55,7 +55,7 @@ def undetectable(reports: list[Report]) -> pd.DataFrame:
                 n = part["post_id"].nunique()
                 hits = round(right.mean() * n)
                 low, high = proportion_confint(hits, n, method="wilson")
-                row = {"dataset": config.dataset, "model": names(config), "split": split, "n": n}
+                row = {"dataset": config.dataset, "model": model_name(config), "split": split, "n": n}
                 row |= {"accuracy": right.mean(), "low": low, "high": high, RUNS: run_names(predictions)}
                 rows.append(row | {"p_value": binomtest(hits, n, 0.5, "greater").pvalue})
     frame = by_runs(pd.DataFrame(rows), "dataset", "model")
@@ -92,7 +92,7 @@ def fingerprints(config: RunConfig, settings: Settings) -> dict[str, Any]:
     objects = np.nanmax(np.abs(interventions.object_effects(logit, bench.encoded(tower, where))), axis=1)
     marked = _on_the_mark(bench, config)  # (n, N)
     weight, kept = _spread(output)
-    row = {"dataset": config.dataset, "model": names(config), "n": len(marked)}
+    row = {"dataset": config.dataset, "model": model_name(config), "n": len(marked)}
     row |= interval("kept", (kept & marked).any(1).astype(float)) | {"kept_chance": _blind(marked, config, model)}
     row |= {"kept_without_mark": (_spread(without)[1] & marked).any(1).mean()}
     row |= interval("weight", (weight * marked).sum(1)) | {"weight_even": marked.mean()}

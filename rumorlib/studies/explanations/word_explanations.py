@@ -11,11 +11,11 @@ import torch
 from rumorlib import inputs
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data.batches import where_is
+from rumorlib.experiments import model_name
 from rumorlib.metrics.evaluation import expected_hits
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.explanations import attributions, interventions
 from rumorlib.studies.explanations.explanations import TRAINED, Explained, interval, n_posts, rank_correlation
-from rumorlib.studies.scores.comparison import names
 
 # n posts, C content words
 
@@ -76,7 +76,7 @@ def word_table(made: list[ExplainedWords]) -> pd.DataFrame:
         best = one.effects == one.effects.max(1, keepdims=True)
         for (weights, explanation), scores in one.scores.items():
             top = np.take_along_axis(one.effects, scores.argmax(1)[:, None], 1)[:, 0]
-            row = {"dataset": one.config.dataset, "model": names(one.config), "weights": weights}
+            row = {"dataset": one.config.dataset, "model": model_name(one.config), "weights": weights}
             row |= {"explanation": explanation, "n": n} | interval("rank", rank_correlation(scores, one.effects))
             row |= interval("pointing", expected_hits(scores, best, 1)) | {"pointing_chance": 1 / n_words}
             row |= interval("effect_of_top", top) | {"effect_random": one.effects.mean()}
@@ -88,7 +88,7 @@ def word_effect_table(made: list[ExplainedWords]) -> pd.DataFrame:
     """Exact effect of each kind of word (x_2_effects): dataset, model, word, n, effect, effect_low, effect_high,
     most_effective (share of posts in which no other word has a larger effect)."""
     rows = [
-        {"dataset": one.config.dataset, "model": names(one.config), "word": word, "n": len(one.effects)}
+        {"dataset": one.config.dataset, "model": model_name(one.config), "word": word, "n": len(one.effects)}
         | interval("effect", one.effects[:, c]) | {"most_effective": (one.effects.argmax(1) == c).mean()}
         | {RUNS: run_names([one.config])}
         for one in made for c, word in enumerate(interventions.WORDS)

@@ -12,6 +12,7 @@ from rumorlib import config as cfg
 from rumorlib import results
 from rumorlib.config import Settings
 from rumorlib.data import files
+from rumorlib.experiments import corpus_name, model_name
 from rumorlib.metrics import evaluation
 from rumorlib.results import Report, artifacts, store
 from rumorlib.results.provenance import RUNS, by_runs, run_names
@@ -33,7 +34,7 @@ def calibration_table(reports: Iterable[Report]) -> pd.DataFrame:
         found = [calibration.summary(part, clusters) for _, part in test.groupby("seed")]
         mean = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
         scores = [evaluation.frame_metrics(part)["accuracy"] for _, part in test.groupby("seed")]
-        row = {"dataset": comparison.corpus_name(made), "model": comparison.names(made)}
+        row = {"dataset": corpus_name(made), "model": model_name(made)}
         row |= {"accuracy": float(np.mean(scores))}
         row |= {"accuracy_dev_threshold": calibration.accuracy_at_dev_threshold(dev, test)} | mean
         row |= {"within_floor": mean["ece"] <= mean["ece_floor"], "n_seeds": len(found)}
@@ -49,7 +50,7 @@ def reliability_frame(reports: Iterable[Report]) -> pd.DataFrame:
         test = predictions[(predictions["split"] == "test") & (predictions["seed"] == predictions["seed"].min())]
         curve = calibration.reliability_curve(test, comparison.clusters_of(test))
         curve[RUNS] = [run_names(test)] * len(curve)
-        frames.append(curve.assign(dataset=comparison.corpus_name(made), model=comparison.names(made)))
+        frames.append(curve.assign(dataset=corpus_name(made), model=model_name(made)))
     frame = by_runs(pd.concat(frames, ignore_index=True), "dataset", "model")
     return frame[["dataset", "model", *(column for column in frame if column not in ("dataset", "model"))]]
 

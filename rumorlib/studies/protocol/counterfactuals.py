@@ -12,7 +12,7 @@ import pandas as pd
 
 from rumorlib import results
 from rumorlib.config import Settings, about
-from rumorlib.experiments import benches, exchanged_runs
+from rumorlib.experiments import benches, exchanged_runs, model_name
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
@@ -30,10 +30,9 @@ def table(settings: Settings) -> tuple[pd.DataFrame, list[Report]]:
     """
     rows, reports = [], []
     for dataset in benches.with_pictures(settings):
-        names = (benches.printed(dataset), "LR, frozen text and image"), (dataset, "MICC (product input)")
-        for config, name in zip(exchanged_runs(settings, dataset), names, strict=True):
+        for config, name in zip(exchanged_runs(settings, dataset), (benches.printed(dataset), dataset), strict=True):
             reports.append(results.run_or_load(config, settings))
-            rows += _rows(*name, dataset, reports[-1])
+            rows += _rows(name, model_name(config), dataset, reports[-1])
     return by_runs(pd.DataFrame(rows), "dataset", "model"), reports
 
 

@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from rumorlib import results
 from rumorlib.config import Settings
 from rumorlib.data import keys
-from rumorlib.experiments import Choice, choices, selection_runs
+from rumorlib.experiments import Choice, choices, model_name, selection_runs
 from rumorlib.metrics import evaluation, statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
@@ -113,16 +113,16 @@ def _of_trained(reports: Sequence[Report], folds: Sequence[Report] = ()) -> dict
     """The same among MICC's classifier inputs, the literal one first, from runs of several seeds on one dev, and of one
     seed on every fold: dev predictions choose, and the score is that of the runs on all of train but dev. The simplest
     input is that with the fewest parameters."""
-    tried, size = [], {comparison.names(report.config): report.facts.get("n_trainable", 0) for report in reports}
+    tried, size = [], {model_name(report.config): report.facts.get("n_trainable", 0) for report in reports}
     for config, frame in comparison.pooled(reports):
         test = frame[frame["split"] == "test"].reset_index(drop=True)
         losses = tuple(_dev_loss(part) for _, part in frame.groupby("seed"))
-        tried.append(Tried(comparison.names(config), losses, 0, test))
+        tried.append(Tried(model_name(config), losses, 0, test))
     if not tried:
         return {}
     crossed: dict[str, list[float]] = {}
     for report in folds:
-        crossed.setdefault(comparison.names(report.config), []).append(_dev_loss(report.predictions()))
+        crossed.setdefault(model_name(report.config), []).append(_dev_loss(report.predictions()))
     simplest_first = sorted(tried, key=lambda one: size[one.name])
     by_folds = _by_folds([replace(one, losses=tuple(crossed[one.name])) for one in simplest_first]) if crossed else {}
     seeds = [

@@ -6,69 +6,24 @@ test. Intervals: cluster bootstrap (`clusters_of`). Bounds and references: `cont
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rumorlib.config import RunConfig, about, printed
+from rumorlib.config import RunConfig, about
 from rumorlib.data.keys import image_weights
+from rumorlib.experiments import corpus_name, model_name
 from rumorlib.metrics import evaluation, statistics
 from rumorlib.results import Report, content_of
 from rumorlib.results.artifacts import INDEX
 from rumorlib.results.provenance import RUNS, by_runs, of_runs, run_names
 
-NAMES: dict[tuple[str, str], str] = {
-    ("sclip", "default"): "SCLIP",
-    ("sclip", "default-en"): "SCLIP, en",
-    ("sclip", "default-zh"): "SCLIP, zh",
-    ("micc", "default"): "MICC (literal)",
-    ("micc", "product"): "MICC (product input)",
-    ("micc", "relevance"): "MICC (relevance input)",
-    ("dmfl", "default"): "DMFL",
-    ("safe", "default"): "SAFE",
-    ("carmn", "default"): "CARMN",
-    ("mfan", "default"): "MFAN",
-    ("mfan", "no-graph"): "MFAN (no graph)",
-    ("eann", "default"): "EANN",
-    ("eann", "no-adversary"): "EANN (no adversary)",
-    ("spotfake", "default"): "SpotFake",
-    ("muse", "default"): "MUSE-style similarities",
-    ("baseline", "majority"): "majority",
-    ("baseline", "tfidf_lr"): "TF-IDF + LR",
-    ("baseline", "surface_lr"): "surface counts + LR",
-    ("baseline", "text_lr"): "LR, frozen text",
-    ("baseline", "image_lr"): "LR, frozen image",
-    ("baseline", "text_image_lr"): "LR, frozen text and image",
-    ("baseline", "relevance_lr"): "LR on relevance",
-    ("baseline", "text_forest"): "trees on text, by heart",
-    ("baseline", "image_forest"): "trees on frozen image, by heart",
-}
-SINGLE_SCALE = re.compile(r"fields-\d+(-[a-z]+)?")
 POINT_METRICS = (
     "precision_rumor", "recall_rumor", "f1_rumor", "precision_non_rumor", "recall_non_rumor", "f1_non_rumor",
     "f1_macro", "f1_weighted", "balanced_accuracy", "brier", "log_loss",
 )  # fmt: skip
-
-
-def names(config: RunConfig) -> str:
-    """Printed name of a run's model, unlisted ones by variant or class; MICC on one scale is not called CLIP (C10)."""
-    if config.model == "micc" and SINGLE_SCALE.fullmatch(config.variant):
-        return "single-scale SCLIP"
-    unlisted = config.variant if config.model == "detector" else f"{config.model.upper()} {config.variant}"
-    return NAMES.get((config.model, config.variant), unlisted)
-
-
-def corpus_name(config: RunConfig) -> str:
-    """Printed name of a run's corpus: another corpus seed, split or rule for missing pictures is said."""
-    marks = [f"corpus {config.corpus_seed}"] * bool(config.corpus_seed) + [config.protocol]
-    marks += [f"{config.on_missing_image} missing"] * (config.on_missing_image != "drop")
-    marks += [f"{config.n_train} train posts"] * bool(config.n_train)
-    marks += [f"trained on {config.train_on} pictures"] * (config.train_on != "all")
-    said = ", ".join(filter(None, marks))
-    return f"{printed(config.dataset)} ({said})" if said else printed(config.dataset)
 
 
 def need_same_posts(reports: Iterable[Report]) -> None:
@@ -123,7 +78,7 @@ def _main_row(config: RunConfig, part: pd.DataFrame, split: str) -> dict[str, An
     macro = about(config.dataset).shared_pictures
     primary = primary_interval(config.dataset, part) if macro else accuracy
     by_event = statistics.cluster_bootstrap(part, "accuracy", "event") if macro else (np.nan, np.nan, np.nan)
-    row = {"dataset": corpus_name(config), "model": names(config), "variant": config.variant, "split": split}
+    row = {"dataset": corpus_name(config), "model": model_name(config), "variant": config.variant, "split": split}
     row |= {"primary": "image-macro balanced accuracy" if macro else "accuracy"}
     row |= dict(zip(("primary_value", "primary_low", "primary_high"), primary, strict=True))
     row |= {"accuracy": accuracy.estimate, "acc_low": accuracy.low, "acc_high": accuracy.high}
@@ -188,7 +143,7 @@ def auc_by(reports: Iterable[Report], column: str, split: str = "test") -> pd.Da
             called = rumors["prob_rumor"] >= statistics.THRESHOLD
             n_seeds = chosen["seed"].nunique()
             rows.append({
-                "dataset": corpus_name(config), "model": names(config), column: value, "n": len(chosen) // n_seeds,
+                "dataset": corpus_name(config), "model": model_name(config), column: value, "n": len(chosen) // n_seeds,
                 "n_rumor": len(rumors) // n_seeds, "called_rumor": called.mean(),
                 "estimate": auc.estimate, "low": auc.low, "high": auc.high, RUNS: run_names(predictions),
             })  # fmt: skip
@@ -221,8 +176,14 @@ def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[
         test = statistics.paired_permutation(a, b, *how, weight=weight)._asdict()
         test |= dict(zip(("low", "high"), statistics.paired_interval(a, b, *how, weight)[1:], strict=True))
         scores = {"ours": _score(config.dataset, ours, split), "theirs": _score(config.dataset, theirs, split)}
-        scores["highest_score"], top = max((_score(c.dataset, frame, split), names(c)) for c, frame in others)
-        row = {"dataset": dataset, "model": names(config), "rival": names(best), "metric": metric, "highest": top}
+        scores["highest_score"], top = max((_score(c.dataset, frame, split), model_name(c)) for c, frame in others)
+        row = {
+            "dataset": dataset,
+            "model": model_name(config),
+            "rival": model_name(best),
+            "metric": metric,
+            "highest": top,
+        }
         row |= {"n_seeds": ours["seed"].nunique(), "rival_seeds": theirs["seed"].nunique()}
         row[RUNS] = [name for frame in (ours, *(frame for _, frame in others)) for name in run_names(frame)]
         rows.append(row | scores | test)

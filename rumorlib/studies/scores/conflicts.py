@@ -10,6 +10,7 @@ import pandas as pd
 
 from rumorlib.config import about
 from rumorlib.data.drawn_scenes.claims import TEXT_IMAGE_CONFLICTS
+from rumorlib.experiments import corpus_name, model_name
 from rumorlib.metrics import evaluation, statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
@@ -50,7 +51,7 @@ def table(reports: Sequence[Report], split: str = "test") -> pd.DataFrame:
             called = float((rumors["prob_rumor"] >= statistics.THRESHOLD).mean())
             auc = statistics.cluster_bootstrap(chosen, "auc", comparison.clusters_of(chosen))
             n_rumor = rumors["post_id"].nunique()
-            name = comparison.corpus_name(config), comparison.names(config), config.variant
+            name = corpus_name(config), model_name(config), config.variant
             found = (*name, kind, n_rumor, called, (called + cleared) / 2, *auc)
             rows.append((*found, run_names(predictions)))
     names = ["dataset", "model", "variant", "kind", "n_rumor", "called_rumor", "accuracy", "auc", "low", "high"]
@@ -65,7 +66,7 @@ def claims(reports: Sequence[Report], split: str = "test", n: int = 1000, seed: 
     mean, runs = {}, {}
     for config, predictions in comparison.pooled(_ours(reports)):
         part = _kinds(predictions, split)
-        key = comparison.corpus_name(config), config.variant
+        key = corpus_name(config), config.variant
         mean[key], runs[key] = statistics.seed_mean(part), run_names(predictions)
     rows = []
     for corpus in dict.fromkeys(key[0] for key in mean):

@@ -17,10 +17,11 @@ from rumorlib.config import Settings, about
 from rumorlib.data.drawn_scenes import drawn
 from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.data.posts import Corpus
+from rumorlib.experiments import corpus_name, model_name
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
-from rumorlib.studies.scores.comparison import clusters_of, corpus_name, names, pooled
+from rumorlib.studies.scores.comparison import clusters_of, pooled
 
 SEES = {  # one-modality rows, each with its own Bayes bound
     "text_forest": "text", "tfidf_lr": "text", "surface_lr": "text", "text_lr": "text",
@@ -150,7 +151,7 @@ def abstention_table(reports: Iterable[Report]) -> pd.DataFrame:
 
 def _of_models(frame: pd.DataFrame, reports: Sequence[Report]) -> pd.DataFrame:
     """The frame, each row of the runs of its dataset and model."""
-    rows = [{"dataset": corpus_name(r.config), "model": names(r.config), RUNS: run_names([r])} for r in reports]
+    rows = [{"dataset": corpus_name(r.config), "model": model_name(r.config), RUNS: run_names([r])} for r in reports]
     runs = pd.DataFrame(rows).groupby(["dataset", "model"])[RUNS].sum()  # one tuple of all their runs
     return by_runs(frame.merge(runs.reset_index(), how="left"), "dataset", "model")
 
@@ -158,7 +159,7 @@ def _of_models(frame: pd.DataFrame, reports: Sequence[Report]) -> pd.DataFrame:
 def _extras(reports: Iterable[Report], name: str) -> pd.DataFrame:
     """The extra frame of every report that has it, below each other."""
     frames = [
-        r.extra(name).assign(dataset=corpus_name(r.config), model=names(r.config))
+        r.extra(name).assign(dataset=corpus_name(r.config), model=model_name(r.config))
         for r in reports
         if f"extras/{name}.csv" in r.hashes
     ]
@@ -204,7 +205,7 @@ def histories(reports: Iterable[Report]) -> pd.DataFrame:
     for report in reports:
         config = report.config
         seed = f", seed {config.seed}" if config.seed else ""
-        frame = report.history().assign(run=f"{names(config)}, {corpus_name(config)}{seed}")
+        frame = report.history().assign(run=f"{model_name(config)}, {corpus_name(config)}{seed}")
         frames.append(frame.assign(**{RUNS: [run_names([report])] * len(frame)}))
     frame = pd.concat(frames, ignore_index=True)
     return by_runs(frame[["run", *(column for column in frame if column != "run")]], "run")
@@ -218,7 +219,7 @@ def bounds_table(reports: Iterable[Report], split: str = "dev") -> pd.DataFrame:
         train_accuracy, accuracy, low, high, over_text, over_image (accuracy minus each bound), reading.
     """
     reports = [r for r in reports if about(r.config.dataset).kind == "drawn"]
-    train = {(corpus_name(r.config), names(r.config)): r.metrics["train"]["accuracy"] for r in reports}
+    train = {(corpus_name(r.config), model_name(r.config)): r.metrics["train"]["accuracy"] for r in reports}
     rows = [_oracle(dataset) for dataset in dict.fromkeys(corpus_name(r.config) for r in reports)]
     for config, predictions in pooled(reports):
         part = predictions[predictions["split"] == split].reset_index(drop=True)
@@ -227,7 +228,7 @@ def bounds_table(reports: Iterable[Report], split: str = "dev") -> pd.DataFrame:
         sees = SEES.get(config.variant, "both")
         bound = {"text": text, "image": image, "neither": 0.5}.get(sees, limit["rule_oracle"])
         found = statistics.cluster_bootstrap(part, "accuracy", clusters_of(part))
-        row = {"dataset": corpus_name(config), "model": names(config)}
+        row = {"dataset": corpus_name(config), "model": model_name(config)}
         row |= {"classifier_input": getattr(config.detector, "classifier_input", "-"), "sees": sees, "bound": bound}
         row |= {"train_accuracy": train[row["dataset"], row["model"]], "accuracy": found.estimate}
         row |= {"low": found.low, "high": found.high, "over_text": found.estimate - text}

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from rumorlib.experiments import corpus_name
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
-from rumorlib.studies.scores.comparison import corpus_name
 from rumorlib.studies.scores.sweeps import SETTINGS, by_variant
 
 SPLITS = ("train", "dev", "test")

@@ -49,13 +49,11 @@ def longer_table(reports: Iterable[Report]) -> pd.DataFrame:
 
 
 def kinds_table(reports: Sequence[Report]) -> pd.DataFrame:
-    """`comparison.auc_by` the distance of the wrong caption, on dev and test, models named as in the other tables of
-    this part; empty where no corpus has distances."""
-    named = {comparison.names(report.config): sweeps.printed(report.config) for report in reports}
+    """`comparison.auc_by` the distance of the wrong caption, on dev and test; empty where no corpus has distances."""
     frames = [comparison.auc_by(reports, "distance", split).assign(split=split) for split in sweeps.SPLITS]
     frame = pd.concat(frames, ignore_index=True)
     frame[RUNS] = [names for part in frames for names in runs_of_rows(part) or []]
-    return by_runs(frame.assign(model=frame["model"].map(named)), "dataset", "model")
+    return by_runs(frame, "dataset", "model")
 
 
 def pictures_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:

@@ -19,6 +19,7 @@ from scipy.optimize import isotonic_regression
 from rumorlib import experiments
 from rumorlib.config import RunConfig, Settings
 from rumorlib.config.profiles import loss_weights, points
+from rumorlib.experiments import corpus_name
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, run_names
@@ -153,7 +154,7 @@ def claims(reports: Sequence[Report], setting: str, n: int = 500) -> pd.DataFram
 
 
 def _runs_on(reports: Sequence[Report], *corpora: str) -> tuple[str, ...]:
-    return run_names(report for report in reports if sweeps.corpus_name(report.config) in corpora)
+    return run_names(report for report in reports if corpus_name(report.config) in corpora)
 
 
 def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: str, n: int = 500) -> pd.DataFrame:
@@ -223,7 +224,7 @@ def halved(reports: Sequence[Report], setting: str, settings: Settings) -> list[
         if loss_weights(settings, dataset) != whole:
             continue
         best, half = curve.values[int(np.argmax(curve.accuracy))], STEP / 2
-        seeds = sorted({report.config.seed for report in reports if sweeps.corpus_name(report.config) == dataset})
+        seeds = sorted({report.config.seed for report in reports if corpus_name(report.config) == dataset})
         for value in (round(best - half, 2), round(best + half, 2)):
             if value > 0 and value not in curve.values.round(2):
                 make = partial(experiments.dmfl, settings, dataset, variant=f"{setting}={value}")

@@ -12,23 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rumorlib.config import RunConfig, as_dict, profiles, record
+from rumorlib.config import RunConfig, as_dict, record
 from rumorlib.data import files
+from rumorlib.experiments import corpus_name, model_name, paper_fields
 from rumorlib.metrics import drops, evaluation, statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
-from rumorlib.studies.scores.comparison import corpus_name, need_same_posts, reported
+from rumorlib.studies.scores.comparison import need_same_posts, reported
 
 CLUSTERS = "image_group"  # posts of one image are not independent
 SPLITS = ("dev", "test")
-MICC_NAMES = {
-    "default": "MICC", "A-gamma": "MICC-A/γ", "A-delta": "MICC-A/δ", "Ms-alpha": "MICC-Ms/α", "Ms-beta": "MICC-Ms/β",
-    "random-k": "MICC, Random-K", "bottom-k": "MICC, Bottom-K", "saliency-k": "MICC, saliency-K",
-    "no-stage-1": "MICC without stage 1", "stage-1-longer": "MICC, longer stage 1",
-    "stage-1-longer-product": "MICC, product input, longer stage 1",
-    "stage-1-longer-relevance": "MICC, relevance input, longer stage 1",
-    "unfrozen": "MICC, SCLIP trained on", "product": "MICC, product input", "relevance": "MICC, relevance input",
-}  # fmt: skip
 LEFT_OUT = {  # variant -> what a reader sees beside its name
     "A-gamma": "no alignment", "A-delta": "one mean vector a scale", "Ms-alpha": "patches side by side",
     "Ms-beta": "patches' plain mean", "random-k": "patches at random", "bottom-k": "least relevant patches",
@@ -37,18 +30,6 @@ LEFT_OUT = {  # variant -> what a reader sees beside its name
     "TTRAS": "text Transformer alone", "I": "image alone",
 }  # fmt: skip
 # --- scores of groups of runs ---------------------------------------------------------------------
-
-
-def printed(config: RunConfig) -> str:
-    """Name of a run's model as the papers print it; other variants by their setting.
-
-    MICC on one scale is the paper's MICC-SCLIP, under the name of its receptive field: no CLIP weights are in it.
-    """
-    if config.model == "micc" and config.variant.startswith("fields-"):
-        return f"MICC{'-SCLIP, single scale' * _single(config)} {paper_fields(config)}"
-    if config.model == "micc":
-        return MICC_NAMES.get(config.variant, f"MICC, {config.variant}")
-    return config.model.upper() if config.variant == "default" else f"{config.model.upper()}-{config.variant}"
 
 
 def _single(config: RunConfig) -> bool:
@@ -90,7 +71,7 @@ def scores(
             rows += [
                 (
                     dataset,
-                    printed(seeds[0].config),
+                    model_name(seeds[0].config),
                     variant,
                     split,
                     metric,
@@ -125,7 +106,7 @@ def ablation_table(full: Sequence[Report], variants: Sequence[Report], split: st
     whole, rows = by_variant(full), []
     for (dataset, variant), seeds in by_variant([*full, *variants]).items():
         frame = predictions(seeds, split)
-        row: dict[str, Any] = {"dataset": dataset, "model": printed(seeds[0].config), "variant": variant}
+        row: dict[str, Any] = {"dataset": dataset, "model": model_name(seeds[0].config), "variant": variant}
         row |= {"split": split, **_columns(frame)}
         drop = drops.paired_drop(predictions(whole[dataset, "default"], split), frame)
         if variant == "default":
@@ -184,7 +165,7 @@ def changed_fields(full: Sequence[Report], variants: Sequence[Report]) -> pd.Dat
         ]
         n_trainable = new.facts["n_trainable"]
         difference = n_trainable - old.facts["n_trainable"]
-        rows.append((dataset, printed(new.config), "; ".join(changed), n_trainable, difference))
+        rows.append((dataset, model_name(new.config), "; ".join(changed), n_trainable, difference))
     return pd.DataFrame(rows, columns=["dataset", "model", "changes", "n_trainable", "difference"])
 
 
@@ -234,13 +215,6 @@ def reported_best(artifact_id: str, datasets: Sequence[str]) -> dict[str, Any]:
 
 
 # --- sweeps ---------------------------------------------------------------------------------------
-
-
-def paper_fields(config: RunConfig) -> str:
-    """Receptive fields in the paper's units, e.g. "[32,64]" (drawn scenes are half as large)."""
-    unit = profiles.SIZES[config.profile].scale_unit
-    vision = (config.sclip or config.stage1.sclip).vision
-    return "[" + ",".join(str(round(field / unit)) for field in vision.receptive_fields) + "]"
 
 
 SETTINGS: dict[str, Callable[[RunConfig], Any]] = {

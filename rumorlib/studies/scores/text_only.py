@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from rumorlib.experiments import CUT, TEXT_BASELINES, WORD2VEC
+from rumorlib.experiments import CUT, TEXT_BASELINES, WORD2VEC, corpus_name, model_name
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
@@ -64,7 +64,7 @@ def _by_length(reports: Sequence[Report]) -> Iterable[tuple]:
             found = statistics.cluster_bootstrap(chosen, "accuracy", comparison.clusters_of(chosen))
             auc = statistics.cluster_bootstrap(chosen, "auc", comparison.clusters_of(chosen), n=1).estimate
             n = len(chosen) // chosen["seed"].nunique()
-            name = comparison.corpus_name(config), comparison.names(config)
+            name = corpus_name(config), model_name(config)
             yield (*name, "characters", level, n, found.estimate, found.low, found.high, auc,
                    run_names(predictions))  # fmt: skip
 
@@ -73,7 +73,7 @@ def _truncated(reports: Sequence[Report]) -> Iterable[tuple]:
     made = [report for report in reports if "extras/truncated.csv" in report.hashes]
     groups: dict[tuple[str, str], list[Report]] = {}
     for report in made:
-        key = comparison.corpus_name(report.config), comparison.names(report.config)
+        key = corpus_name(report.config), model_name(report.config)
         groups.setdefault(key, []).append(report)
     for key, seeds in groups.items():
         frame = pd.concat(report.extra("truncated").query("split == 'test'") for report in seeds)
@@ -95,7 +95,7 @@ def vectors(reports: Sequence[Report]) -> pd.DataFrame:
         frame, facts = report.predictions(), report.facts
         test = frame[frame["split"] == "test"].reset_index(drop=True)
         found = statistics.cluster_bootstrap(test, "accuracy", comparison.clusters_of(test))
-        row = comparison.corpus_name(report.config), name, facts["n_words"], facts["word2vec_coverage"]
+        row = corpus_name(report.config), name, facts["n_words"], facts["word2vec_coverage"]
         rows.append((*row, *facts["closeness"], report.metrics["dev"]["accuracy"], *found, run_names([report])))
     names = ["dataset", "vectors", "n_words", "coverage", "closeness", "low", "high", "tcnn_dev"]
     frame = pd.DataFrame(rows, columns=[*names, "tcnn_test", "test_low", "test_high", RUNS])
