@@ -167,6 +167,16 @@ def mfan_pheme(root: Path) -> Path:
     return root
 
 
+def mfan_republished(root: Path) -> Path:
+    """MFAN's PHEME without tweet ids: the number of a post's picture is its name, lists of numbers are the split."""
+    write(root / "content_noid.csv", 'image_id,text,label\n0,"a, b",1\n1,c,0\n2,d,1\n3,e,0\n4,f,1\n5,g,0\n')
+    for split, numbers in {"train": "0\n1", "dev": "2\n5", "test": "3\n4\n9\n"}.items():
+        write(root / f"{split}_ids.txt", numbers)
+    for number in range(6):
+        picture(root / "pheme_images_jpg" / f"{number}.jpg")
+    return root
+
+
 FLICKR = ("1000092795.jpg", "10002456.jpg", "1000268201.jpg")
 
 

@@ -6,7 +6,7 @@ import published
 import pytest
 
 from rumorlib.data.posts import PostsError
-from rumorlib.data.readers import ced
+from rumorlib.data.readers import ced, layouts
 
 
 def test_ced(tmp_path):
@@ -71,6 +71,43 @@ def test_mfan_pheme(tmp_path):
         ["13", 1, "test", "pheme_images_jpg/3.jpg"],  # "unverified" speaks of the truth of the rumor
         ["14", 0, "test", "pheme_images_jpg/4.jpg"],
     ]
+
+
+def test_mfan_pheme_as_republished(tmp_path):
+    corpus = layouts.open_folder(published.mfan_republished(tmp_path))
+    assert corpus.name == "mfan-pheme"
+    assert corpus.posts[["post_id", "label", "split", "image"]].values.tolist() == [
+        ["0", 1, "train", "0.jpg"],
+        ["1", 0, "train", "1.jpg"],
+        ["2", 1, "dev", "2.jpg"],
+        ["3", 0, "test", "3.jpg"],
+        ["4", 1, "test", "4.jpg"],
+        ["5", 0, "dev", "5.jpg"],
+    ]
+    assert corpus.dropped[["post_id", "source", "row", "reason"]].values.tolist() == [
+        ["9", "test_ids.txt", 3, "not in content_noid.csv"]
+    ]
+
+
+def test_lists_of_picture_numbers_name_posts_by_their_own_ids(tmp_path):
+    folder = published.mfan_weibo(tmp_path)
+    for split, numbers in {"train": "1\n2\n", "dev": "M3\nM4\n", "test": "5\n"}.items():
+        (folder / "weibo_files" / f"weibo.{split}").unlink()
+        published.write(folder / f"{split}_ids.txt", numbers)
+    found = ced.read_mfan_weibo(folder, "keep").posts
+    assert dict(zip(found["post_id"], found["split"], strict=True)) == {
+        "M1": "train", "M2": "train", "M3": "dev", "M4": "dev", "M5": "test", "M6": "unassigned", "M7": "unassigned",
+    }  # fmt: skip
+
+
+def test_a_damaged_repost_file_costs_its_reposts_and_is_named(tmp_path, caplog):
+    folder = published.ced(tmp_path)
+    whole = ced.read(folder).posts
+    published.write(folder / "rumor-repost" / "1_M1_U1.json", '[{"uid": "8", "te')
+    found = ced.read(folder).posts
+    assert found["label"].equals(whole["label"]) and found["n_replies"].tolist()[0] == 0
+    assert found["replies"][1:].equals(whole["replies"][1:])
+    assert "rumor-repost/1_M1_U1.json" in caplog.text and "kept, without reposts" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rumorlib.data.posts import Corpus, PostsError
 from rumorlib.data.readers import missing, pheme
 from rumorlib.data.readers.tables import need, read_csv, read_json, read_lines, read_object
 
+_log = logging.getLogger(__name__)
 LABEL_MEANS = CORPORA["ced-text"].label_means
 ORIGINALS = "original-microblog"
 REPOSTS = {"rumor-repost": 1, "non-rumor-repost": 0}
@@ -66,7 +68,7 @@ def _post(folder: Path, path: Path) -> tuple[dict[str, Any], str]:
     if not name or not isinstance(found.get("text"), str):
         raise PostsError(f"{path}: expected <number>_<post id>_<author>.json with a text; use the file as published")
     homes = [home for home in REPOSTS if (folder / home / path.name).is_file()]
-    replies = read_json(folder / homes[0] / path.name).to_dict("records") if len(homes) == 1 else []
+    replies = _replies(folder / homes[0] / path.name) if len(homes) == 1 else []
     row = {
         "post_id": name, "number": number, "text": found["text"], "label": REPOSTS[homes[0]] if homes else 0,
         "split": "", "language": "zh", "created_at": str(found.get("time") or ""), "author": author,
@@ -74,6 +76,15 @@ def _post(folder: Path, path: Path) -> tuple[dict[str, Any], str]:
         "replies": json.dumps([_reply(reply) for reply in replies], ensure_ascii=False),
     }  # fmt: skip
     return row, "" if len(homes) == 1 else f"stands in {' and '.join(homes) or 'no repost folder'}"
+
+
+def _replies(path: Path) -> list[dict[str, Any]]:
+    """The reposts of a post; none, and a warning, where their file is damaged: the label is the folder it lies in."""
+    try:
+        return read_json(path).to_dict("records")
+    except PostsError as error:
+        _log.warning("%s; its post is kept, without reposts", error)
+        return []
 
 
 def _reply(found: dict[str, Any]) -> dict[str, str]:
@@ -95,18 +106,20 @@ class _Mfan:
     name: str
     content: tuple[str, ...]  # the table, one of these
     images: tuple[str, ...]
-    splits: str  # pattern of the split files
+    splits: tuple[str, ...]  # patterns of the split files, the first that has a train file
     language: str
     label_means: str
 
 
+_IDS = "{}_ids.txt"  # as republished: one id or picture number a line
 _MFAN_WORDS = {"non-rumor": 0, "false": 1}
 _WEIBO = _Mfan(
-    "mfan-weibo", ("weibocontentwithimage/weibo_content.csv", "weibo_content.csv"), ("weibo_images",),
-    "weibo_files/weibo.{}", "zh", LABEL_MEANS,
+    "mfan-weibo", ("weibocontentwithimage/weibo_content.csv", "weibo_content.csv"),
+    ("weibo_images", "weibo_images_all"), ("weibo_files/weibo.{}", "weibo.{}", _IDS), "zh", LABEL_MEANS,
 )  # fmt: skip
 _PHEME = _Mfan(
-    "mfan-pheme", ("content.csv",), ("pheme_image", "pheme_images"), "pheme_files/pheme.{}", "en", pheme.LABEL_MEANS
+    "mfan-pheme", ("content.csv", "content_noid.csv"), ("pheme_image", "pheme_images", "pheme_images_jpg"),
+    ("pheme_files/pheme.{}", "pheme.{}", _IDS), "en", pheme.LABEL_MEANS,
 )  # fmt: skip
 
 
@@ -116,9 +129,9 @@ def recognise_mfan_weibo(folder: Path) -> bool:
 
 
 def recognise_mfan_pheme(folder: Path) -> bool:
-    """MFAN's dataset/pheme: content.csv beside pheme_image or pheme_files."""
-    return (folder / "content.csv").is_file() and any(
-        (folder / name).is_dir() for name in (*_PHEME.images, "pheme_files")
+    """MFAN's dataset/pheme: content.csv (republished: content_noid.csv) beside its pictures or split files."""
+    return any((folder / name).is_file() for name in _PHEME.content) and (
+        any((folder / name).is_dir() for name in _PHEME.images) or _split_pattern(_PHEME, folder) != ""
     )
 
 
@@ -135,15 +148,19 @@ def read_mfan_pheme(folder: Path, on_missing_image: OnMissing = "drop") -> Corpu
 def _read_mfan(kind: _Mfan, folder: Path, on_missing_image: OnMissing) -> Corpus:
     """The table with MFAN's split; a post of the table that no split file names is `unassigned`.
 
+    As republished, the number is called image_id, stands for a mid that is not there, and lists of numbers are splits.
     Dropped and reported: ids that repeat, a label that differs between table and split file, an id that only a split
     file has.
     """
     source = next(folder / name for name in kind.content if (folder / name).is_file())
     frame = read_csv(source)
-    need(frame, ("imgnum", "mid", "text", "label"), source)
-    table = pd.DataFrame({"post_id": frame["mid"].str.strip(), "text": frame["text"], "label": frame["label"]})
-    table = table.assign(language=kind.language, imgnum=frame["imgnum"].str.strip())
-    split_of, label_of, split_rows = _mfan_splits(folder, kind.splits)
+    frame = frame.rename(columns={} if "imgnum" in frame else {"image_id": "imgnum"})
+    need(frame, ("imgnum", "text", "label"), source)
+    numbers = frame["imgnum"].str.strip()
+    table = pd.DataFrame({"post_id": frame["mid"].str.strip() if "mid" in frame else numbers, "text": frame["text"],
+                          "label": frame["label"], "language": kind.language, "imgnum": numbers})  # fmt: skip
+    named = dict(zip(table["imgnum"], table["post_id"], strict=True))
+    split_of, label_of, split_rows = _mfan_splits(folder, _split_pattern(kind, folder), named)
     table["split"] = [split_of.get(name, "unassigned" if split_of else "") for name in table["post_id"]]
     reasons = [
         again or ("label differs from that of its split file" if label_of.get(name, label) != label else "")
@@ -164,8 +181,17 @@ def _read_mfan(kind: _Mfan, folder: Path, on_missing_image: OnMissing) -> Corpus
     return _corpus(kind.name, table, images, kind.label_means, source.name, on_missing_image, places, left_out)
 
 
-def _mfan_splits(folder: Path, pattern: str) -> tuple[dict[str, str], dict[str, int], dict[str, tuple[str, int]]]:
-    """Of every post in a split file (mid, text, label between tabs): its split, label, and (file, line)."""
+def _split_pattern(kind: _Mfan, folder: Path) -> str:
+    return next((pattern for pattern in kind.splits if (folder / pattern.format("train")).is_file()), "")
+
+
+def _mfan_splits(
+    folder: Path, pattern: str, named: dict[str, str]
+) -> tuple[dict[str, str], dict[str, int], dict[str, tuple[str, int]]]:
+    """Of every post in a split file (mid, text, label between tabs, or an id alone): its split, label, (file, line).
+
+    named: post id of each picture number, which lists of ids may give instead.
+    """
     split_of, label_of, rows = {}, {}, {}
     for split in ("train", "dev", "test"):
         path = folder / pattern.format(split)
@@ -173,14 +199,15 @@ def _mfan_splits(folder: Path, pattern: str) -> tuple[dict[str, str], dict[str, 
             if not line.strip():
                 continue
             name, _, rest = line.partition("\t")
-            if "\t" not in rest:
+            name = named.get(name.strip(), name.strip()) if pattern == _IDS else name.strip()
+            if pattern != _IDS and "\t" not in rest:
                 raise PostsError(f"{path}, row {number}: expected id, text and label between tabs; restore the row")
-            if split_of.setdefault(name.strip(), split) != split:
-                raise PostsError(f"{path}, row {number}: {name} also stands in {split_of[name.strip()]}; keep one")
-            word = rest.rsplit("\t", 1)[-1].strip().lower()
+            if split_of.setdefault(name, split) != split:
+                raise PostsError(f"{path}, row {number}: {name} also stands in {split_of[name]}; keep one")
+            word = rest.rpartition("\t")[2].strip().lower()
             if word in _MFAN_WORDS:  # PHEME's files may speak of the truth of a rumor instead
-                label_of[name.strip()] = _MFAN_WORDS[word]
-            rows[name.strip()] = (path.name, number)
+                label_of[name] = _MFAN_WORDS[word]
+            rows[name] = (path.name, number)
     return split_of, label_of, rows
 
 
