@@ -15,6 +15,7 @@ import pytest
 from scipy.stats import chi2_contingency
 
 from rumorlib import config as cfg
+from rumorlib.data import files
 from rumorlib.data.drawn_scenes import drawn, scenes, wordings
 from rumorlib.data.drawn_scenes.claims import Claim, DrawnConfig, Painter
 from rumorlib.data.drawn_scenes.scenes import COLOURS, SHAPES, Scene
@@ -57,8 +58,9 @@ def many() -> list[tuple[Claim, Scene, dict]]:
 
 
 @pytest.mark.parametrize("seed", [1, 0])  # 0 last: it stays in memory
-def test_the_corpus_is_the_committed_one(seed):
+def test_the_corpus_is_the_committed_one(seed, monkeypatch):
     """Config and hash were committed before any model was run; whoever changes a byte changes the corpus."""
+    monkeypatch.setattr(drawn, "MANY", math.inf)  # drawn, not read
     config = DrawnConfig(seed=seed)
     assert cfg.as_dict(config) == {**COMMITTED["config"], "seed": seed}
     assert drawn.corpus_sha256(config) == COMMITTED["sha256"][str(seed)]
@@ -392,3 +394,32 @@ def test_texts_can_be_worded_anew(language: str) -> None:
     for field, n in wordings.N_VALUES.items():
         wording = next(w for w in made if w.place >= 0)
         assert len({wordings.post(language, *wording._replace(**{field: value})) for value in range(n)}) == n
+
+
+def test_many_pictures_are_drawn_once_and_mapped(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path))
+    monkeypatch.setattr(drawn, "MANY", 10)
+    some = drawn._drawn(SMALL)[2][:20]
+    first = drawn._pixels(some)
+    assert np.array_equal(first, scenes.render_all(some)) and not first.flags.writeable
+    monkeypatch.setattr(scenes, "render_all", lambda _: pytest.fail("drawn again"))
+    assert np.array_equal(drawn._pixels(some), first)
+
+
+def test_an_array_is_made_once_again_where_damaged_and_in_memory_where_it_cannot_be_kept(tmp_path):
+    made = []
+
+    def make() -> np.ndarray:
+        made.append(1)
+        return np.arange(100, dtype=np.uint8)
+
+    place = tmp_path / "new" / "a.npy"
+    for _ in range(2):
+        assert np.array_equal(files.stored_array(place, make), np.arange(100)) and len(made) == 1
+    place.write_bytes(place.read_bytes()[:-1] + b"x")
+    assert np.array_equal(files.stored_array(place, make), np.arange(100)) and len(made) == 2
+    place.with_suffix(".json").write_text("[]")
+    assert np.array_equal(files.stored_array(place, make), np.arange(100)) and len(made) == 3
+    (tmp_path / "file").write_text("")
+    assert np.array_equal(files.stored_array(tmp_path / "file" / "a.npy", make), np.arange(100)) and len(made) == 4
+    assert sorted(path.name for path in place.parent.iterdir()) == ["a.json", "a.npy"]

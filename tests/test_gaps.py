@@ -18,7 +18,7 @@ from rumorlib.results import runs
 from rumorlib.studies.explanations import gaps
 from rumorlib.studies.scores import verdicts
 
-DEMO = cfg.resolve(train="none")
+DEMO = cfg.resolve(train="none", grid="full", seeds=[0])
 
 
 def finished(config: cfg.RunConfig, extras: dict[str, pd.DataFrame]) -> results.Report:

@@ -17,7 +17,7 @@ from rumorlib.studies.explanations import maps, readings
 from rumorlib.studies.scores import verdicts
 from rumorlib.training import watch
 
-DEMO = cfg.resolve(train="none")
+DEMO = cfg.resolve(train="none", grid="full", seeds=[0])
 N_POSTS, PATCHES, WORDS = 24, 9, 6
 VERDICTS = {"reproduced", "not reproduced", "inconclusive", "untestable here"}
 
@@ -69,7 +69,7 @@ def as_the_paper_says(output: Path) -> list[results.Report]:
 
 def test_english_maps_run_at_phemes_epochs_and_chinese_ones_at_weibos() -> None:
     for profile in cfg.PROFILES:
-        given = cfg.resolve(profile, train="none")
+        given = cfg.resolve(profile, train="none", grid="full")
         at = {c.dataset: c.train.record_epochs for c in experiments.map_runs(given)}
         assert set(at) == set(given.datasets)
         for dataset, epochs in at.items():

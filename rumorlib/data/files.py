@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import gzip
@@ -11,11 +12,12 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -54,6 +56,35 @@ def write_csv(path: Path, frame: pd.DataFrame) -> str:
             file.write(content)
         content = buffer.getvalue()
     return write_bytes(path, content)
+
+
+def stored_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array that is made once and mapped from `path` (.npy) from then on, read-only: processes share its memory.
+
+    It counts once `path`.json, with its sha256, is there; one that is damaged is made again. Where the folder cannot
+    be written the array stays in memory.
+    """
+    import numpy as np
+
+    about = path.with_suffix(".json")
+    told = read_json(about)
+    if not isinstance(told, dict) or not path.is_file() or told.get("sha256") != file_hash(path):
+        made = make()
+        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                np.save(file, made, allow_pickle=False)
+            digest = file_hash(draft)
+            about.unlink(missing_ok=True)
+            draft.replace(path)
+            write_json(about, {"sha256": digest})
+        except OSError:  # no room, or not ours
+            return made
+        finally:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def is_regular(path: Path) -> bool:

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from rumorlib.config import CORPORA
-from rumorlib.data import posts
+from rumorlib.config import CORPORA, cache_root
+from rumorlib.data import files, posts
 from rumorlib.data.drawn_scenes import scenes, wordings
 from rumorlib.data.drawn_scenes.claims import TEXT_IMAGE_CONFLICTS, Claim, DrawnConfig, Painter
 from rumorlib.data.drawn_scenes.scenes import COLOURS, N_PLACES, SHAPES, Scene
 from rumorlib.data.drawn_scenes.wordings import Wording
 from rumorlib.data.images import ArrayImages
 
+MANY = 1000  # pictures; fewer are drawn sooner than a file is checked
 LABEL_MEANS = CORPORA["demo-en"].label_means
 
 
@@ -125,7 +128,16 @@ def _drawn(config: DrawnConfig) -> tuple[pd.DataFrame, list[Claim], list[Scene],
 @lru_cache(maxsize=2)
 def _pictures(config: DrawnConfig) -> ArrayImages:
     _, _, distinct, keys = _drawn(config)
-    return ArrayImages(keys, scenes.render_all(distinct))
+    return ArrayImages(keys, _pixels(distinct))
+
+
+def _pixels(distinct: list[Scene]) -> np.ndarray:
+    """`scenes.render_all`, drawn once for all processes: many pictures are mapped from the cache, under a name of the
+    scenes and of the code that draws them."""
+    if len(distinct) < MANY:
+        return scenes.render_all(distinct)
+    name = hashlib.sha256(Path(scenes.__file__).read_bytes() + repr(distinct).encode()).hexdigest()[:16]
+    return files.stored_array(cache_root() / "drawn" / f"{name}.npy", partial(scenes.render_all, distinct))
 
 
 def scenes_of(config: DrawnConfig | None = None) -> dict[str, Scene]:
@@ -174,7 +186,7 @@ def _template(painter: Painter, pair: str) -> int:
     return int(pair[-4:]) % wordings.N_TEMPLATES if pair else draw
 
 
-@lru_cache(maxsize=1)  # both languages in turn; 180 MB
+@lru_cache(maxsize=1)  # both languages in turn
 def _captions(config: DrawnConfig) -> tuple[ArrayImages, list[dict], list[tuple[int, ...]]]:
     """Language-free: pictures, and of every caption its row and the indices `wordings.caption` takes."""
     painter = Painter(config, "captions")
@@ -195,7 +207,7 @@ def _captions(config: DrawnConfig) -> tuple[ArrayImages, list[dict], list[tuple[
             words.append((thing.shape, thing.colour, -1 if counts else thing.place, same, verb, template))
             rows.append({"image": f"caption-{number:05d}", "caption_id": caption_id, "split": split})
     keys = [f"caption-{number:05d}" for number in range(len(distinct))]
-    return ArrayImages(keys, scenes.render_all(distinct)), rows, words
+    return ArrayImages(keys, _pixels(distinct)), rows, words
 
 
 def load_captions(language: str, seed: int = 0, config: DrawnConfig | None = None) -> posts.CaptionCorpus:
