@@ -74,6 +74,11 @@ def columns_of(names: Iterable[str], given: Mapping[str, str]) -> dict[str, str]
     return chosen
 
 
+def is_known(name: str, ours: str) -> bool:
+    """Whether a column's name is one that is known for ours."""
+    return _plain(name) in COLUMNS[ours]
+
+
 def labels_of(
     values: pd.Series,
     column: str,

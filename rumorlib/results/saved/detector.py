@@ -116,6 +116,7 @@ class Detector:
         about["unlike_training"] = {"limits": bounds}
         if len(rows["test"]):
             alarms = unlike(distance["test"], bounds)
+            alarms |= np.array([self._is_foreign(text) for text in asked["test"].texts], bool)
             about["unlike_training"] |= {"false_alarms": float(alarms.mean()), "n": len(alarms), "on": "test"}
 
     def _of_corpus(self, corpus: Corpus, rows: np.ndarray) -> Given:
@@ -181,16 +182,20 @@ class Detector:
         label = pd.array((prob >= self.threshold).astype(int), dtype="Int64")
         label[~can] = pd.NA
         far = unlike(self._distances(part), self.about["unlike_training"]["limits"])
+        far |= np.array([self._is_foreign(text) for text in part.texts], bool)
         return pd.DataFrame({
             "probability": np.where(can, decision.calibrated(log_odds, 1.0, 0.0), np.nan),
             "calibrated": np.where(can, prob, np.nan), "label": label, "unlike_training": far,
             "missing": [self._lacks(text, why) for text, why in zip(part.texts, part.missing)],
         })  # fmt: skip
 
+    def _is_foreign(self, text: str) -> bool:
+        return self.reads_text and given.wrong_language(text, self.about["language"])
+
     def _lacks(self, text: str, missing: list[str]) -> str:
         reads = {"text": self.reads_text, "picture": self.reads_picture}
         told = [why for why in missing if reads[why.split(":")[0]]]
-        if text and self.reads_text and given.wrong_language(text, self.about["language"]):
+        if self._is_foreign(text):
             told.append(f"language: trained on {self.about['language']}")
         return "; ".join(told)
 

@@ -1,0 +1,45 @@
+"""The runs behind a detector that somebody asks for by name, on posts of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rumorlib.config import RunConfig, SettingError, Settings, nearest, record
+from rumorlib.config.profiles import SIZES
+from rumorlib.experiments import added, papers, rivals
+
+ROWS = (*papers.BASELINES, "text_forest", "image_forest")
+MODELS = ("recommended", "micc", "dmfl", "dmfl-text", *rivals.MODELS, *(kind.replace("_", "-") for kind in ROWS))
+
+
+def runs_of(model: str, settings: Settings, dataset: str, seed: int = 0) -> list[RunConfig]:
+    """The runs of one of MODELS, or of a class of one's own as module:Class; posts without a picture stay.
+
+    Raises: SettingError: no such model, or it reads pictures and the corpus has none.
+    """
+    if ":" in model:
+        found = [added.detector(settings, dataset, model, seed)]
+    elif model == "recommended":
+        found = recommended(settings, dataset)
+    elif model == "dmfl-text":
+        found = [papers.dmfl(settings, dataset, seed, "TTRAS", **papers.DMFL_VARIANTS["TTRAS"])]
+    elif model in ("micc", "dmfl"):
+        found = [{"micc": papers.micc, "dmfl": papers.dmfl}[model](settings, dataset, seed)]
+    elif model in rivals.MODELS:
+        found = [rivals.rival(settings, dataset, model, seed)]
+    elif model.replace("-", "_") in ROWS:
+        found = [papers.baseline(settings, dataset, model.replace("-", "_"))]
+    else:
+        raise SettingError(
+            f"no model {model!r}{nearest(model, MODELS)}; there are {', '.join(MODELS)}, and module:Class"
+        )
+    return [replace(one, on_missing_image="blank") if record(dataset).pictures else one for one in found]
+
+
+def recommended(settings: Settings, dataset: str) -> list[RunConfig]:
+    """TF-IDF, and beside it a logistic regression on the profile's frozen text encoder where its weights are there."""
+    tower = SIZES[settings.profile].texts[record(dataset).language]
+    found = [papers.baseline(settings, dataset, "tfidf_lr")]
+    if tower.kind == "frozen" and settings.data_root and (settings.data_root / "weights" / tower.weights).is_dir():
+        found.append(papers.baseline(settings, dataset, "text_lr"))
+    return found
