@@ -153,7 +153,7 @@ def test_dmfl_reads_a_vits_cls_row_and_gives_its_patches_places(
     assert model.prob_rumor(batch).isfinite().all()
     reduced = replace(run, detector=replace(detector, image_components=4))
     with pytest.raises(ValueError, match="image_cls needs a ViT"):
-        dmfl_inputs.image_rows(reduced, corpus, vit, None)
+        dmfl_inputs.image_rows(inputs.Source(reduced, corpus, vit))
 
 
 def test_captions_are_known_by_their_words_in_each_language(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rumorlib import config as cfg
+from rumorlib import inputs
 from rumorlib.config import CARMNConfig, EANNConfig, MFANConfig, MUSEConfig, SAFEConfig, SpotFakeConfig
 from rumorlib.data import social_graph
 from rumorlib.data.batches import Batch
@@ -375,7 +376,7 @@ def test_similarity_features_are_cosines_products_and_differences() -> None:
 
 
 def test_every_rival_can_be_built() -> None:
-    assert set(rivals.MODELS) == set(rival_runs.BUILDERS)
+    assert {*rivals.MODELS, "detector"} == set(rival_runs.BUILDERS)
     for profile in cfg.PROFILES:
         given = cfg.resolve(profile, train="none")
         for dataset in given.datasets:
@@ -431,6 +432,10 @@ def small_run(name: str, **changes: Any) -> cfg.RunConfig:
     return dataclasses.replace(run, detector=dataclasses.replace(run.detector, word2vec=words))
 
 
+def source(run: cfg.RunConfig, corpus: Any) -> inputs.Source:
+    return inputs.Source(run, corpus, cfg.resolve("paper", train="none"))
+
+
 @pytest.fixture
 def pheme_posts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The fixture's threads as a corpus, split by event, with image rows made up."""
@@ -444,7 +449,7 @@ def pheme_posts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_mfan_trains_on_the_graph_of_threads(pheme_posts: Any) -> None:
     config = small_run("mfan", graph=True, d_model=12, n_heads=2, d_head=4)
     assert config.variant == "default"
-    made = rival_runs.on_posts(config, pheme_posts, cfg.resolve("paper", train="none"), None)
+    made = rival_runs.on_posts(source(config, pheme_posts))
     n = len(pheme_posts.posts)
     assert made.facts["n_nodes"] == 3 * n + 1 and made.facts["n_edges"] == 2 * n + 3 * n
     assert made.model.neighbours.shape[0] == n and (made.model.neighbours[:, 0] == torch.arange(n)).all()
@@ -459,10 +464,8 @@ def test_mfan_trains_on_the_graph_of_threads(pheme_posts: Any) -> None:
 
 def test_an_adversary_needs_two_train_events(pheme_posts: Any) -> None:
     with pytest.raises(ValueError, match="1 train events"):
-        rival_runs.on_posts(small_run("eann"), pheme_posts, cfg.resolve("paper", train="none"), None)
-    made = rival_runs.on_posts(
-        small_run("eann", adversary=False), pheme_posts, cfg.resolve("paper", train="none"), None
-    )
+        rival_runs.on_posts(source(small_run("eann"), pheme_posts))
+    made = rival_runs.on_posts(source(small_run("eann", adversary=False), pheme_posts))
     assert made.model.discriminator is None and made.facts["n_train_events"] == 0
 
 
@@ -471,12 +474,12 @@ def test_events_of_dev_posts_are_not_learnt(pheme_posts: Any) -> None:
     posts_.loc[posts_.index[0], "split"] = "train"
     event = ["a", "b", "c", "d"][: len(posts_)]
     corpus = dataclasses.replace(pheme_posts, posts=posts_.assign(event=event))
-    made = rival_runs.on_posts(small_run("eann"), corpus, cfg.resolve("paper", train="none"), None)
+    made = rival_runs.on_posts(source(small_run("eann"), corpus))
     train = torch.tensor((posts_["split"] == "train").to_numpy())
     assert torch.equal(made.model.events >= 0, train)
 
 
 def test_one_image_vector_is_the_mean_of_its_rows(pheme_posts: Any) -> None:
-    read = rival_runs.words(small_run("eann"), pheme_posts, cfg.resolve("paper", train="none"), None, one_vector=True)
-    rows = rival_runs.words(small_run("safe"), pheme_posts, cfg.resolve("paper", train="none"), None)
+    read = rival_runs.words(source(small_run("eann"), pheme_posts), one_vector=True)
+    rows = rival_runs.words(source(small_run("safe"), pheme_posts))
     assert torch.allclose(read.tensors.images, rows.tensors.images.mean(dim=1, keepdim=True), atol=1e-6)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -51,6 +53,15 @@ def _corpus(
     mark = "-".join(marks)
     posts = protocols.stored_split(loaded, chosen, settings.profile, mark)
     return replace(loaded, posts=posts, split_file=protocols.split_path(dataset, chosen, settings.profile, mark).name)
+
+
+class Source(NamedTuple):
+    """What a run reads: its posts, and the weights of its stage 1 where it has one."""
+
+    config: RunConfig
+    corpus: Corpus
+    settings: Settings
+    checkpoint: Path | None = None
 
 
 def corpus_of(config: RunConfig, settings: Settings) -> Corpus:

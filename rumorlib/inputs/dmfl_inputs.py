@@ -18,6 +18,7 @@ from rumorlib.encoders.vision import grid_sides
 from rumorlib.encoders.vocabulary import CLS, SEP, UNK, Vocabulary, tokenize
 from rumorlib.encoders.word2vec import load_vectors, train_word2vec
 from rumorlib.inputs import encoded
+from rumorlib.inputs.corpora import Source
 from rumorlib.inputs.sclip import joint_patches, load_sclip, patch_tokens
 
 
@@ -49,7 +50,7 @@ def _train_tokens(loaded: Corpus, words: Word2VecConfig) -> list[list[str]]:
     return [tokenize(text, words.tokens) for text in loaded.posts.loc[loaded.posts["split"] == "train", "text"]]
 
 
-def image_rows(config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None) -> tuple[Tensor, Tensor]:
+def image_rows(read: Source) -> tuple[Tensor, Tensor]:
     """Image rows of distinct pictures (Eqs 7-10), and the row of each post: (I, N, D), with `image_cls` (I, 1 + N, D),
     or a map (I, C, h, w), and (n,).
 
@@ -58,6 +59,7 @@ def image_rows(config: RunConfig, corpus: Corpus, settings: Settings, checkpoint
 
     Raises: ValueError: `image_cls` without a frozen encoder's own rows.
     """
+    config, corpus, settings, checkpoint = read
     detector: DMFLConfig | DetectorConfig = config.detector
     if isinstance(detector, DMFLConfig) and not detector.reads_image:
         return torch.zeros(1, 1, 1), torch.zeros(len(corpus.posts), dtype=torch.long)

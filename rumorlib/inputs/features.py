@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rumorlib import config as cfg
-from rumorlib.config import RunConfig, Settings
 from rumorlib.data.batches import array, device, sent
-from rumorlib.data.posts import Corpus
 from rumorlib.encoders import frozen as encoders
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.inputs import encoded, sclip
+from rumorlib.inputs.corpora import Source
 from rumorlib.models import baselines
 
 
-def of_corpus(config: RunConfig, settings: Settings, checkpoint: Path | None, corpus: Corpus) -> baselines.Features:
-    """What the row of `config` reads, one entry per post: texts, frozen features or stage-1 relevance, no more."""
+def of_corpus(read: Source) -> baselines.Features:
+    """What a row of scikit-learn reads, one entry per post: texts, frozen features or stage-1 relevance, no more."""
+    config, corpus, settings, checkpoint = read
     posts = corpus.posts
     kind, weight = config.detector.kind, posts.get("weight")
     text = image = relevance = None
     if kind in ("text_lr", "text_image_lr"):
-        text = frozen_texts(config, settings, checkpoint, corpus)
+        text = frozen_texts(read)
     if kind in ("image_lr", "text_image_lr", "image_forest"):
-        image, rows = frozen_images(config, settings, checkpoint, corpus)
+        image, rows = frozen_images(read)
         image = image[rows.numpy()]
     if kind == "relevance_lr":
         patches, rows = sclip.joint_patches(corpus, config.stage1, checkpoint, settings)
@@ -38,8 +37,9 @@ def of_corpus(config: RunConfig, settings: Settings, checkpoint: Path | None, co
                               None if weight is None else weight.to_numpy())  # fmt: skip
 
 
-def frozen_texts(config: RunConfig, settings: Settings, checkpoint: Path | None, corpus: Corpus) -> np.ndarray:
+def frozen_texts(read: Source) -> np.ndarray:
     """(n, d) frozen text features of every post: of the pretrained encoder, or T of stage 1 where there is none."""
+    config, corpus, settings, checkpoint = read
     texts = corpus.posts["text"].tolist()
     if own := getattr(config.detector, "text", None):
         folder = encoded.weights_folder(own.weights, settings)
@@ -50,10 +50,9 @@ def frozen_texts(config: RunConfig, settings: Settings, checkpoint: Path | None,
     return frozen.float().numpy()
 
 
-def frozen_images(
-    config: RunConfig, settings: Settings, checkpoint: Path | None, corpus: Corpus
-) -> tuple[np.ndarray, Tensor]:
+def frozen_images(read: Source) -> tuple[np.ndarray, Tensor]:
     """(I, d) pooled frozen features of the distinct images, and each post's row among them, (n,)."""
+    config, corpus, settings, checkpoint = read
     if config.stage1.sclip.vision.kind == "feature_map":
         maps, rows = encoded.images_of(corpus, config.stage1.sclip.vision, settings)
     else:

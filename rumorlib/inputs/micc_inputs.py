@@ -17,6 +17,7 @@ from rumorlib.data.batches import CPU, Aligned, Texts, device, moved, sent
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.inputs import encoded, sclip
+from rumorlib.inputs.corpora import Source
 from rumorlib.models import micc
 
 LARGEST_BYTES = 10**9  # of kept patches in fp16; beyond it posts bring all their patches, and every batch aligns anew
@@ -58,10 +59,9 @@ def _n_patches(stage1: RunConfig) -> list[int]:
     return [side * side for side in grid_sides(stage1.sclip.vision)]
 
 
-def read(
-    config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path
-) -> tuple[Texts, Tensor | Aligned, Tensor]:
+def read(source: Source) -> tuple[Texts, Tensor | Aligned, Tensor]:
     """Texts, distinct images and the image row of each post, as far encoded as stage 2 leaves SCLIP frozen (C4)."""
+    config, corpus, settings, checkpoint = source
     detector: MICCConfig = config.detector
     frozen = corpus, config.stage1, checkpoint
     if detector.reads == "joint":

@@ -18,7 +18,7 @@ def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -
     """A row of scikit-learn on what `features` reads for it."""
     corpus = inputs.corpus_of(config, settings)
     posts = corpus.posts
-    read = features.of_corpus(config, settings, checkpoint, corpus)
+    read = features.of_corpus(inputs.Source(config, corpus, settings, checkpoint))
     rows = {split: inputs.rows_of(posts, split).numpy() for split in posts["split"].unique() if split}
     parts = {split: features.of_rows(read, index) for split, index in rows.items()}
     detector, tried = baselines.choose(config.detector, parts["train"], parts["dev"], config.language)

@@ -38,7 +38,7 @@ def on_posts(
     pieces = state = None
     if detector.logic_init == "bert":
         pieces, state = bert_pieces(texts, detector, settings)
-    images, image_row = image_rows(config, corpus, settings, checkpoint)
+    images, image_row = image_rows(inputs.Source(config, corpus, settings, checkpoint))
     read = Texts(ids[:, :longest], mask[:, :longest], pieces=pieces)
     tensors = inputs.post_tensors(corpus.posts, read, images, image_row)
     loop.seed_everything(config.seed)

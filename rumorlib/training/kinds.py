@@ -21,7 +21,6 @@ from rumorlib.training import (
     exchange_runs,
     loop,
     micc_runs,
-    plugin_runs,
     rival_runs,
     sclip_runs,
 )
@@ -33,7 +32,6 @@ BUILDERS: dict[tuple[str, str], Callable[..., Outcome]] = {
     ("train", "micc"): micc_runs.run,
     ("train", "dmfl"): dmfl_runs.run,
     ("train", "baseline"): baseline_runs.run,
-    ("train", "detector"): plugin_runs.run,
     **{("train", name): rival_runs.run for name in rival_runs.BUILDERS},
     ("distil", "micc"): compression_runs.distilled,
     ("compress", "micc"): compression_runs.compressed_run,

@@ -21,7 +21,7 @@ def on_posts(config: RunConfig, settings: Settings, checkpoint: Path) -> tuple[M
     """MICC as stage 2 starts, on the SCLIP of `checkpoint`, and its corpus: as tensors it reads, and as a table. Model
     and tensors are where it will be trained."""
     corpus = inputs.corpus_of(config, settings)
-    texts, images, image_row = micc_inputs.read(config, corpus, settings, checkpoint)
+    texts, images, image_row = micc_inputs.read(inputs.Source(config, corpus, settings, checkpoint))
     tensors = inputs.post_tensors(corpus.posts, texts, images, image_row)
     loop.seed_everything(config.seed)
     model = MICC(config.detector, inputs.load_sclip(config.stage1, checkpoint, settings), config.language)

@@ -1,7 +1,8 @@
-"""Detectors of other authors, from a run's config: the model and the tensors it reads.
+"""Detectors of other authors, and of one file, from a run's config: the model and the tensors it reads.
 
-Three ways to read a post: words and image rows (DMFL, SAFE, CARMN) or words and one image vector (EANN, MFAN); frozen
-text and image vectors (SpotFake); similarities in the joint space of stage 1 (MUSE-style).
+Four ways to read a post: words and image rows (DMFL, SAFE, CARMN) or words and one image vector (EANN, MFAN); frozen
+text and image vectors (SpotFake); similarities in the joint space of stage 1 (MUSE-style); words, sentence vectors and
+image rows (a detector of one file, models/named.py).
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from rumorlib import inputs
-from rumorlib.config import ReadingConfig, RunConfig, Settings
+from rumorlib.config import DetectorConfig, MFANConfig, ReadingConfig, RunConfig, Settings
 from rumorlib.data import social_graph
 from rumorlib.data.batches import PostTensors, Texts, array, device, sent
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.encoders.vocabulary import Vocabulary
-from rumorlib.inputs import dmfl_inputs, features
+from rumorlib.inputs import Source, dmfl_inputs, features
+from rumorlib.models import named
 from rumorlib.models.others.carmn import CARMN
 from rumorlib.models.others.eann import EANN
 from rumorlib.models.others.mfan import MFAN, Graph, neighbours
@@ -33,10 +35,10 @@ from rumorlib.training.fitting import Outcome, fit_detector
 
 
 def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -> Outcome:
-    """A detector of other authors: what it reads and how it is built stands in BUILDERS."""
-    corpus = inputs.corpus_of(config, settings)
-    model, tensors, facts = on_posts(config, corpus, settings, checkpoint)
-    outcome = fit_detector(config, model, tensors, corpus.posts)
+    """A detector: what it reads and how it is built stands in BUILDERS."""
+    source = Source(config, inputs.corpus_of(config, settings), settings, checkpoint)
+    model, tensors, facts = on_posts(source)
+    outcome = fit_detector(config, model, tensors, source.corpus.posts)
     return dataclasses.replace(outcome, facts=outcome.facts | facts)
 
 
@@ -63,28 +65,27 @@ class Built(NamedTuple):
     facts: dict[str, Any]
 
 
-def on_posts(config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None) -> Built:
-    """The detector of `config`, one of BUILDERS, seeded, with the tensors of its corpus.
+def on_posts(source: Source) -> Built:
+    """The detector of a run, one of BUILDERS, seeded, with the tensors of its corpus.
 
     Raises: ValueError: it needs events or replies that the corpus does not have.
     """
-    return BUILDERS[config.model](config, corpus, settings, checkpoint)
+    return BUILDERS[source.config.model](source)
 
 
-def words(
-    config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None, one_vector: bool = False
-) -> Words:
+def words(source: Source, one_vector: bool = False) -> Words:
     """Word ids with [CLS] and [SEP], and image rows, as DMFL and the baselines of its kind read them.
 
     Args:
         one_vector: the mean of an image's rows in their place, made once per image.
     """
-    detector: ReadingConfig = config.detector
+    config, corpus, settings, _ = source
+    detector: ReadingConfig | DetectorConfig = config.detector
     lexicon, vectors, coverage = dmfl_inputs.word_vectors(corpus, detector.word2vec, config.seed, settings)
     longest = detector.word2vec.max_length + 2
     ids, mask = lexicon.encode(corpus.posts["text"].tolist(), longest, cls=True, sep=True)
     longest = int(mask.sum(1).max())
-    images, image_row = dmfl_inputs.image_rows(config, corpus, settings, checkpoint)
+    images, image_row = dmfl_inputs.image_rows(source)
     if one_vector:
         rows = images.flatten(2).transpose(1, 2) if images.ndim == 4 else images
         images = torch.cat([part.float().mean(dim=1, keepdim=True) for part in rows.split(256)])  # (I, 1, D)
@@ -94,60 +95,59 @@ def words(
     return Words(tensors, lexicon, torch.tensor(vectors), facts)
 
 
-def _safe(config: RunConfig, *where: Any) -> Built:
-    read = words(config, *where)
-    return Built(SAFE(config.detector, read.vectors, read.d_image), read.tensors, read.facts)
+def _safe(source: Source) -> Built:
+    read = words(source)
+    return Built(SAFE(source.config.detector, read.vectors, read.d_image), read.tensors, read.facts)
 
 
-def _carmn(config: RunConfig, *where: Any) -> Built:
-    read = words(config, *where)
-    return Built(CARMN(config.detector, read.vectors, read.d_image), read.tensors, read.facts)
+def _carmn(source: Source) -> Built:
+    read = words(source)
+    return Built(CARMN(source.config.detector, read.vectors, read.d_image), read.tensors, read.facts)
 
 
-def _eann(config: RunConfig, corpus: Corpus, *where: Any) -> Built:
-    read, events = words(config, corpus, *where, one_vector=True), None
-    if config.detector.adversary:
+def _eann(source: Source) -> Built:
+    read, detector, corpus, events = words(source, one_vector=True), source.config.detector, source.corpus, None
+    if detector.adversary:
         named = corpus.posts["event"].where(corpus.posts["split"].eq("train"), "")
         names = sorted(set(named) - {""})
         if len(names) < 2:
             raise ValueError(f"{corpus.name} has {len(names)} train events; EANN needs two, or adversary=False")
         events = torch.tensor([{name: i for i, name in enumerate(names)}.get(name, -1) for name in named])
     facts = read.facts | {"n_train_events": 0 if events is None else int(events.max()) + 1}
-    return Built(EANN(config.detector, read.vectors, read.d_image, events), read.tensors, facts)
+    return Built(EANN(detector, read.vectors, read.d_image, events), read.tensors, facts)
 
 
-def _mfan(config: RunConfig, corpus: Corpus, *where: Any) -> Built:
-    read, graph, facts = words(config, corpus, *where, one_vector=True), None, {}
-    if config.detector.graph:
-        graph, facts = _graph(config, corpus, read)
-    return Built(MFAN(config.detector, read.vectors, read.d_image, graph), read.tensors, read.facts | facts)
+def _mfan(source: Source) -> Built:
+    read, detector, graph, facts = words(source, one_vector=True), source.config.detector, None, {}
+    if detector.graph:
+        graph, facts = _graph(detector, source.corpus, read)
+    return Built(MFAN(detector, read.vectors, read.d_image, graph), read.tensors, read.facts | facts)
 
 
-def _graph(config: RunConfig, corpus: Corpus, read: Words) -> tuple[Graph, dict[str, int]]:
+def _graph(detector: MFANConfig, corpus: Corpus, read: Words) -> tuple[Graph, dict[str, int]]:
     """Posts, comments and users, a text being the mean of its word vectors, with hidden links inferred."""
     social = social_graph.build(corpus.posts)
-    ids, mask = read.lexicon.encode(social.texts, config.detector.word2vec.max_length)
+    ids, mask = read.lexicon.encode(social.texts, detector.word2vec.max_length)
     kept = mask.unsqueeze(-1)
     means = (read.vectors[ids] * kept).sum(1) / kept.sum(1).clamp(min=1)
     nodes = torch.from_numpy(social_graph.node_features(social, array(means)))
-    limits = config.detector.link_threshold, config.detector.max_neighbours
+    limits = detector.link_threshold, detector.max_neighbours
     table = neighbours(nodes, torch.from_numpy(social.edges), social.n_posts, *limits)
     return Graph(nodes, table), {"n_nodes": social.n_nodes, "n_edges": len(social.edges)}
 
 
-def _spotfake(config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None) -> Built:
-    text, (image, row) = (
-        torch.from_numpy(features.frozen_texts(config, settings, checkpoint, corpus)),
-        features.frozen_images(config, settings, checkpoint, corpus),
-    )
+def _spotfake(source: Source) -> Built:
+    config, text = source.config, torch.from_numpy(features.frozen_texts(source))
+    image, row = features.frozen_images(source)
     images = torch.from_numpy(image).unsqueeze(1)  # (I, 1, D)
-    tensors = inputs.post_tensors(corpus.posts, Texts(None, None, text), images, row)
+    tensors = inputs.post_tensors(source.corpus.posts, Texts(None, None, text), images, row)
     loop.seed_everything(config.seed)
     return Built(SpotFake(config.detector, text.shape[1], images.shape[-1]), tensors, {})
 
 
 @torch.inference_mode()
-def _similarities(config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None) -> Tensor:
+def _similarities(source: Source) -> Tensor:
+    config, corpus, settings, checkpoint = source
     text = inputs.joint_texts(corpus, config.stage1, checkpoint, config.language, settings)
     patches, row = inputs.joint_patches(corpus, config.stage1, checkpoint, settings)
     n_patches = [side * side for side in grid_sides(config.stage1.sclip.vision)]
@@ -158,14 +158,26 @@ def _similarities(config: RunConfig, corpus: Corpus, settings: Settings, checkpo
     return torch.cat(made)
 
 
-def _muse(config: RunConfig, corpus: Corpus, settings: Settings, checkpoint: Path | None) -> Built:
-    similar = _similarities(config, corpus, settings, checkpoint).clone()
-    nothing = torch.zeros(1, 1, 1), torch.zeros(len(corpus.posts), dtype=torch.long)  # the features hold the picture
-    tensors = inputs.post_tensors(corpus.posts, Texts(None, None, similar), *nothing)
+def _muse(source: Source) -> Built:
+    config, posts, similar = source.config, source.corpus.posts, _similarities(source).clone()
+    nothing = torch.zeros(1, 1, 1), torch.zeros(len(posts), dtype=torch.long)  # the features hold the picture
+    tensors = inputs.post_tensors(posts, Texts(None, None, similar), *nothing)
     loop.seed_everything(config.seed)
-    return Built(MUSE(config.detector, similar[inputs.rows_of(corpus.posts, "train")]), tensors, {})
+    return Built(MUSE(config.detector, similar[inputs.rows_of(posts, "train")]), tensors, {})
 
 
-BUILDERS: dict[str, Callable[..., Built]] = {
-    "safe": _safe, "carmn": _carmn, "mfan": _mfan, "eann": _eann, "spotfake": _spotfake, "muse": _muse
+def _of_one_file(source: Source) -> Built:
+    config, corpus, settings, checkpoint = source
+    read = words(source)
+    vectors = inputs.text_vectors(corpus, config.stage1, checkpoint, config.language, settings).features.float()
+    ids, mask, *_ = read.tensors.texts
+    tensors = dataclasses.replace(read.tensors, texts=Texts(ids, mask, vectors))
+    loop.seed_everything(config.seed)
+    given = named.Given(read.vectors, vectors.shape[1], tuple(read.tensors.images.shape[1:]))
+    return Built(named.build(config.detector, given), tensors, {})
+
+
+BUILDERS: dict[str, Callable[[Source], Built]] = {
+    "safe": _safe, "carmn": _carmn, "mfan": _mfan, "eann": _eann, "spotfake": _spotfake, "muse": _muse,
+    "detector": _of_one_file,
 }  # fmt: skip

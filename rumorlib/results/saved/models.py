@@ -120,7 +120,7 @@ def pictures_of(corpus: Corpus, rows_: np.ndarray) -> list[Any]:
 
 def _row(config: RunConfig, settings: Settings, corpus: Corpus, checkpoint: Path | None) -> Row:
     """A row of scikit-learn fitted as `baseline_runs.run` fits it."""
-    read = features.of_corpus(config, settings, checkpoint, corpus)
+    read = features.of_corpus(inputs.Source(config, corpus, settings, checkpoint))
     parts = {split: features.of_rows(read, inputs.rows_of(corpus.posts, split).numpy()) for split in ("train", "dev")}
     chosen, _ = baselines.choose(config.detector, parts["train"], parts["dev"], config.language)
     fitted = baselines.fit(chosen, parts["train"], config.language)
