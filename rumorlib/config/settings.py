@@ -30,7 +30,7 @@ IG_STEPS = 6
 DATASETS: dict[str, tuple[str, ...]] = {
     "demo": ("demo-en", "demo-zh"),
     "laptop": ("photo-en", "photo-zh", "twitter"),
-    "paper": ("weibo", "pheme"),
+    "paper": ("mfan-pheme", "mfan-weibo", "weibo", "pheme"),
 }
 TEXT_ONLY: dict[str, tuple[str, ...]] = dict.fromkeys(("laptop", "paper"), ("weibo-text", "pheme-text"))
 KINDS: dict[str, tuple[str, ...]] = {"demo": ("drawn",), "laptop": ("photo", "posts"), "paper": ("posts",)}
