@@ -81,8 +81,8 @@ def per_scale(settings: Settings) -> pd.DataFrame:
     """
     rows = []
     dataset = settings.datasets[0]
-    for paper_fields in SCALE_SETS:
-        chosen = experiments.fields(settings, *paper_fields)
+    for scales in SCALE_SETS:
+        chosen = experiments.fields(settings, *scales)
         stage1 = experiments.sclip(settings, record(dataset).language, receptive_fields=chosen)
         config = experiments.micc(settings, dataset, stage1=stage1)
         model, post = costs.untrained_micc(config)
