@@ -35,7 +35,8 @@ ELSEWHERE = {
     "captions_en.csv", "captions_zh.csv", "posts.csv", "manifest.csv", "manifest.json", "manifest.jsonl", "config.json",
     "report.json", "history.csv", "predictions.csv", "store.json", "runs.jsonl", ".gz",
     "text_mean.py", "predictions.csv.gz", "test_ledger.csv", "baseline/twitter/text_image_lr/seed0",
-    "content.csv", "content_noid.csv", "weibo_content.csv", "dataset_flickr30k.json", "flickr_annotations_30k.csv", "results.csv",
+    "content.csv", "content_noid.csv", "weibo_content.csv", "dataset_flickr30k.json", "flickr_annotations_30k.csv",
+    "results.csv",
 }  # fmt: skip
 MADE_LATER = ("results/demo/", "figures/demo", "output/")  # by `make demo`
 

@@ -21,7 +21,7 @@ from rumorlib import experiments
 from rumorlib.config import RunConfig, Settings, record
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vision import grid_sides
-from rumorlib.experiments import model_name
+from rumorlib.experiments import model_name, paper_fields
 from rumorlib.metrics import drops
 from rumorlib.models.micc import MICC
 from rumorlib.results import Report
