@@ -282,6 +282,13 @@ def test_side_heads_can_collapse_without_touching_the_classifier_but_forward_hea
         assert torch.allclose(model(batch).logits, before) is same
 
 
+def test_posts_without_a_picture_pay_no_alignment_loss(batch):
+    model = build(TINY).eval()
+    whole = model(batch).alignment_loss
+    batch.images[:3] = 0
+    assert model.training_loss(batch)["alignment"].item() == pytest.approx(whole[3:].sum().item() / 8, rel=1e-5)
+
+
 def test_without_alignment_there_is_no_alignment_loss(batch):
     losses = build(VARIANTS["A"]).eval().training_loss(batch)
     assert losses["alignment"] == 0

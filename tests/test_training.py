@@ -12,13 +12,17 @@ import math
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from rumorlib.config import SCLIPConfig, TextConfig, TrainConfig, VisionConfig
+from rumorlib import inputs
+from rumorlib.config import DMFLConfig, SCLIPConfig, TextConfig, TrainConfig, VisionConfig
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.encoders.sclip import SCLIP
+from rumorlib.models.dmfl import DMFL
+from rumorlib.models.others.pieces import weighted_mean
 from rumorlib.training import loop
 from rumorlib.training.loop import Fit, fit
 
@@ -89,13 +93,6 @@ def test_history_has_a_row_per_epoch():
     assert history["train_extra"].eq(2).all() and history["train_loss"].is_monotonic_decreasing
 
 
-def test_the_epochs_train_loss_is_the_mean_over_its_batches():
-    model = Counter()
-    still = dataclasses.replace(PLAIN, epochs=1, lr=1e-12)
-    history = fit(model, lambda generator: [1.0, 2.0, 3.0], 3, lambda: {"loss": 0.0}, still, seed=0).history
-    assert history["train_loss"].item() == pytest.approx((1 + 4 + 9) / 3)
-
-
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_an_error(bad):
     with pytest.raises(FloatingPointError, match=r"stage 1: loss is (nan|inf) by step 2; lower the lr"):
@@ -138,7 +135,64 @@ def test_frozen_parameters_stay_and_a_tower_may_be_the_whole_model():
     model.sclip.requires_grad_(True)
     model.head.requires_grad_(False)
     model.sclip_head.requires_grad_(False)
-    assert len(loop._optimizer(model, PLAIN).param_groups) == 1
+    trained = [p for group in loop._optimizer(model, PLAIN).param_groups for p in group["params"]]
+    assert {id(p) for p in trained} == {id(p) for p in model.sclip.parameters()}
+
+
+def test_weight_decay_spares_norms_biases_positions_word_vectors_and_the_temperature():
+    sclip = SCLIP(SMALL, {"en": 30})
+    dmfl = DMFL(DMFLConfig(d_model=12, n_heads=2, d_head=3, logic_width=8, logic_depth=1, logic_heads=2,
+                           image_positions=True), torch.randn(9, 6), 10, n_patches=4)  # fmt: skip
+    for model in (sclip, dmfl):
+        groups = loop._optimizer(model, TrainConfig(weight_decay=0.1)).param_groups
+        decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+        found = {name: decay[id(p)] > 0 for name, p in model.named_parameters()}
+        spared = {name for name in found if not found[name]}
+        assert all(p.ndim < 2 or name in spared for name, p in model.named_parameters() if "position" in name)
+        assert {name for name, p in model.named_parameters() if p.ndim < 2} <= spared
+        tables = {"text_towers.en.embed.weight", "text_towers.en.position", "image_tower.position.0", "logit_scale",
+                  "image_tower.scale", "word_vectors.weight", "image_positions", "logic.position.weight"}  # fmt: skip
+        assert tables & found.keys() <= spared
+        assert {name for name in found if name.endswith(("linear1.weight", "classifier.weight", "in_proj_weight"))} <= (
+            found.keys() - spared
+        ) and len(spared) < len(found)
+
+
+def test_the_recorded_rate_is_that_of_the_last_step():
+    train = dataclasses.replace(PLAIN, epochs=2, warmup_share=0.5)  # four steps: half, whole, then the half cosine
+    assert fit_counter([0.2, 0.1], train)[1].history["lr"].tolist() == pytest.approx([0.1, 0.05])
+
+
+def test_the_train_loss_is_the_mean_over_posts():
+    class Half(nn.Module):
+        """Its loss is the share of rumors of a batch."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def training_loss(self, batch):
+            return {"loss": batch.label.mean() + 0 * self.weight.sum()}
+
+    data = posts(5)  # labels 0 1 0 1 0
+    history = fit(Half(), lambda _: data.in_order(torch.arange(5), 4), 2, lambda: {"loss": 0.0},
+                  dataclasses.replace(PLAIN, epochs=1), seed=0).history  # fmt: skip
+    assert history["train_loss"].item() == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize("sizes", [[6], [2, 2, 2], [1, 5]])
+def test_a_post_weighs_the_same_whatever_batch_it_is_in(sizes):
+    """Weights are multiples of their mean over the split, and a batch's own sum divides nothing: with batches of two
+    that sum made a single-post picture beside another of its kind count as half a picture of three posts."""
+    frame = pd.DataFrame(
+        {"split": ["train"] * 6 + ["dev"] * 2, "label": 0, "weight": [1, 1, 1, 1 / 3, 1 / 3, 1 / 3, 4, 4]}
+    )
+    made = inputs.post_tensors(frame, Texts(None, None, torch.zeros(8, 3)), torch.zeros(1, 1, 1), torch.zeros(8).long())
+    assert made.weight.tolist() == pytest.approx([1.5, 1.5, 1.5, 0.5, 0.5, 0.5, 1, 1])
+    errors = torch.arange(6.0, requires_grad=True)
+    total = sum(weighted_mean(errors[part], made.weight[part]) * len(part) for part in torch.arange(6).split(sizes))
+    total.backward()
+    assert errors.grad.tolist() == pytest.approx([1.5, 1.5, 1.5, 0.5, 0.5, 0.5])
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():

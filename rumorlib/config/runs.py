@@ -147,6 +147,11 @@ class RunConfig(Checked):
         return self.path.as_posix()
 
     @property
+    def learns(self) -> bool:
+        """Whether a network is trained: not for fits of scikit-learn, nor for what is made of a finished run."""
+        return self.model not in ("baseline", "bench") and self.kind in ("train", "distil")
+
+    @property
     def path(self) -> Path:
         """Folder of the run below results/<profile>/runs."""
         marks = [f"corpus{self.corpus_seed}"] * bool(self.corpus_seed) + [re.sub(r"\W+", "-", self.protocol)]

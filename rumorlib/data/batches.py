@@ -147,7 +147,7 @@ class Batch(NamedTuple):
     images: Tensor | Aligned
     # (B, 3, H, W) uint8 pixels · (B, C, h, w) frozen map · (B, N, D) patches made once · patches already aligned
     label: Tensor  # (B,) float
-    weight: Tensor  # (B,) float
+    weight: Tensor  # (B,) float, mean 1 over a split: losses are means over posts of weight times error
     row: Tensor  # (B,) long, index into the posts table
     pieces: Tensor | None = None  # (B, P) word pieces for a logic chain that starts from BERT
     # Columns of text_mask and of pieces that some post of the batch uses, at least 1. None: a batch made by hand, whose
@@ -188,7 +188,7 @@ class PostTensors:
     images: Tensor | Aligned  # (I, …)
     image_row: Tensor  # (n,) long into images
     label: Tensor  # (n,) float
-    weight: Tensor  # (n,) float
+    weight: Tensor  # (n,) float, mean 1 over a split
     where: torch.device = CPU
 
     def on(self, where: torch.device) -> PostTensors:

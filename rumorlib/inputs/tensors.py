@@ -14,8 +14,11 @@ from rumorlib.inputs.encoded import encode_images, encode_texts
 
 
 def post_tensors(posts: pd.DataFrame, texts: Texts, images: Tensor, image_row: Tensor) -> PostTensors:
-    """A posts table as tensors; `weight` column if it has one, else every post counts once."""
-    weight = posts["weight"] if "weight" in posts else pd.Series(1.0, index=posts.index)
+    """A posts table as tensors. A `weight` column comes as multiples of its mean over a post's split, so that a batch
+    is expected to weigh as much as it has posts; without one every post weighs 1."""
+    weight = pd.Series(1.0, index=posts.index)
+    if "weight" in posts:
+        weight = posts["weight"] / posts.groupby("split")["weight"].transform("mean")
     return PostTensors(
         texts, images, image_row,
         torch.tensor(posts["label"].to_numpy(), dtype=torch.float32),

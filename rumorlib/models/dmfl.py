@@ -68,6 +68,11 @@ def _without_padding(batch: Batch) -> Batch:
     return batch._replace(text_ids=batch.text_ids[:, :length], text_mask=batch.text_mask[:, :length])
 
 
+def has_picture(images: Tensor) -> Tensor:
+    """(B,) bool: which posts have image rows; those of a post without a picture are zeros (choice C26)."""
+    return images.flatten(1).any(dim=1)
+
+
 def _full_precision(x: Tensor) -> Tensor:
     """At least float32: under autocast, losses and probabilities are not computed in bf16."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -261,13 +266,13 @@ class DMFL(nn.Module):
         """L = lambda_c L_c + lambda_a L_a (Eqs 17, 20, 21).
 
         Choice C14: the alignment error is the mean over posts and features. `batch.weight` (B,) weighs the posts in
-        both means; None weighs them alike.
+        both means; None weighs them alike. A post without a picture has nothing to align and adds 0.
         """
         output = self(batch)
         weight = torch.ones_like(output.alignment_loss) if batch.weight is None else batch.weight
-        share = weight / weight.sum().clamp(min=1e-12)  # (B,)
         errors = F.cross_entropy(output.logits, batch.label.long(), reduction="none")  # Eq. 20: (B,)
-        classification, alignment = (share * errors).sum(), (share * output.alignment_loss).sum()
+        classification = (weight * errors).mean()
+        alignment = (weight * output.alignment_loss * has_picture(batch.images)).mean()
         loss = self.config.lambda_c * classification + self.config.lambda_a * alignment  # Eq. 21
         return {"loss": loss, "classification": classification, "alignment": alignment}
 

@@ -246,7 +246,7 @@ class MICC(nn.Module):
             soft = (self.teacher_logit[batch.row] / heat).sigmoid()
             soft_losses = F.binary_cross_entropy_with_logits(logit / heat, soft, reduction="none")
             losses = (1 - share) * losses + share * heat**2 * soft_losses
-        return {"loss": (losses * batch.weight).sum() / batch.weight.sum()}
+        return {"loss": (losses * batch.weight).mean()}
 
     def log_odds(self, batch: Batch) -> Tensor:
         """(B,) log-odds of rumor: the logit that M11's sigmoid reads; call in eval mode for predictions."""

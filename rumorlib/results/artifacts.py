@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
 from rumorlib.data import files
+from rumorlib.metrics.learning import FAULTS
 from rumorlib.results import layout, provenance
 from rumorlib.results.reports import declared_since
 from rumorlib.data import keys
@@ -199,9 +200,14 @@ def _declared(report: Report) -> str:
     return "; ".join(f"{line['what']} ({line['why']})" for line in lines)
 
 
+def _fault(name: str, wrong: str) -> Callable[[Report], str]:
+    return lambda report: wrong if name in report.faults() else ""
+
+
 # Mark -> what is wrong with a stored run, in a sentence; "" where nothing is.
 MARKS: dict[str, Callable[[Report], str]] = {
     "saturated": _saturated, "declared": _declared, "unfingerprinted": _unfingerprinted,
+    **{name: _fault(name, wrong) for name, wrong in FAULTS.items()},
 }  # fmt: skip
 _KNOWN: dict[tuple[Path, str], dict[str, str]] = {}  # of each run of this process: tables share runs
 

@@ -24,7 +24,7 @@ Columns = dict[str, list[str]]  # the cells of a csv, by the name of the column
 MOST_COLUMNS, MOST_ROWS = 8, 15  # rows: on a screen
 MOST_PLACES = 4  # of one verdict on one claim, that are named
 ALL = "all"  # in a json, instead of the names of all runs
-SIGNS = "†‡§¶#"  # at rows whose runs have a fault
+SIGNS = "†‡§¶#ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"  # at rows whose runs have a fault
 REVISED = "*under revision*"  # a finding that longer training contradicts, until it has been tested anew
 # Names of columns, as patterns: a table of more than MOST_COLUMNS loses those of a line, the first line first.
 LEFT_TO_CSV = (

@@ -53,6 +53,15 @@ class Report:
         private = f"private/{name}.csv"
         return self._frame(private if private in self.hashes else f"extras/{name}.csv")
 
+    def faults(self) -> tuple[str, ...]:
+        """Names of `learning.FAULTS` that the training has: no claim may rest on a run with one. () for what no loop
+        trained; of runs from before it was stored, from their metrics and history."""
+        from rumorlib.metrics import learning
+
+        if "faults" in self.facts or not self.config.learns:
+            return tuple(self.facts.get("faults", ()))
+        return learning.faults(self.metrics.get("dev", {}), self.history())
+
     def checkpoint(self) -> Path:
         """Weights (safetensors), checked; ask `run_or_load` for them with checkpoint=True."""
         return runs.verified(self.folder, runs.CHECKPOINT, self.hashes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,13 +16,14 @@ from torch import Tensor, nn
 
 from rumorlib import inputs
 from rumorlib.config import RunConfig
-from rumorlib.data.batches import CPU, Batch, PostTensors, array, moved, where_is
+from rumorlib.data.batches import CPU, PostTensors, array, moved, where_is
 from rumorlib.data.posts import of_texts
 from rumorlib.data.splitting import split_files
-from rumorlib.metrics import evaluation
+from rumorlib.metrics import evaluation, learning
 from rumorlib.models import named
 from rumorlib.training import loop
 
+_log = logging.getLogger(__name__)
 SPLITS = ("train", "dev", "test")
 
 
@@ -72,7 +74,16 @@ def fit_detector(
         "precision": fit.precision,
     }
     outcome = score(posts, predict(model, tensors), facts)
-    return dataclasses.replace(outcome, history=fit.history, state=moved(model.state_dict(), CPU))
+    facts = outcome.facts | told_faults(config, outcome.metrics, fit.history)
+    return dataclasses.replace(outcome, history=fit.history, state=moved(model.state_dict(), CPU), facts=facts)
+
+
+def told_faults(config: RunConfig, metrics: dict[str, Any], history: pd.DataFrame) -> dict[str, list[str]]:
+    """Faults of a finished training (`learning.faults`) as a fact for the report; each is said aloud, too."""
+    found = learning.faults(metrics.get("dev", {}), history)
+    for name in found:
+        _log.warning("%s: %s", config.path.as_posix(), learning.FAULTS[name])
+    return {"faults": list(found)}
 
 
 @torch.inference_mode()
@@ -86,18 +97,18 @@ def predict(model: nn.Module, tensors: PostTensors, rows: Tensor | None = None) 
 
 @torch.inference_mode()
 def mean_losses(model: nn.Module, batches) -> dict[str, float]:
-    """Mean of each training loss in evaluation mode, however the batches are cut: each counts as its posts weigh."""
+    """Mean of each training loss in evaluation mode, however the batches are cut: each counts by its posts."""
     model.eval()
-    found: dict[str, list[Tensor]] = {"weight": []}
+    found: dict[str, list[Tensor]] = {}
+    sizes = []
     for batch in batches:
-        weighs = isinstance(batch, Batch)
-        found["weight"].append(batch.weight.sum() if weighs else torch.tensor(float(len(batch.images))))
+        sizes.append(loop.n_of(batch))
         for key, value in model.training_loss(batch).items():
             found.setdefault(key, []).append(value)
-    if not found["weight"]:
+    if not sizes:
         return {"loss": math.nan}
-    weight, *means = (array(torch.stack(values)).astype(float) for values in found.values())
-    return {key: float(sum(mean * weight)) / float(sum(weight)) for key, mean in zip(list(found)[1:], means)}
+    return {key: float(np.average(array(torch.stack(values)).astype(float), weights=sizes))
+            for key, values in found.items()}  # fmt: skip
 
 
 def score(posts: pd.DataFrame, log_odds: np.ndarray, facts: dict[str, Any]) -> Outcome:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Any
 
 import pandas as pd
 import torch
@@ -14,7 +16,7 @@ from torch import nn
 from tqdm import tqdm
 
 from rumorlib.config import TrainConfig
-from rumorlib.data.batches import device, moved, where_is
+from rumorlib.data.batches import Batch, CaptionBatch, device, moved, where_is
 from rumorlib.encoders.frozen import bf16_is_fast
 
 
@@ -22,7 +24,9 @@ from rumorlib.encoders.frozen import bf16_is_fast
 class Fit:
     """What training leaves: the model holds the weights of `best_epoch`."""
 
-    history: pd.DataFrame  # one row per look at dev: epoch, step, train_<loss>, dev_<loss>, lr
+    history: (
+        pd.DataFrame
+    )  # one row per look at dev: epoch, step, train_<loss> (mean over its posts), dev_<loss>, lr of its last step
     best_epoch: int  # the row, from 1, whose weights the model holds; 0 = the untrained model (no epochs)
     precision: str  # of the products of a step, see `precision`
 
@@ -115,20 +119,19 @@ def fit(
         while step < n_steps:
             part = next(passes, None) if train.evaluate_every is None else islice(stream, train.evaluate_every)
             with tf32(train, where):
-                sums, n_seen = _epoch(model, islice(part or (), n_steps - step), optimizer, schedule, train, bar)
+                means, n_seen, rate = _steps(model, islice(part or (), n_steps - step), optimizer, schedule, train, bar)
             if not n_seen and not step:
                 raise ValueError(f"{name}: no batch to train on; is the train split empty or a single image?")
             if not n_seen:  # a pass may have a batch less than its number of posts says
                 break
             step += n_seen
-            means = {f"train_{key}": float(value) / n_seen for key, value in sums.items()}
             if not math.isfinite(means["train_loss"]):
                 raise FloatingPointError(f"{name}: loss is {means['train_loss']} by step {step}; lower the lr")
             dev = dev_loss()
             if not math.isfinite(dev["loss"]):
                 raise FloatingPointError(f"{name}: dev loss is {dev['loss']} after step {step}; is dev empty?")
             epoch = len(rows) + 1 if train.evaluate_every is None else round(step / n_batches, 3)
-            rows.append(_told(epoch, step, means, dev, optimizer))
+            rows.append({"epoch": epoch, "step": step, **means, **{f"dev_{k}": v for k, v in dev.items()}, "lr": rate})
             bar.set_postfix_str(f"epoch {epoch} train {means['train_loss']:.3f} dev {dev['loss']:.3f}")
             if after_epoch is not None:
                 after_epoch(len(rows))
@@ -151,42 +154,57 @@ def budget(train: TrainConfig, n_batches: int) -> int:
     return most if train.steps is None else min(max(train.steps, train.min_epochs * n_batches), most)
 
 
-def _told(epoch: float, step: int, means: dict, dev: dict, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """A row of the history."""
-    lr = float(optimizer.param_groups[-1]["lr"])
-    return {"epoch": epoch, "step": step, **means, **{f"dev_{k}": v for k, v in dev.items()}, "lr": lr}
-
-
 def _patience_is_over(train: TrainConfig, looks: int, steps: int) -> bool:
     return looks >= train.patience if train.patience_steps is None else steps >= train.patience_steps
 
 
-def _epoch(model: nn.Module, batches: Iterable, optimizer, schedule, train: TrainConfig, bar: tqdm) -> tuple[dict, int]:
-    """One pass. Returns each loss summed over the batches, as tensors, so that no step waits for a number, and how many
-    batches there were."""
+def _steps(
+    model: nn.Module, batches: Iterable, optimizer, schedule, train: TrainConfig, bar: tqdm
+) -> tuple[dict[str, float], int, float]:
+    """A step for each batch. Returns the mean of each loss over posts, how many steps, and the last one's rate. Sums
+    are tensors until the end, so that no step waits for a number."""
     model.train()
-    where, sums, n_seen = where_is(model), {}, 0
+    where, sums, n_posts, n_seen, rate = where_is(model), {}, 0, 0, 0.0
     for batch in batches:
         with autocast(train, where):
             losses = model.training_loss(batch if where.type == "cpu" else moved(batch, where))
+        rate = float(optimizer.param_groups[-1]["lr"])
         _step(model, losses["loss"], optimizer, schedule, train)
-        sums = {key: sums.get(key, 0.0) + value.detach() for key, value in losses.items()}
-        n_seen += 1
+        sums = {key: sums.get(key, 0.0) + value.detach() * n_of(batch) for key, value in losses.items()}
+        n_posts, n_seen = n_posts + n_of(batch), n_seen + 1
         bar.update()
-    return sums, n_seen
+    return {f"train_{key}": float(value) / n_posts for key, value in sums.items()}, n_seen, rate
+
+
+def n_of(batch: Any) -> int:
+    """Posts of a batch, or pictures of one for stage 1: what its losses are means over."""
+    return len(batch.label) if isinstance(batch, Batch) else len(batch.images) if isinstance(batch, CaptionBatch) else 1
+
+
+_PLACES = re.compile(r"(^|\.)(image_)?positions?(\.|$)|(^|\.)scale$")  # tables of positions and scales
+
+
+def is_decayed(model: nn.Module) -> dict[str, bool]:
+    """Which parameters weight decay pulls towards 0, by name: the matrices of maps. Not norms, biases and temperatures,
+    for which 0 means nothing, nor tables of words and positions, whose rows shrink though no batch shows them."""
+    tables = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
+    return {
+        name: p.ndim > 1 and name not in tables and not _PLACES.search(name) for name, p in model.named_parameters()
+    }
 
 
 def _optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
     """AdamW or Adam; parameters that were pretrained (names that start as `model.pretrained` says; below `sclip` for a
-    model without it) may learn more slowly."""
-    slow = tuple(getattr(model, "pretrained", ("sclip.",)))
+    model without it) may learn more slowly, and only those of `is_decayed` decay."""
+    slow, decayed = tuple(getattr(model, "pretrained", ("sclip.",))), is_decayed(model)
     groups = [
-        {"params": [p for n, p in model.named_parameters() if n.startswith(slow) and p.requires_grad],
-         "lr": train.lr * train.tower_lr_scale},
-        {"params": [p for n, p in model.named_parameters() if not n.startswith(slow) and p.requires_grad]},
+        {"params": [p for name, p in model.named_parameters() if p.requires_grad and name.startswith(slow) == is_slow
+                    and decayed[name] == decays],
+         "lr": train.lr * (train.tower_lr_scale if is_slow else 1), "weight_decay": train.weight_decay * decays}
+        for is_slow in (True, False) for decays in (True, False)
     ]  # fmt: skip
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[train.optimizer]
-    return kind([g for g in groups if g["params"]], lr=train.lr, weight_decay=train.weight_decay, fused=True)
+    return kind([g for g in groups if g["params"]], lr=train.lr, fused=True)
 
 
 def _warmup_cosine(train: TrainConfig, n_steps: int) -> Callable[[int], float]:

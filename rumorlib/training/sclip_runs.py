@@ -9,7 +9,7 @@ from rumorlib import inputs
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data.batches import CPU, moved
 from rumorlib.training import evidence, loop
-from rumorlib.training.fitting import SPLITS, Outcome, mean_losses, n_parameters
+from rumorlib.training.fitting import SPLITS, Outcome, mean_losses, n_parameters, told_faults
 
 
 def run(config: RunConfig, settings: Settings) -> Outcome:
@@ -39,4 +39,5 @@ def run(config: RunConfig, settings: Settings) -> Outcome:
         if len(rows[split])
     }
     facts = {"n_parameters": n_parameters(model), "best_epoch": fit.best_epoch, "precision": fit.precision}
+    facts |= told_faults(config, metrics, fit.history)
     return Outcome(metrics, fit.history, state=moved(model.state_dict(), CPU), facts=facts)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from rumorlib.config import MFANConfig
 from rumorlib.data.batches import Batch
 from rumorlib.models.attention import AttentionBlock
-from rumorlib.models.dmfl import TextCNN
+from rumorlib.models.dmfl import TextCNN, has_picture
 from rumorlib.models.others.pieces import Classifier, ImageRows, Words, cross_entropy, weighted_mean
 
 
@@ -150,6 +150,8 @@ class MFAN(Classifier):
     def training_loss(self, batch: Batch) -> dict[str, Tensor]:
         """L = lambda_c L_classify + lambda_a L_align, the latter a mean over posts and features."""
         logits, errors = self(batch)
+        if self.social is None:  # else the text is aligned with the graph
+            errors = errors * has_picture(batch.images)
         classification, alignment = cross_entropy(logits, batch), weighted_mean(errors, batch.weight)
         loss = self.config.lambda_c * classification + self.config.lambda_a * alignment
         return {"loss": loss, "classification": classification, "alignment": alignment}
