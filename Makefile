@@ -76,4 +76,4 @@ lab: install ## JupyterLab in notebooks/; for laptop and paper: RUMORLIB_DATA=<f
 
 lock: ## resolve requirements.lock again (needs uv); then `make install`
 	env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL uv pip compile --no-config --universal --python-version 3.11 \
-		--all-extras --no-header --no-emit-index-url --quiet pyproject.toml -o requirements.lock
+		--extra notebooks --extra test --no-header --no-emit-index-url --quiet pyproject.toml -o requirements.lock

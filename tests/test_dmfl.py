@@ -304,7 +304,7 @@ def test_lambda_a_zero_leaves_side_heads_without_gradient(batch):
 def test_weights_of_posts(batch):
     model = build(TINY).eval()
     few = Batch(*(None if part is None else part[:3] for part in batch))
-    zeros = batch._replace(weight=torch.tensor([2.0, 2, 2, 0, 0, 0, 0, 0]))
+    zeros = batch._replace(weight=torch.tensor([8 / 3] * 3 + [0.0] * 5))
     for key, value in model.training_loss(few).items():
         torch.testing.assert_close(model.training_loss(zeros)[key], value)
         torch.testing.assert_close(model.training_loss(few._replace(weight=None))[key], value)

@@ -366,7 +366,7 @@ def test_order_of_posts_does_not_matter() -> None:
 
 def test_weights_of_posts_count() -> None:
     model, batch = new_micc().eval(), new_batch()
-    only_first = batch._replace(weight=torch.tensor([1.0] + [0.0] * 7))
+    only_first = batch._replace(weight=torch.tensor([8.0] + [0.0] * 7))
     first = Batch(*(None if part is None else part[:1] for part in batch))
     torch.testing.assert_close(model.training_loss(only_first)["loss"], model.training_loss(first)["loss"])
 

@@ -131,7 +131,7 @@ def test_the_single_key_of_mfan_leaves_nothing_to_attend() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_a_post_of_weight_0_does_not_count(name: str) -> None:
     made, batch = model(name).eval(), posts()
-    weight = torch.tensor([1.0] * 6 + [0.0] * 2)
+    weight = torch.tensor([8 / 6] * 6 + [0.0] * 2)  # mean 1
     kept = Batch(*(None if part is None else part[:6] for part in batch[:7]))
     with torch.no_grad():
         whole, part = made.training_loss(batch._replace(weight=weight)), made.training_loss(kept)

@@ -181,7 +181,7 @@ def test_the_train_loss_is_the_mean_over_posts():
 
 
 @pytest.mark.parametrize("sizes", [[6], [2, 2, 2], [1, 5]])
-def test_a_post_weighs_the_same_whatever_batch_it_is_in(sizes):
+def test_the_weight_of_a_post_is_that_of_every_batch(sizes):
     """Weights are multiples of their mean over the split, and a batch's own sum divides nothing: with batches of two
     that sum made a single-post picture beside another of its kind count as half a picture of three posts."""
     frame = pd.DataFrame(
@@ -405,3 +405,9 @@ def test_bf16_is_used_only_where_asked_for_and_fast(monkeypatch):
     with loop.autocast(TrainConfig(), cpu):
         assert not torch.is_autocast_enabled("cpu")
     assert isinstance(loop.device(), torch.device)
+
+
+def test_the_batch_follows_the_number_of_posts():
+    train = TrainConfig(batch_size=128, steps_per_pass=40)
+    assert [loop.batch_size(train, n) for n in (100, 500, 1306, 36_000)] == [16, 16, 33, 128]
+    assert loop.batch_size(TrainConfig(batch_size=128), 100) == 128

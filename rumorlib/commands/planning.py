@@ -100,7 +100,7 @@ def needs(configs: Iterable[RunConfig], settings: Settings) -> list[str]:
                 place = corpora.place_of(name, settings) if root or cfg.record(name).own else None
                 found[f"corpus {name}"] = place
         for weights in content.weights(config):
-            found[f"weights {weights}"] = root / "weights" / weights if root else None
+            found[f"weights {weights}"] = cfg.weights_place(weights, root) if root else None
     missing = "missing: give --data"
     return [f"{name}: {_state(place) if place else missing}" for name, place in sorted(found.items())]
 

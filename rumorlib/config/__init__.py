@@ -33,7 +33,16 @@ from rumorlib.config.detectors import (
     MICCConfig,
 )
 from rumorlib.config.encoders import SCLIPConfig, TextConfig, VisionConfig, Word2VecConfig
-from rumorlib.config.paths import MADE_SINCE, PROJECT_ROOT, cache_root, data_root, is_deterministic, output_root, stored
+from rumorlib.config.paths import (
+    MADE_SINCE,
+    PROJECT_ROOT,
+    cache_root,
+    data_root,
+    is_deterministic,
+    output_root,
+    stored,
+    weights_place,
+)
 from rumorlib.config.rivals import (
     CARMNConfig,
     EANNConfig,

@@ -13,7 +13,8 @@ class TextConfig(Checked):
     """Text tower of SCLIP (MICC §3.2.1; which encoder is not in the source: C1)."""
 
     kind: Literal["transformer", "frozen"] = "transformer"  # from scratch | a local Hugging Face folder, cached
-    weights: str | None = None  # folder below <data>/weights, for kind="frozen"
+    weights: str | None = None  # name of an encoder's folder (paths.weights_roots), for kind="frozen"
+    prefix: str = ""  # put before every text, as the encoder was trained; for kind="frozen"
     tokens: Literal["word", "char", "jieba"] = "word"  # unit of the vocabulary of kind="transformer"
     max_length: Count = 77  # C2: 77 English, 128 Chinese
     width: Count = 128  # d_t of the Transformer from scratch
@@ -27,7 +28,7 @@ class VisionConfig(Checked):
     """Multi-scale image tower of SCLIP (MICC §3.2.2)."""
 
     kind: Literal["patch_conv", "feature_map"] = "patch_conv"
-    weights: str | None = None  # folder below <data>/weights; of CLIP or Chinese-CLIP, for patch_conv to start from
+    weights: str | None = None  # an encoder's folder; of CLIP or Chinese-CLIP, for patch_conv to start from
     image_size_px: Count = 192  # C2: 24/32/48/64 tile exactly only multiples of 192
     receptive_fields: Several[Count] = (32, 64)  # paper §4.2
     width: Count = 768  # d_v

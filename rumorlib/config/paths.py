@@ -42,6 +42,19 @@ def data_root(explicit: str | Path | None = None) -> Path:
     return root.resolve()
 
 
+def weights_roots(data: Path | None) -> list[Path]:
+    """Folders that hold pretrained encoders, a folder each: `<data>/weights`, then those that RUMORLIB_WEIGHTS names,
+    several with the path separator between them; the first that has an encoder is read."""
+    more = [Path(folder).expanduser() for folder in os.environ.get("RUMORLIB_WEIGHTS", "").split(os.pathsep) if folder]
+    return [data / "weights"] * (data is not None) + more
+
+
+def weights_place(name: str, data: Path | None) -> Path:
+    """Folder of an encoder: the first there is, else where it is wanted first."""
+    places = [root / name for root in weights_roots(data)] or [Path("weights") / name]
+    return next((place for place in places if place.is_dir()), places[0])
+
+
 # With train="all": runs finished from this UTC time on are not made again.
 MADE_SINCE = "RUMORLIB_MADE_SINCE"
 

@@ -46,6 +46,7 @@ class Sizes:
     rivals_train: TrainConfig
     dmfl_text: DMFLConfig | None = None  # of rows that read texts only; None: as dmfl
     dmfl_text_train: TrainConfig | None = None
+    stage1_name: str = ""  # tells stage 1s of other towers on the same captions apart
     head: str = "mlp"  # of SCLIP
     feature_dropout: float = 0.0
     temperature: float = 0.07  # of SCLIP's loss at the start

@@ -75,7 +75,9 @@ class TrainConfig(Checked):
     min_epochs: Whole = 0  # fewest passes, however few `steps` are
     steps: Count | None = None  # the budget in optimiser steps
     evaluate_every: Count | None = None  # steps between two looks at dev; None: once a pass
-    batch_size: Count = 64
+    batch_size: Count = 64  # at most, where steps_per_pass is given
+    steps_per_pass: Count | None = None  # the batch follows the number of posts: so many steps make a pass, if neither
+    # batch_size is exceeded nor a batch smaller than loop.SMALLEST_BATCH
     lr: LearningRate = 1e-3
     tower_lr_scale: Weight = 1.0  # learning rate of pretrained or pre-trained towers, relative to lr
     weight_decay: Weight = 0.01

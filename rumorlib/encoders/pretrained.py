@@ -204,7 +204,7 @@ def width_of(weights: Path, tower: Literal["vision", "text"] = "vision") -> int:
     config = getattr(config, f"{tower}_config", config)
     if isinstance(config, MobileNetV2Config):
         return max(1280, int(1280 * config.depth_multiplier))  # its last convolution
-    return config.hidden_size
+    return config.num_features if config.model_type == "timm_wrapper" else config.hidden_size
 
 
 def pixel_scaling(weights: Path) -> dict[str, Any]:

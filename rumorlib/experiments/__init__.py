@@ -43,6 +43,7 @@ from rumorlib.experiments.papers import (
     sclip_variants,
     second_corpus,
     single_modality_fits,
+    stage1_of,
     stage1_runs,
 )
 from rumorlib.experiments.pretraining import micc_known, micc_stage1, sclip_pictures

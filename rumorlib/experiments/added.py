@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rumorlib.config import DetectorConfig, RunConfig, Settings, TrainConfig, check, record
-from rumorlib.config.profiles import SIZES, of_corpus
+from rumorlib.config.by_corpus import sizes_of
+from rumorlib.config.profiles import of_corpus
 from rumorlib.data import files
 from rumorlib.experiments import papers
 
@@ -26,7 +27,7 @@ def detector(
         options: further words for the class; they are part of the run and of its folder's name.
     Raises: SettingError: no such field of TrainConfig, or a wrong value.
     """
-    sizes, language = SIZES[settings.profile], record(dataset).language
+    sizes, language = sizes_of(settings.profile, dataset), record(dataset).language
     words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
     train = dict(train or {})
     named = [
@@ -35,7 +36,7 @@ def detector(
     ]
     return RunConfig(
         model="detector", seed=seed, **of_corpus(settings, dataset),
-        variant="-".join(named), stage1=papers.sclip(settings, language),
+        variant="-".join(named), stage1=papers.stage1_of(settings, dataset),
         train=check("train", asdict(sizes.dmfl_train) | train, TrainConfig),
         detector=DetectorConfig(
             path, tuple(sorted(options.items())), words, sizes.dmfl.image, sizes.dmfl.image_components,

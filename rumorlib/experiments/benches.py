@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rumorlib.config import DATASETS, BaselineConfig, HeadsConfig, Kind, RunConfig, Settings, record
-from rumorlib.config.profiles import SIZES
+from rumorlib.config.by_corpus import sizes_of
 
 DRAWN_POSTS = {"n_train": 800, "n_dev": 200, "n_test": 400, "n_unseen": 1, "n_pairs": 1, "n_undetectable": 1,
                "n_fingerprint": 1, "n_caption_scenes": 10}  # fmt: skip
@@ -27,7 +27,7 @@ def with_pictures(settings: Settings) -> list[str]:
 
 def pictured(name: str, settings: Settings) -> bool:
     """Whether the profile has frozen encoders for both the texts and the pictures of a corpus with files."""
-    known, sizes = record(name), SIZES[settings.profile]
+    known, sizes = record(name), sizes_of(settings.profile, name)
     return known.pictures and sizes.texts[known.language].kind == "frozen" and sizes.vision.kind == "feature_map"
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from rumorlib.config import BaselineConfig, ControlConfig, RunConfig, SCLIPConfig, Settings, record
+from rumorlib.config.by_corpus import sizes_of
 from rumorlib.config.profiles import (
     LONGER,
     SIZES,
@@ -28,11 +29,11 @@ from rumorlib.config.profiles import (
 
 
 def sclip(settings: Settings, language: str, seed: int = 0, corpus_seed: int = 0, variant: str = "default",
-          receptive_fields: tuple[int, ...] | None = None, languages: tuple[str, ...] | None = None,
+          receptive_fields: tuple[int, ...] | None = None, languages: tuple[str, ...] | None = None, dataset: str = "",
           **changes: Any) -> RunConfig:  # fmt: skip
-    """Stage 1 for detectors that read `language` (M-E1), in the profile's languages unless `languages` names others.
-    `changes` are fields of SCLIPConfig."""
-    sizes = SIZES[settings.profile]
+    """Stage 1 for detectors that read `language` (M-E1), in the profile's languages unless `languages` names others,
+    with the towers of `dataset` where that corpus has its own. `changes` are fields of SCLIPConfig."""
+    sizes = sizes_of(settings.profile, dataset)
     captions, usual = STAGE1[settings.profile][language]
     languages = languages or usual
     vision = replace(sizes.vision, receptive_fields=receptive_fields) if receptive_fields else sizes.vision
@@ -42,10 +43,16 @@ def sclip(settings: Settings, language: str, seed: int = 0, corpus_seed: int = 0
         temperature_init=sizes.temperature, mask_twins=sizes.mask_twins,
     )  # fmt: skip
     name = variant if len(languages) > 1 or variant != "default" else f"default-{languages[0]}"
+    name = "-".join(filter(None, [sizes.stage1_name, name]))
     return RunConfig(
         model="sclip", dataset=captions, variant=name, seed=seed, profile=settings.profile, language=languages[0],
         corpus_seed=corpus_seed, sclip=replace(config, **changes), train=sizes.stage1,
     )  # fmt: skip
+
+
+def stage1_of(settings: Settings, dataset: str, **changes: Any) -> RunConfig:
+    """The stage 1 that detectors of a corpus start from; `changes` as `sclip` takes them."""
+    return sclip(settings, record(dataset).language, dataset=dataset, **changes)
 
 
 def fields(settings: Settings, *paper_fields: int) -> tuple[int, ...]:
@@ -55,7 +62,7 @@ def fields(settings: Settings, *paper_fields: int) -> tuple[int, ...]:
 
 def stage1_runs(settings: Settings) -> list[RunConfig]:
     """The stage-1 runs the profile's datasets start from, each once."""
-    runs = [sclip(settings, record(dataset).language) for dataset in settings.datasets]
+    runs = [stage1_of(settings, dataset) for dataset in settings.datasets]
     return list(dict.fromkeys(runs))
 
 
@@ -65,10 +72,10 @@ def stage1_runs(settings: Settings) -> list[RunConfig]:
 def micc(settings: Settings, dataset: str, seed: int = 0, variant: str = "default", corpus_seed: int = 0,
          stage1: RunConfig | None = None, **changes: Any) -> RunConfig:  # fmt: skip
     """One MICC run; `changes` are fields of MICCConfig. Stage 1 is seeded once: seeds vary stage 2."""
-    sizes = SIZES[settings.profile]
+    sizes = sizes_of(settings.profile, dataset)
     return RunConfig(
         model="micc", variant=variant, seed=seed, corpus_seed=corpus_seed, **of_corpus(settings, dataset),
-        stage1=stage1 or sclip(settings, record(dataset).language, corpus_seed=corpus_seed),
+        stage1=stage1 or stage1_of(settings, dataset, corpus_seed=corpus_seed),
         detector=replace(sizes.micc, **changes), train=sizes.micc_train,
     )  # fmt: skip
 
@@ -93,7 +100,8 @@ def micc_ablations(settings: Settings) -> list[RunConfig]:
     runs = []
     for dataset in swept(settings):
         language = record(dataset).language
-        one_scale = sclip(settings, language, variant=_named(settings, language, single), receptive_fields=single)
+        name = _named(settings, language, single)
+        one_scale = stage1_of(settings, dataset, variant=name, receptive_fields=single)
         variants: dict[str, dict[str, Any]] = {
             "A-gamma": {"alignment": "all_patches"},
             "A-delta": {"alignment": "global"},
@@ -150,7 +158,7 @@ def micc_receptive_fields(settings: Settings) -> list[RunConfig]:
         for paper_fields in points(settings).receptive_fields:
             chosen = fields(settings, *paper_fields)
             name = _named(settings, language, chosen)
-            stage1 = sclip(settings, language, variant=name, receptive_fields=chosen)
+            stage1 = stage1_of(settings, dataset, variant=name, receptive_fields=chosen)
             if chosen == SIZES[settings.profile].vision.receptive_fields:
                 name, stage1 = "default", None
             runs += [micc(settings, dataset, seed, name, stage1=stage1) for seed in settings.seeds]
@@ -179,7 +187,7 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
          train: dict[str, Any] | None = None, **changes: Any) -> RunConfig:  # fmt: skip
     """One DMFL run; `changes` are fields of DMFLConfig, `train` of TrainConfig. Stage 1 only if its tower is read, and
     an image encoder only if pictures are."""
-    sizes = SIZES[settings.profile]
+    sizes = sizes_of(settings.profile, dataset)
     language = record(dataset).language
     words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
     default = replace(sizes.dmfl, word2vec=words, lambda_c=record(dataset).lambda_c)
@@ -189,7 +197,7 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
     if not detector.reads_image:
         detector = replace(detector, image=None, image_components=None, image_cls=False, image_positions=False)
     if (detector.reads_image and not detector.image) or detector.logic_init == "stage1":
-        stage1 = sclip(settings, language, corpus_seed=corpus_seed)
+        stage1 = stage1_of(settings, dataset, corpus_seed=corpus_seed)
     return RunConfig(
         model="dmfl", variant=variant, seed=seed, corpus_seed=corpus_seed, stage1=stage1, detector=detector,
         train=replace(sizes.dmfl_train, **(train or {})), **of_corpus(settings, dataset, detector.reads_image),
@@ -244,9 +252,9 @@ def baseline(settings: Settings, dataset: str, kind: str, protocol: str = "") ->
     """One deterministic row, with no more than it reads: rows on frozen text their encoder, where the profile has one;
     rows on towers that stage 1 trains, on pictures or on relevance the dataset's stage 1."""
     about = of_corpus(settings, dataset, kind not in OF_TEXTS)
-    tower = SIZES[settings.profile].texts[about["language"]]
+    tower = sizes_of(settings.profile, dataset).texts[about["language"]]
     text = tower if kind == "text_lr" and tower.kind == "frozen" else None
-    stage1 = None if kind in OF_WORDS or text else sclip(settings, about["language"])
+    stage1 = None if kind in OF_WORDS or text else stage1_of(settings, dataset)
     about["protocol"] = protocol or about["protocol"]
     detector = BaselineConfig(kind=kind, text=text)
     return RunConfig(model="baseline", variant=kind, stage1=stage1, detector=detector, **about)

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from rumorlib.config import FEW_SEEDS, EANNConfig, MFANConfig, ReadingConfig, RunConfig, Settings, record
-from rumorlib.config.profiles import SIZES, of_corpus, shown_twice
+from rumorlib.config.by_corpus import sizes_of
+from rumorlib.config.profiles import of_corpus, shown_twice
 from rumorlib.experiments import papers
 
 MODELS = ("safe", "carmn", "mfan", "eann", "spotfake", "muse")
@@ -15,8 +16,8 @@ NAMED = ("safe", "carmn", "mfan")  # the baselines that DMFL's paper names
 
 def rival(settings: Settings, dataset: str, model: str, seed: int = 0, **changes: Any) -> RunConfig:
     """One run; `changes` are fields of the model's config. A variant name says what the corpus cannot give."""
-    sizes, dmfl = SIZES[settings.profile], papers.dmfl(settings, dataset)
-    detector, stage1 = replace(sizes.rivals[model], **changes), papers.sclip(settings, record(dataset).language)
+    sizes, dmfl = sizes_of(settings.profile, dataset), papers.dmfl(settings, dataset)
+    detector, stage1 = replace(sizes.rivals[model], **changes), papers.stage1_of(settings, dataset)
     variant = "default"
     if isinstance(detector, ReadingConfig):
         words, image = dmfl.detector.word2vec, dmfl.detector.image

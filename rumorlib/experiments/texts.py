@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rumorlib.config import FEW_SEEDS, RunConfig, Settings, record
-from rumorlib.config.profiles import SIZES
+from rumorlib.config.by_corpus import sizes_of
 from rumorlib.data.splitting.splits import PHEME_DEV
 from rumorlib.experiments.papers import DMFL_VARIANTS, baseline, dmfl, dmfl_ablations
 
@@ -58,7 +58,7 @@ def text_only(
     pictures are read as everywhere, corpora of texts whole."""
     changes = DMFL_VARIANTS[name]
     config = dmfl(settings, dataset, seed, variant or name, **changes)
-    sizes, whole = SIZES[settings.profile], not record(dataset).pictures
+    sizes, whole = sizes_of(settings.profile, dataset), not record(dataset).pictures
     detector = replace(sizes.dmfl_text if whole and sizes.dmfl_text else config.detector, **changes)
     length = {"max_length": WHOLE} if whole else {}
     words = replace(detector.word2vec, tokens=config.detector.word2vec.tokens, **(length | word2vec))

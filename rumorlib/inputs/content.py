@@ -29,8 +29,8 @@ def of_run(config: RunConfig, settings: Settings) -> Hashes:
     """Hashes of the posts (stage 1: captions) of a run, of their pictures if the corpus has any, and of each folder of
     pretrained weights that its config names and that is there. Raises: as `inputs.corpus_of`."""
     found = dict(_of_corpus(_asked(config, settings), config, settings))
-    root = (settings.data_root or Path()) / "weights"
-    return found | {f"weights {name}": of_weights(root / name) for name in weights(config) if (root / name).is_dir()}
+    places = [cfg.weights_place(name, settings.data_root) for name in weights(config)]
+    return found | {f"weights {place.name}": of_weights(place) for place in places if place.is_dir()}
 
 
 def changed(stored: Mapping[str, str], config: RunConfig, settings: Settings) -> list[str]:

@@ -35,18 +35,26 @@ def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: S
     """Texts for SCLIP's tower of `language`: cached features of a frozen one, token ids of one from scratch."""
     text: TextConfig = stage1.sclip.text(language)
     if text.kind == "frozen":
-        features = frozen.text_features(texts, weights_folder(text.weights, settings), cfg.cache_root())
-        return Texts(None, None, features)
+        return Texts(None, None, frozen_texts(texts, text, settings))
     ids, mask = vocabulary(stage1, language, settings).encode(texts, text.max_length, cls=True)
     longest = int(mask.sum(1).max())
     return Texts(ids[:, :longest], mask[:, :longest])
 
 
+def frozen_texts(texts: list[str], tower: TextConfig, settings: Settings) -> Tensor:
+    """(n, d) fp16 features of texts by a frozen tower, with the prefix it was trained on."""
+    folder, given = weights_folder(tower.weights, settings), [tower.prefix + text for text in texts]
+    return frozen.text_features(given, folder, cfg.cache_root())
+
+
 def weights_folder(name: str | None, settings: Settings) -> Path:
-    """<data>/weights/<name>. Raises FileNotFoundError naming the folder and what to put there."""
-    folder = (settings.data_root or cfg.data_root()) / "weights" / str(name)
+    """An encoder's folder. Raises FileNotFoundError naming where it was looked for and what to put there."""
+    folder = cfg.weights_place(str(name), settings.data_root or cfg.data_root())
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} does not exist: put {name}'s folder there (rumorlib/data/README.md)")
+        raise FileNotFoundError(
+            f"{folder} does not exist: put {name}'s folder there, or name the folder above it in RUMORLIB_WEIGHTS "
+            "(rumorlib/data/README.md)"
+        )
     return folder
 
 

@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rumorlib import config as cfg
 from rumorlib.data.batches import array, device, sent
-from rumorlib.encoders import frozen as encoders
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.inputs import encoded, sclip
 from rumorlib.inputs.corpora import Source
@@ -42,8 +40,7 @@ def frozen_texts(read: Source) -> np.ndarray:
     config, corpus, settings, checkpoint = read
     texts = corpus.posts["text"].tolist()
     if own := getattr(config.detector, "text", None):
-        folder = encoded.weights_folder(own.weights, settings)
-        return encoders.text_features(texts, folder, cfg.cache_root()).float().numpy()
+        return encoded.frozen_texts(texts, own, settings).float().numpy()
     frozen = encoded.encode_texts(texts, config.stage1, config.language, settings).features
     if frozen is None:
         frozen = sclip.joint_texts(corpus, config.stage1, checkpoint, config.language, settings)

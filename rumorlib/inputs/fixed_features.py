@@ -76,7 +76,7 @@ def of_corpus(name: str, settings: Settings) -> Bench:
     corpus = replace(corpus, posts=corpus.posts.reset_index(drop=True))
     image = None
     if pictured(name, settings):
-        stage1 = experiments.sclip(settings, language)
+        stage1 = experiments.stage1_of(settings, name)
         texts = encoded.encode_texts(corpus.posts["text"].tolist(), stage1, language, settings).features.float()
         maps, rows = encoded.images_of(corpus, stage1.sclip.vision, settings)
         text, image = reduced(texts.numpy(), config), reduced(baselines.pooled(maps), config)[rows.numpy()]

@@ -26,7 +26,7 @@ def faults(dev: Mapping[str, Any], history: pd.DataFrame) -> tuple[str, ...]:
             `image_macro`, which then decides whether the larger class is beaten); {} for stage 1, which has no classes.
         history: `loop.Fit.history`; empty where nothing was trained, which is no fault.
     """
-    if history.empty:
+    if history.empty or "dev_loss" not in history:
         return ()
     found = [_of_answers(dev)] if "log_loss" in dev else []
     if history["dev_loss"].idxmin() == len(history) - 1:

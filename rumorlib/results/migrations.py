@@ -46,6 +46,25 @@ def lengths_in_steps(run: Stored) -> Stored:
     return run | {"train": new | run["train"]}
 
 
+def lengths_of_batches(run: Stored) -> Stored:
+    """A batch may follow the number of posts; those of the runs from before had the size their config names."""
+    return run | {"train": {"steps_per_pass": None} | run["train"]}
+
+
+def prefixes(run: Stored) -> Stored:
+    """Texts may be given to a frozen encoder with a prefix; those of the runs from before had none."""
+    def with_none(text: Stored) -> Stored:
+        return {"prefix": ""} | text
+
+    made = dict(run)
+    if run.get("sclip"):
+        texts = [[language, with_none(text)] for language, text in run["sclip"].get("texts", ())]
+        made["sclip"] = run["sclip"] | ({"texts": texts} if texts else {})
+    if (run.get("detector") or {}).get("text"):
+        made["detector"] = run["detector"] | {"text": with_none(run["detector"]["text"])}
+    return made
+
+
 def twins(run: Stored) -> Stored:
     """C40 masks captions of the same words in stage 1's loss; the runs from before did not."""
     return run | {"sclip": {"mask_twins": False} | run["sclip"]} if run.get("sclip") else run
@@ -99,7 +118,7 @@ def ours_stands_apart(run: Stored) -> Stored:
 
 
 RULES: tuple[Callable[[Stored], Stored], ...] = (
-    kind_of_run, lengths_in_steps, twins, precision, nothing_unneeded, ours_stands_apart
+    kind_of_run, lengths_in_steps, lengths_of_batches, twins, precision, nothing_unneeded, ours_stands_apart, prefixes
 )  # fmt: skip
 
 

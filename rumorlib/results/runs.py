@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rumorlib.training.fitting import Outcome
 
 CHECKPOINT = "checkpoint.safetensors"
-LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "transformers", "gensim", "pillow")
+LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "transformers", "timm", "gensim", "pillow")
 # Columns with words or pictures of real people: such a frame stays on the machine that made it.
 PRIVATE_COLUMNS = frozenset({"text", "caption", "token", "tokens", "word", "words", "image", "created_at"})
 

@@ -57,10 +57,11 @@ def fit_detector(
     """Train on train, stop on dev, predict every post once; on the GPU if there is one."""
     tensors = tensors.on(loop.device())
     train, rows = config.train, {split: inputs.rows_of(posts, split) for split in ("train", "dev")}
+    size = loop.batch_size(train, len(rows["train"]))
     fit = loop.fit(
         model,
-        lambda generator: tensors.shuffled(rows["train"], train.batch_size, generator),
-        -(-len(rows["train"]) // train.batch_size),
+        lambda generator: tensors.shuffled(rows["train"], size, generator),
+        -(-len(rows["train"]) // size),
         lambda: mean_losses(model, tensors.in_order(rows["dev"])),
         train,
         config.seed,

@@ -148,6 +148,16 @@ def fit(
     return Fit(pd.DataFrame(rows), best_row, precision(train, where))
 
 
+SMALLEST_BATCH = 16
+
+
+def batch_size(train: TrainConfig, n: int) -> int:
+    """Posts of a batch where a pass shows n: `batch_size`, or what makes `steps_per_pass` steps, within bounds."""
+    if train.steps_per_pass is None:
+        return train.batch_size
+    return min(train.batch_size, max(SMALLEST_BATCH, round(n / train.steps_per_pass)))
+
+
 def budget(train: TrainConfig, n_batches: int) -> int:
     """Most optimiser steps of a training: `steps`, within `min_epochs` and `epochs` passes; `epochs` passes without."""
     most = train.epochs * n_batches

@@ -269,7 +269,7 @@ def _folder_of(needed: list[dict[str, str]], data: str | Path | None):
     def find(name: str) -> Path:
         one, root = known[name], None
         try:
-            root = cfg.data_root(data) / "weights" / name
+            root = cfg.weights_place(name, cfg.data_root(data))
         except FileNotFoundError as error:
             problem = str(error)
         else:

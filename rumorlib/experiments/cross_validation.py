@@ -1,0 +1,64 @@
+"""Settings of training, chosen by five-fold cross-validation over the published train and dev posts (protocol folds).
+
+The fold that is held out is the one whose loss ends training, as dev's does: all settings have that advantage, rows
+without early stopping have not. Published test posts are on no side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rumorlib.config import RunConfig, Settings
+from rumorlib.config.profiles import SIZES
+from rumorlib.experiments.papers import baseline, dmfl, micc
+
+N_FOLDS = 5
+CORPORA = ("mfan-pheme", "mfan-weibo")
+Setting = tuple[Mapping[str, Any], Mapping[str, Any]]  # what it changes: fields of the detector, fields of TrainConfig
+# "default" is what the profile has; the others change it by as little as their name says.
+OF_MICC: dict[str, Setting] = {
+    "default": ({}, {}),
+    "rate-3e-4": ({}, {"lr": 3e-4}),
+    "rate-3e-3": ({}, {"lr": 3e-3}),
+    "batch-64": ({}, {"steps_per_pass": 20}),
+    "decay-.1": ({}, {"weight_decay": 0.1}),
+    "dropout-.4": ({"dropout": 0.4}, {}),
+    "tokens": ({"freeze": "tokens"}, {"tower_lr_scale": 0.3}),
+    "tokens-slower": ({"freeze": "tokens"}, {"lr": 3e-4}),
+    "in-passes": ({}, {"steps": None, "epochs": 6, "evaluate_every": None, "patience": 2, "patience_steps": None,
+                       "warmup_steps": None, "steps_per_pass": None, "batch_size": 256}),
+}  # fmt: skip
+OF_DMFL: dict[str, Setting] = {
+    "default": ({}, {}),
+    "rate-3e-4": ({}, {"lr": 3e-4}),
+    "rate-3e-3": ({}, {"lr": 3e-3}),
+    "batch-64": ({}, {"steps_per_pass": 20}),
+    "decay-.1": ({}, {"weight_decay": 0.1}),
+    "dropout-.3": ({"dropout": 0.3}, {}),
+    "mobilenet": ({}, {}),  # the image encoder of the profile's other corpora
+    "in-passes": ({}, {"steps": None, "epochs": 3, "evaluate_every": None, "patience": 2, "patience_steps": None,
+                       "warmup_steps": None, "steps_per_pass": None, "batch_size": 128}),
+}  # fmt: skip
+ROWS = ("tfidf_lr", "text_lr", "image_lr", "text_image_lr")  # beside them
+
+
+def runs(settings: Settings, dataset: str, model: str, name: str) -> list[RunConfig]:
+    """The folds of one setting of micc or dmfl, or of a row of ROWS (model "baseline")."""
+    if model == "baseline":
+        return [baseline(settings, dataset, name, f"folds:{fold}") for fold in range(N_FOLDS)]
+    make, known = {"micc": (micc, OF_MICC), "dmfl": (dmfl, OF_DMFL)}[model]
+    detector, train = known[name]
+    one = make(settings, dataset, 0, f"cv-{name}", **detector)
+    if name == "mobilenet":
+        one = replace(one, detector=replace(one.detector, image=SIZES[settings.profile].dmfl.image))
+    one = replace(one, train=replace(one.train, **train))
+    return [replace(one, protocol=f"folds:{fold}") for fold in range(N_FOLDS)]
+
+
+def every(settings: Settings) -> list[RunConfig]:
+    """All runs of the study."""
+    named = [("baseline", row) for row in ROWS]
+    named += [(model, name) for model, known in (("micc", OF_MICC), ("dmfl", OF_DMFL)) for name in known]
+    return [run for dataset in CORPORA for model, name in named for run in runs(settings, dataset, model, name)]
