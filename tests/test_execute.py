@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from conftest import instead
 
 from rumorlib import __main__
 from rumorlib import config as cfg
-from rumorlib.commands import execute, parameters
+from rumorlib.commands import execute, executed, parameters
 from rumorlib.results import artifacts
 
 PARAMETERS = """
@@ -150,7 +151,7 @@ def test_a_run_end_to_end(
     params.write_text("lr: 1e-5\nseeds: [7]\n")
     assert execute.main(["-f", str(params), "-p", "seeds=[0, 1]"]) == 0
     shown = capsys.readouterr().out
-    assert "[1/2] 01_first" in shown and "left" in shown and "results/demo/tables/m_e2.csv" in shown
+    assert "[1/2] 0" in shown and "01_first" in shown and "left" in shown and "results/demo/tables/m_e2.csv" in shown
     assert (output / "results/demo/tables/m_e2.csv").read_text() == "a\n1e-05\n"
     copies = output / "results/demo/notebooks"
     assert sorted(path.name for path in copies.iterdir()) == ["01_first.ipynb", "02_second.ipynb"]
@@ -167,7 +168,7 @@ def test_an_executed_copy_shows_the_pictures_of_its_source(tmp_path: Path, monke
     instead(monkeypatch, cfg.PROJECT_ROOT, tmp_path / "project")
     for folder, root in (("project/output/results/demo/notebooks", "../../../.."), ("elsewhere", "..")):
         cells = [nbformat.v4.new_markdown_cell("![map](../figures/demo/x_fig1.png)")]
-        execute._publish(nbformat.v4.new_notebook(cells=cells), tmp_path / folder / "01_a.ipynb")
+        executed._publish(nbformat.v4.new_notebook(cells=cells), tmp_path / folder / "01_a.ipynb")
         assert f"({root}/figures/demo/x_fig1.png)" in (tmp_path / folder / "01_a.ipynb").read_text()
 
 
@@ -204,7 +205,7 @@ def test_a_failure_is_shown_and_the_copy_is_not_taken_for_a_result(
 ) -> None:
     write_notebook(folder, "01_bad", cell)
     write_notebook(folder, "02_next", "print('must not run')")
-    assert execute.main([]) == 1
+    assert execute.main(["--workers", "1"]) == 1
     shown = capsys.readouterr()
     assert "01_bad.ipynb failed" in shown.err and message in shown.err and "\x1b[" not in shown.err
     assert "cell 1" in shown.err or "kernel" in shown.err
@@ -223,21 +224,22 @@ def test_success_removes_the_copy_of_an_earlier_failure(folder: Path, output: Pa
 
 
 def test_pictures_are_not_rewritten_when_folders_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execute, "_private_folders", lambda: [("/secret", "<x>")])
+    monkeypatch.setattr(executed, "_private_folders", lambda: [("/secret", "<x>")])
     content = {"data": {"image/png": "ab/secret", "text/plain": "in /secret/a"}, "traceback": ["/secret"]}
-    changed = execute._without_folders(content)
+    changed = executed._without_folders(content)
     assert changed == {"data": {"image/png": "ab/secret", "text/plain": "in <x>/a"}, "traceback": ["<x>"]}
 
 
 @pytest.mark.slow
 def test_interrupt_ends_cleanly(folder: Path, output: Path) -> None:
     marker = output / "started"
-    write_notebook(folder, "01_long", f"open({str(marker)!r}, 'w').close()\nimport time\ntime.sleep(120)")
+    for name in ("01_long", "02_long"):  # side by side where there are two cores
+        write_notebook(folder, name, f"open({str(marker)!r}, 'w').close()\nimport time\ntime.sleep(120)")
     output.mkdir()
     code = (
         "import pathlib, sys; from rumorlib import __main__; from rumorlib.commands import execute as e; "
         f"e.NOTEBOOKS = pathlib.Path({str(folder)!r}); "
-        "e.Options.__init__.__defaults__ = (e.NOTEBOOKS, 120, False); sys.exit(__main__.main(['run']))"
+        "e.Options.__init__.__defaults__ = (e.NOTEBOOKS, 120, False, None); sys.exit(__main__.main(['run']))"
     )
     environment = os.environ | {"PYTHONPATH": str(cfg.PROJECT_ROOT)}
     process = subprocess.Popen(
@@ -247,8 +249,10 @@ def test_interrupt_ends_cleanly(folder: Path, output: Path) -> None:
     deadline = time.monotonic() + 60
     while not marker.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
+    below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
+    assert below and not psutil.wait_procs(below, timeout=30)[1], "workers and kernels end, too"
     assert process.returncode == 130, errors
     assert "finished runs are kept" in errors and "Traceback" not in errors
 

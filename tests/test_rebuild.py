@@ -35,15 +35,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def notebooks_that(monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]) -> list[dict]:
+def notebooks_that(monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], str | None]) -> list[dict]:
     calls = []
 
-    def execute_(names, given, options):
+    def each(prepared, profile, options):
         assert "RUMORLIB_DATA" not in os.environ, "no corpora"
-        calls.append({"names": names, **given})
-        write(cfg.output_root() / TABLES)
+        for path, given in prepared:
+            calls.append({"names": [path.stem], **given})
+            yield path, write(cfg.output_root() / TABLES) or ""
 
-    monkeypatch.setattr(execute, "execute", execute_)
+    monkeypatch.setattr(execute, "each", each)
     return calls
 
 
@@ -68,10 +69,7 @@ def test_a_table_nobody_committed_and_a_stopped_notebook_fail(project: Path, mon
     found = rebuild.rebuild("laptop")
     assert not found.passed and found.new == [f"{TABLES}/d_e1.csv"]
 
-    def stop(folder: Path) -> None:
-        raise execute.NotebookFailed("cell 3")
-
-    notebooks_that(monkeypatch, stop)
+    notebooks_that(monkeypatch, lambda _: "cell 3")
     found = rebuild.rebuild("laptop")
     assert not found.passed and found.failed == {"03_micc": "cell 3"}
 

@@ -1,9 +1,7 @@
 """Make missing runs, then run the notebooks: `python -m rumorlib run [01 03 ...] --profile laptop --data DIR`.
 
-Runs are made side by side (`results.making`); the notebooks then read them, in order. papermill runs them. Around it:
-parameters are checked before anything starts, the working folder is fixed, the kernel is this environment's own, the
-data folder reaches the kernel by environment and never a stored file, and an executed copy appears in
-results/<profile>/notebooks only when the notebook ran to its end.
+Runs are made side by side (`results.making`); the notebooks then read them, side by side too (`executed.notebook`).
+Parameters are checked before anything starts.
 """
 
 from __future__ import annotations
@@ -11,33 +9,21 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
-import re
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rumorlib import config as cfg
-from rumorlib.commands import parameters, planning
+from rumorlib.commands import executed, parameters, planning
+from rumorlib.commands.executed import NotebookFailed
 from rumorlib.commands.planning import duration
-from rumorlib.data import files
 from rumorlib.results import artifacts, runs
 
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
-    from traitlets.config import Config
-
 NOTEBOOKS = cfg.PROJECT_ROOT / "notebooks"
-SHOWN_LINES = 12  # of the failing cell and of its error
-_COLOR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-
-
-class NotebookFailed(RuntimeError):
-    """A notebook stopped; the message shows the cell and the error."""
+NOTEBOOK_MIB = 2300  # of a kernel, at most; demo's 07 and 08 need as much
 
 
 @dataclass(frozen=True)
@@ -47,10 +33,11 @@ class Options:
     notebooks: Path = NOTEBOOKS  # folder of the sources and working folder of the kernels
     start_timeout_s: int = 120
     verbose: bool = False  # show what the cells print while they run
+    workers: int | None = None  # notebooks side by side; None: as cores and memory fit
 
 
 def execute(names: Sequence[str], given: dict[str, Any], options: Options) -> list[Path]:
-    """Run notebooks one after the other; stop at the first that fails.
+    """Run notebooks; start none after one that fails.
 
     Args:
         names: beginnings of file names ("03"); none means all.
@@ -62,16 +49,47 @@ def execute(names: Sequence[str], given: dict[str, Any], options: Options) -> li
     chosen = find(names, options.notebooks)
     prepared = [(path, _typed(path, given)) for path in chosen]
     profile = str(given.get("profile", "demo"))
-    begun, started = time.time(), time.perf_counter()
-    for position, (path, values) in enumerate(prepared):
-        print(f"[{position + 1}/{len(prepared)}] {path.stem} ...", flush=True)
-        one = time.perf_counter()
-        _run_one(path, values, profile, options)
-        elapsed = time.perf_counter() - started
-        left = elapsed / (position + 1) * (len(prepared) - position - 1)
-        more = f", about {duration(left)} left" if position + 1 < len(prepared) else ""
-        print(f"      {duration(time.perf_counter() - one)}; {duration(elapsed)} so far{more}", flush=True)
+    begun = time.time()
+    for _, problem in each(prepared, profile, options):
+        if problem:
+            raise NotebookFailed(problem)
     return _written_since(begun, profile)
+
+
+def each(prepared: Sequence[tuple[Path, dict[str, Any]]], profile: str, options: Options) -> Iterator[tuple[Path, str]]:
+    """Run notebooks with their parameters, as many side by side as cores and memory fit: none reads what another
+    writes. Gives each when it ended, with what stopped it or ""."""
+    from joblib import Parallel, delayed
+
+    from rumorlib.results import making
+
+    started, workers = time.perf_counter(), making.fitting(NOTEBOOK_MIB, len(prepared), options.workers)
+    environment = {name: value for name, value in os.environ.items() if name.startswith("RUMORLIB_")}
+    tasks = (delayed(_one)(path, values, profile, options, environment, workers > 1) for path, values in prepared)
+    ended = Parallel(n_jobs=workers, return_as="generator_unordered")(tasks)
+    for position, (path, seconds, problem) in enumerate(ended, start=1):
+        elapsed = time.perf_counter() - started
+        left = elapsed / position * (len(prepared) - position)
+        more = f", about {duration(left)} left" if left else ""
+        said = f"{duration(seconds)}; {duration(elapsed)} so far{more}"
+        print(f"[{position}/{len(prepared)}] {path.stem}: {said}", flush=True)
+        yield path, problem
+
+
+def _one(
+    path: Path, values: dict[str, Any], profile: str, options: Options, environment: dict[str, str], quiet: bool
+) -> tuple[Path, float, str]:
+    """In a worker: a notebook, how long it took (s), and what stopped it. The worker may be older than what this
+    process has set in its environment."""
+    for name in [name for name in os.environ if name.startswith("RUMORLIB_") and name not in environment]:
+        del os.environ[name]
+    os.environ.update(environment)
+    begun, problem = time.perf_counter(), ""
+    try:
+        executed.notebook(path, values, profile, options.start_timeout_s, options.verbose, quiet)
+    except NotebookFailed as error:
+        problem = str(error)
+    return path, time.perf_counter() - begun, problem
 
 
 def find(names: Sequence[str], folder: Path) -> list[Path]:
@@ -112,119 +130,6 @@ def _typed(notebook: Path, given: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _run_one(path: Path, values: dict[str, Any], profile: str, options: Options) -> None:
-    """Execute one notebook in a scratch file; publish the copy if it ran to its end, keep it as *.failed if not."""
-    import nbformat
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    shown = sys.stdout if options.verbose else None
-    target = cfg.output_root().resolve() / "results" / profile / "notebooks" / path.name
-    failed = target.with_suffix(".failed.ipynb")
-    with tempfile.TemporaryDirectory() as scratch, _own_kernel():
-        draft = Path(scratch) / path.name
-        problem = None
-        try:
-            papermill.execute_notebook(
-                path.resolve(), draft, values, kernel_name="python3", cwd=path.parent.resolve(),
-                start_timeout=options.start_timeout_s, progress_bar=sys.stderr.isatty() and not options.verbose,
-                stdout_file=shown, stderr_file=shown, config=_encrypted(),
-                extra_arguments=["--log-level=CRITICAL"],  # an interrupted kernel would print its own traceback
-            )  # fmt: skip
-            problem = _early_exit(nbformat.read(draft, as_version=4))
-        except PapermillExecutionError as error:
-            problem = _explain(error.cell_index, error.source, error.traceback or [error.ename, error.evalue])
-        except (DeadKernelError, CellTimeoutError) as error:
-            problem = f"the kernel died or hung (out of memory?): {error}"
-        finished = failed if problem else target
-        if draft.exists():
-            _publish(nbformat.read(draft, as_version=4), finished)
-    if problem:
-        raise NotebookFailed(f"{path.name} failed; executed so far: {finished}\n{problem}")
-    failed.unlink(missing_ok=True)
-
-
-def _encrypted() -> Config:
-    """Encrypt the local sockets to the kernel where the installed Jupyter can: others may share the machine."""
-    from jupyter_client.manager import KernelManager
-    from traitlets.config import Config
-
-    able = "transport_encryption" in KernelManager.class_trait_names()
-    return Config({"KernelManager": {"transport_encryption": "auto"}} if able else {})
-
-
-@contextmanager
-def _own_kernel() -> Iterator[None]:
-    """Let "python3" mean this environment's kernel even where the user has registered another of that name."""
-    before = os.environ.get("JUPYTER_PREFER_ENV_PATH")
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop("JUPYTER_PREFER_ENV_PATH")
-        if before is not None:
-            os.environ["JUPYTER_PREFER_ENV_PATH"] = before
-
-
-def _early_exit(notebook: NotebookNode) -> str | None:
-    """papermill takes sys.exit(0) in a cell for success; for us the notebook did not reach its end."""
-    for position, cell in enumerate(notebook.cells):
-        for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                return _explain(position, cell.source, [f"{output.ename}: {output.evalue}"])
-    return None
-
-
-def _explain(position: int, source: str, traceback: Sequence[str]) -> str:
-    """Cell number (from 0, as papermill counts), the end of the cell and the end of the error."""
-    code = source.splitlines()[-SHOWN_LINES:]
-    error = _COLOR.sub("", "\n".join(traceback)).splitlines()[-SHOWN_LINES:]
-    return "\n".join([f"cell {position}:", *(f"    {line}" for line in code), "error:", *(f"    {e}" for e in error)])
-
-
-def _publish(notebook: NotebookNode, target: Path) -> None:
-    """Write the executed copy without times, kernels, widgets and folders of this machine; its pictures are found."""
-    import nbformat
-
-    root = os.path.relpath(cfg.PROJECT_ROOT, target.parent) if target.is_relative_to(cfg.PROJECT_ROOT) else ".."
-    notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    for position, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{position}"  # papermill gives new cells random ids
-        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
-        cell.update({"outputs": [_without_folders(output) for output in cell.outputs]} if "outputs" in cell else {})
-        cell.source = cell.source.replace("](../", f"]({root}/") if cell.cell_type == "markdown" else cell.source
-    files.write_bytes(target, f"{nbformat.writes(notebook, version=4).rstrip()}\n".encode())
-
-
-def _without_folders(content: Any) -> Any:
-    """An output with the machine's folders renamed in its text; pictures untouched (base64 may hold any letters)."""
-    if isinstance(content, str):
-        for folder, name in _private_folders():
-            content = content.replace(folder, name)
-    elif isinstance(content, list):
-        content[:] = [_without_folders(item) for item in content]
-    elif isinstance(content, dict):
-        content.update({k: v if k.startswith("image/") else _without_folders(v) for k, v in content.items()})
-    return content
-
-
-def _private_folders() -> list[tuple[str, str]]:
-    """Folders of this machine that outputs may name, and what stands for them; the longest first."""
-    named = {
-        os.environ.get("RUMORLIB_DATA", ""): "<data>",
-        str(cfg.output_root().resolve()): "<output>",
-        str(cfg.cache_root().resolve()): "<cache>",
-        str(cfg.PROJECT_ROOT): "<project>",
-        sys.prefix: "<environment>",
-        sys.base_prefix: "<python>",
-        str(Path.home()): "~",
-        tempfile.gettempdir(): "<temporary>",
-        **{folder: f"<{name}>" for name, folder in cfg.own_folders().items()},
-    }
-    return sorted(((f, n) for f, n in named.items() if len(f) > 1 and f != "/usr"), key=lambda pair: -len(pair[0]))
-
-
 def _written_since(begun: float, profile: str) -> list[Path]:
     root = cfg.output_root()
     kinds = (f"results/{profile}/tables/*.csv", f"figures/{profile}/*.png", f"results/{profile}/notebooks/*.ipynb")
@@ -245,7 +150,9 @@ def parser(verb: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", metavar="ID", help="the notebooks that write these tables and figures")
     parser.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", help='e.g. -p "seeds=[0, 1]"')
     parser.add_argument("-f", type=Path, metavar="FILE.yaml", help="parameters as a YAML mapping; flags and -p win")
-    parser.add_argument("--workers", type=int, metavar="N", help="runs side by side; default: as cores and memory fit")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="runs, then notebooks, side by side; default: as cores and memory fit"
+    )
     return parser
 
 
@@ -306,7 +213,8 @@ def main(words: Sequence[str]) -> int:
             return 1
         if arguments.runs_only:
             return 0
-        options = Options(start_timeout_s=arguments.start_timeout, verbose=arguments.verbose)
+        options = Options(start_timeout_s=arguments.start_timeout, verbose=arguments.verbose,
+                          workers=arguments.workers)  # fmt: skip
         written = execute(names, given, options)
     except (cfg.SettingError, KeyError, FileNotFoundError, runs.RunError) as error:
         print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)

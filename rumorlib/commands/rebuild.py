@@ -51,14 +51,15 @@ def rebuild(profile: str, grid: str = "reduced", names: Sequence[str] = ()) -> O
     outcome = Outcome()
     with tempfile.TemporaryDirectory() as place, _elsewhere(Path(place), profile):
         begun = time.time()
+        prepared = []
         for path, claimed in _notebooks(profile, names):
             given: dict[str, object] = {"profile": profile, "train": "none", "grid": grid}
             if "with_dmfl" in parameters.declared(path) and not any(name.startswith("d_") for name in claimed):
                 given["with_dmfl"] = False  # that half has no committed runs
-            try:
-                execute.execute([path.stem], given, execute.Options())
-            except execute.NotebookFailed as error:
-                outcome.failed[path.stem] = str(error)
+            prepared.append((path, given))
+        for path, problem in execute.each(prepared, profile, execute.Options()):
+            if problem:
+                outcome.failed[path.stem] = problem
         _compare(Path(place), profile, begun, outcome)
     return outcome
 

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
 from rumorlib import config as cfg
@@ -133,12 +134,16 @@ def times(profile: str) -> str:
 def workers_for(todo: Mapping[str, RunConfig], wanted: int | None = None) -> int:
     """How many runs go side by side: as many as cores, or `wanted` if that is less, and fewer where their memory would
     not fit."""
+    return fitting(max((expected(config)[1] for config in todo.values()), default=UNKNOWN_MIB), len(todo), wanted)
+
+
+def fitting(mib: float, n: int, wanted: int | None = None) -> int:
+    """How many of `n` processes of so much memory go side by side: as many as cores, or `wanted` if that is less."""
     import psutil
 
-    most = max((expected(config)[1] for config in todo.values()), default=UNKNOWN_MIB)
-    fit = int((psutil.virtual_memory().available / 2**20 - RESERVE_MIB) // most)
+    fit = int((psutil.virtual_memory().available / 2**20 - RESERVE_MIB) // mib)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(wanted or cores, cores, fit, len(todo)))
+    return max(1, min(wanted or cores, cores, fit, n))
 
 
 def make(todo: Mapping[str, RunConfig], settings: Settings, workers: int = 1) -> Made:
@@ -163,6 +168,7 @@ def make(todo: Mapping[str, RunConfig], settings: Settings, workers: int = 1) ->
                 bar.set_description(f"{len(said.made)}/{len(todo)} runs", refresh=False)
                 bar.set_postfix_str(path, refresh=False)
                 bar.update(min(done, bar.total) - bar.n)
+    get_reusable_executor().shutdown(wait=True)  # the corpora that workers hold are memory of what comes next
     return said
 
 
