@@ -56,7 +56,7 @@ from rumorlib.models import micc
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.heads import Heads
 from rumorlib.models.micc import MICC
-from rumorlib.results import migrations, runs
+from rumorlib.results import circumstances, migrations
 from rumorlib.studies.explanations import breaks, explanations, looking, probes, word_explanations
 from rumorlib.studies.scores import adaptive
 from rumorlib.training import compression_runs, computation, evidence, loop
@@ -644,7 +644,7 @@ def test_a_fingerprint_is_computed_on_the_cpu_wherever_runs_are_trained(monkeypa
 
 
 def test_a_report_says_where_the_run_was_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    with runs.measured() as took:
+    with circumstances.measured() as took:
         pass
     assert took["device"] == "cpu" and took["peak_memory_mib"] > 0 and took["time_s"] < 5
     held = [3 * 2**20]
@@ -654,9 +654,9 @@ def test_a_report_says_where_the_run_was_computed(monkeypatch: pytest.MonkeyPatc
         "get_device_name": lambda: "a GPU",
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, made)
-    with runs.measured() as idle:  # what an earlier run left there is not this one's
+    with circumstances.measured() as idle:  # what an earlier run left there is not this one's
         pass
-    with runs.measured() as busy:
+    with circumstances.measured() as busy:
         held.append(9 * 2**20)
     assert idle["device"] == "cpu" and "host_peak_memory_mib" not in idle
     assert (busy["device"], busy["peak_memory_mib"]) == ("a GPU", 9)

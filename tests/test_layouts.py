@@ -36,7 +36,7 @@ def test_every_layout_has_a_writer():
 def test_detected_from_the_folder_its_parent_and_its_grandparent(tmp_path, name):
     folder = WRITERS[name](tmp_path / "outer" / "inner")
     for place in (folder, tmp_path / "outer", tmp_path):
-        assert layouts.detect(place).name == name
+        assert layouts.find(place)[0].name == name
         assert layouts.find(place)[1] == folder
     by_name = layouts.open_folder(tmp_path, layout=name)
     found = layouts.open_folder(str(folder))
@@ -110,7 +110,7 @@ def test_two_layouts_fit_one_folder(tmp_path):
     published.manifest(tmp_path)
     published.weibo17(tmp_path)
     with pytest.raises(PostsError, match=r"fits manifest and weibo17; .*layout='manifest' .*--layout manifest"):
-        layouts.detect(tmp_path)
+        layouts.find(tmp_path)
     assert layouts.open_folder(tmp_path, layout="weibo17").name == "weibo-text"
     assert layouts.open_folder(tmp_path, layout="manifest").name == "manifest"
 

@@ -5,7 +5,6 @@ The vocabulary sees training texts only (choice C22); its order depends on count
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import warnings
@@ -166,16 +165,3 @@ class Vocabulary:
         """Share of the running tokens of `texts` that have an id of their own, in [0, 1]; 0 without tokens."""
         tokens = [token for text in texts for token in tokenize(text, self.unit)]
         return sum(token in self.index for token in tokens) / len(tokens) if tokens else 0.0
-
-    def to_json(self) -> str:
-        """JSON text; the same vocabulary gives the same text."""
-        return json.dumps({"unit": self.unit, "words": list(self.words)}, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Vocabulary:
-        """Inverse of `to_json`. Raises: ValueError: not such a text."""
-        try:
-            loaded = json.loads(text)
-            return cls(tuple(loaded["words"]), loaded["unit"])
-        except (KeyError, TypeError) as error:
-            raise ValueError('a vocabulary is JSON with the keys "unit" and "words"') from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rumorlib import config as cfg
 from rumorlib.data import files
 from rumorlib.results import ledger
-from rumorlib.results import migrations
+from rumorlib.results import circumstances, migrations
 from rumorlib.results import runs
 from rumorlib.results import store
 
@@ -210,7 +210,7 @@ def _train(folder: Path, config: cfg.RunConfig, settings: cfg.Settings) -> None:
             report = run_or_load(needed, settings, checkpoint=True)
             more[name] = {"run": report.name, "checkpoint_sha256": report.hashes[runs.CHECKPOINT]}
             weights[name] = report.checkpoint()
-    with runs.measured() as took:
+    with circumstances.measured() as took:
         outcome = kinds.run(config, settings, **weights)
     runs.write_run(folder, config, outcome, time_s := took.pop("time_s"), **more, **took)
     ledger.enter(config, json.loads((folder / "report.json").read_text(encoding="utf-8")))

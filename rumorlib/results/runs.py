@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
 from rumorlib.data import files
+from rumorlib.results import circumstances
 
 if TYPE_CHECKING:
     from rumorlib.training.fitting import Outcome
 
 CHECKPOINT = "checkpoint.safetensors"
-LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "transformers", "timm", "gensim", "pillow")
 # Columns with words or pictures of real people: such a frame stays on the machine that made it.
 PRIVATE_COLUMNS = frozenset({"text", "caption", "token", "tokens", "word", "words", "image", "created_at"})
 
@@ -135,8 +135,8 @@ def _report(config: cfg.RunConfig, outcome: Outcome, time_s: float, hashes: Mapp
         "metrics": files.plain(outcome.metrics),
         "facts": files.plain(outcome.facts),
         "files": dict(hashes),
-        "git": git_state(),
-        "libraries": library_versions(),
+        "git": circumstances.git_state(),
+        "libraries": circumstances.library_versions(),
         "time_s": round(time_s, 1),
         "deterministic": cfg.is_deterministic(),
         "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -250,62 +250,3 @@ def verified(folder: Path, name: str, hashes: Mapping[str, str]) -> Path:
     if files.file_hash(path) != hashes[name]:
         raise CorruptRun(f"{path} is not the file that was written; {_AGAIN}")
     return path
-
-
-# --- circumstances ----------------------------------------------------------------------------
-
-
-def git_state() -> dict[str, Any]:
-    """Commit of the code and whether rumorlib/ differs from it; commit None outside a checkout."""
-
-    def git(*words: str) -> str | None:
-        command = ["git", "-C", str(cfg.PROJECT_ROOT), *words]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    status = git("status", "--porcelain", "--", "rumorlib")
-    return {"commit": git("rev-parse", "--verify", "-q", "HEAD"), "dirty": None if status is None else bool(status)}
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that can change a number."""
-    versions = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-@contextlib.contextmanager
-def measured() -> Iterator[dict[str, Any]]:
-    """What a `with` block took, when it has ended: time_s; device, the GPU's name if the block put anything on it, else
-    "cpu"; peak_memory_mib of that device; on a GPU also host_peak_memory_mib. A GPU's peak is the block's own, the
-    CPU's is that of the process so far."""
-    import torch
-
-    has_gpu, found, before = torch.cuda.is_available(), {}, 0
-    if has_gpu:
-        torch.cuda.init()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-    start = time.perf_counter()
-    yield found
-    found |= {"time_s": time.perf_counter() - start, "device": "cpu", "peak_memory_mib": _host_peak_mib()}
-    if has_gpu and (peak := torch.cuda.max_memory_allocated()) > before:
-        found |= {"device": torch.cuda.get_device_name(), "peak_memory_mib": round(peak / 2**20)}
-        found["host_peak_memory_mib"] = _host_peak_mib()
-
-
-def _host_peak_mib() -> int:
-    """High-water mark of this process, all runs so far."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 2**20 if platform.system() == "Darwin" else peak / 2**10)

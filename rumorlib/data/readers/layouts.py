@@ -62,11 +62,6 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def detect(folder: Path | str) -> Layout:
-    """The layout of `folder`. Raises: PostsError, as `find` does."""
-    return find(folder)[0]
-
-
 def find(folder: Path | str, *names: str) -> tuple[Layout, Path]:
     """The layout and the folder that has it: `folder` itself, else one up to DEPTH levels below it.
 
