@@ -20,7 +20,7 @@ from rumorlib.data.batches import Aligned, Batch, Texts
 from rumorlib.data.images import ArrayImages
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import Vocabulary
-from rumorlib.inputs import dmfl_inputs, micc_inputs
+from rumorlib.inputs import dmfl_inputs, encoded, micc_inputs
 from rumorlib.inputs import sclip as stage1_sclip
 from rumorlib.models.micc import MICC
 from rumorlib.training import dmfl_runs
@@ -174,3 +174,32 @@ def test_captions_are_known_by_their_words_in_each_language(monkeypatch: pytest.
     english, chinese = (tensors.belongs(language, *rows).int().tolist() for language in ("en", "zh"))
     assert english == [[1, 1, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]]
     assert chinese == [[1, 1, 1], [1, 1, 0], [1, 1, 1], [1, 1, 0], [1, 1, 1], [0, 0, 1]]
+
+
+def test_an_encoder_is_read_where_it_is_found_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, more = tmp_path / "data", tmp_path / "more"
+    monkeypatch.setenv("RUMORLIB_WEIGHTS", str(more))
+    settings = replace(config.resolve("laptop", train="none"), data_root=data)
+    with pytest.raises(FileNotFoundError, match=r"data/weights/e5 does not exist.*RUMORLIB_WEIGHTS"):
+        inputs.weights_folder("e5", settings)
+    (more / "e5").mkdir(parents=True)
+    assert inputs.weights_folder("e5", settings) == more / "e5"
+    (data / "weights" / "e5").mkdir(parents=True)
+    assert inputs.weights_folder("e5", settings) == data / "weights" / "e5"
+
+
+def test_a_frozen_tower_reads_texts_with_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    instead(monkeypatch, encoded.weights_folder, lambda name, settings: Path(name))
+    instead(monkeypatch, encoded.frozen.text_features, lambda texts, *_: texts)
+    laptop = config.resolve("laptop", ["mfan-pheme", "mfan-weibo"], train="none")
+    found = [encoded.encode_texts(["a"], experiments.stage1_of(laptop, name), language, laptop).features
+             for name, language in (("mfan-pheme", "en"), ("mfan-weibo", "zh"))]  # fmt: skip
+    assert found == [["a"], ["query: a"]]
+
+
+def test_only_mfans_corpora_have_towers_and_lengths_of_their_own() -> None:
+    laptop = config.resolve("laptop", ["mfan-pheme", "photo-en", "twitter"], train="none")
+    own, *others = (experiments.micc(laptop, name) for name in laptop.datasets)
+    assert own.stage1.sclip.vision.weights == "tf_efficientnet_lite2" and own.train.steps and own.train.steps_per_pass
+    assert {one.stage1.name for one in others} == {"sclip/flickr8k/default-en/seed0"} != {own.stage1.name}
+    assert [one.train.steps for one in others] == [None, None]

@@ -1,4 +1,4 @@
-"""Settings of training, chosen by five-fold cross-validation over the published train and dev posts (protocol folds).
+"""Settings of training, to be chosen by five-fold cross-validation over published train and dev posts (protocol folds).
 
 The fold that is held out is the one whose loss ends training, as dev's does: all settings have that advantage, rows
 without early stopping have not. Published test posts are on no side.
