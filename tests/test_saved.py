@@ -22,6 +22,7 @@ from rumorlib import experiments, inputs, results
 from rumorlib.experiments import added, rivals
 from rumorlib.results.saved import decision, novelty
 from rumorlib.results.saved.detector import Detector, SavedDetectorError
+from rumorlib.results.saved.given import Picture
 
 
 class Plain(nn.Module):
@@ -134,6 +135,16 @@ def test_what_is_missing_is_said_and_an_answer_given_where_there_is_one(both: De
     assert words["unlike_training"][3], "Chinese is far from English training posts"
     with pytest.raises(ValueError, match="text, image or both"):
         both.predict({"words": "x"})
+
+
+def test_a_picture_is_encoded_once_for_answer_and_distance(both: Detector, few: cfg.Settings, monkeypatch) -> None:
+    seen: list[int] = []
+    assert both.novelty.pictures is not None
+    monkeypatch.setattr(Picture, "pixels", lambda self, size: seen.append(size) or self._decode(size))
+    asked = posts_of(few, 3)
+    first = both.predict(asked)
+    assert len(seen) == 2 * 3, "once to see whether it opens, once for the encoder"
+    pd.testing.assert_frame_equal(both.predict(asked), first, check_exact=True)
 
 
 def test_several_runs_are_the_mean_of_their_standardised_log_odds(of_words: Detector, few: cfg.Settings) -> None:

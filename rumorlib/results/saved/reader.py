@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,6 +72,7 @@ class Reader:
     sclip: SCLIP | None = None
     components: tuple[Tensor, Tensor] | None = None
     shapes: dict[str, Any] = field(default_factory=dict)
+    _last: tuple[list[Any], Tensor] | None = None  # pictures encoded last: a post's answer and its distance share them
 
     # --- what it needs ----------------------------------------------------------------------------
 
@@ -124,6 +126,8 @@ class Reader:
     @torch.inference_mode()
     def raw_images(self, pictures: Sequence[Any]) -> Tensor:
         """(n, …) as `inputs.images_of` has them on the CPU: pixels, or frozen maps fp16; zeros without a picture."""
+        if self._last and len(self._last[0]) == len(pictures) and all(map(operator.is_, self._last[0], pictures)):
+            return self._last[1]
         there = [row for row, picture in enumerate(pictures) if picture is not None]
         vision, cls = self.vision, getattr(self.detector, "image_cls", False)
         pixels = [pictures[row].pixels(vision.image_size_px) for row in there]
@@ -136,6 +140,7 @@ class Reader:
         raw = torch.zeros(len(pictures), *shape, dtype=dtype)
         if made is not None:
             raw[there] = made
+        self._last = list(pictures), raw
         return raw
 
     @torch.inference_mode()
