@@ -161,6 +161,20 @@ def _centroid(text: np.ndarray, image: np.ndarray) -> dict[str, float]:
     return dict(zip(names, (gaps[0], *np.quantile(gaps[1:], (0.025, 0.975))), strict=True))
 
 
+def debiased(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `measure` whose `centroid` and its interval are those of the distance without noise.
+
+    Means of n points lie apart by chance alone, and bootstrapped ones by twice that. So the squared distance loses its
+    expectation under no gap, and its interval is the basic bootstrap's, mirrored at the estimate; both end at 0.
+    """
+    spread = (frame["variance_text"] + frame["variance_image"]) / 2  # per feature, as `matched`
+    square = frame["centroid"] ** 2
+    chance = (frame["matched"] / spread - square) / (frame["n"] - 1)
+    low, high = (2 * square - frame[f"centroid_{end}"] ** 2 for end in ("high", "low"))
+    made = {"centroid": square - chance, "centroid_low": low, "centroid_high": high}
+    return frame.assign(**{name: value.clip(lower=0) ** 0.5 for name, value in made.items()})
+
+
 def cka(one: np.ndarray, other: np.ndarray) -> float:
     """Linear centred kernel alignment in [0, 1]: 1 = the same up to rotation and scale; nan where a side is one point.
 
