@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NewType
 
 import numpy as np
 import torch
@@ -125,6 +125,11 @@ class Texts(NamedTuple):
         return len(self.features if self.ids is None else self.ids)
 
 
+Pixels = NewType("Pixels", Tensor)  # (B, 3, H, W) uint8
+FeatureMap = NewType("FeatureMap", Tensor)  # (B, C, h, w) of a frozen encoder
+Patches = NewType("Patches", Tensor)  # (B, N, D) rows made once: patch tokens, patches in the joint space, image rows
+
+
 class Aligned(NamedTuple):
     """Posts whose text has met its image: text-patch relevance, and the patches that go on to fusion (M8, M9)."""
 
@@ -144,8 +149,7 @@ class Batch(NamedTuple):
     text_ids: Tensor | None  # (B, L)
     text_mask: Tensor | None  # (B, L)
     text_features: Tensor | None  # (B, d_text)
-    images: Tensor | Aligned
-    # (B, 3, H, W) uint8 pixels · (B, C, h, w) frozen map · (B, N, D) patches made once · patches already aligned
+    images: Pixels | FeatureMap | Patches | Aligned
     label: Tensor  # (B,) float
     weight: Tensor  # (B,) float, mean 1 over a split: losses are means over posts of weight times error
     row: Tensor  # (B,) long, index into the posts table
@@ -173,7 +177,7 @@ def used_columns(mask: Tensor, known: int | None) -> int:
 class CaptionBatch(NamedTuple):
     """Image-caption pairs for stage 1; `owner[t]` is the image of caption t, in every language."""
 
-    images: Tensor  # (I, …)
+    images: Pixels | FeatureMap  # (I, …)
     texts: dict[str, Texts]  # language -> T captions
     owner: Tensor  # (T,) long into images
     belongs: dict[str, Tensor] | None = None  # language -> (T, I) bool, see CaptionTensors.belongs; None: to its owner
@@ -185,7 +189,7 @@ class PostTensors:
     patches are a post's own: they have a row per post. Batches come on `where`."""
 
     texts: Texts
-    images: Tensor | Aligned  # (I, …)
+    images: Pixels | FeatureMap | Patches | Aligned  # (I, …); Aligned: (n, …)
     image_row: Tensor  # (n,) long into images
     label: Tensor  # (n,) float
     weight: Tensor  # (n,) float, mean 1 over a split
@@ -238,7 +242,7 @@ class CaptionTensors:
     come on `where`."""
 
     texts: dict[str, Texts]
-    images: Tensor  # (I, …)
+    images: Pixels | FeatureMap  # (I, …)
     owner: Tensor  # (T,) long into images
     first: Tensor  # (I,) long: first caption of each image
     count: Tensor  # (I,) long: captions of each image, at least 1

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rumorlib.config import SCLIPConfig
-from rumorlib.data.batches import CaptionBatch, Texts
+from rumorlib.data.batches import CaptionBatch, FeatureMap, Pixels, Texts
 from rumorlib.encoders.text import FrozenText, TransformerText, mlp
 from rumorlib.encoders.vision import ImageTower
 
@@ -103,7 +103,7 @@ class SCLIP(nn.Module):
         """M_s = norm(MLP_v(Z_s)) (M5): (I, N, d_v) tokens → (I, N, D), unit length."""
         return F.normalize(self.image_head(tokens).float(), dim=-1)
 
-    def encode_image(self, images: Tensor) -> Tensor:
+    def encode_image(self, images: Pixels | FeatureMap) -> Tensor:
         """Patch features of all scales, one after the other (M3-M5): (I, N, D), unit length."""
         return self.project_patches(self.image_tower(images))
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rumorlib.config import VisionConfig
+from rumorlib.data.batches import FeatureMap, Pixels
 from rumorlib.encoders.text import transformer
 
 POSITION_STD = 0.3  # as large as a patch embedding at initialisation: with 0.02 places are learned last
@@ -65,7 +66,7 @@ class ImageTower(nn.Module):
         """N_s of every scale."""
         return [side * side for side in self.sides]
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Pixels | FeatureMap) -> Tensor:
         """Patch tokens Z = Z_1 ‖ … ‖ Z_S of every image (M3, M4).
 
         Args:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rumorlib.config import DMFLConfig
-from rumorlib.data.batches import Batch, used_columns
+from rumorlib.data.batches import Batch, FeatureMap, Patches, used_columns
 from rumorlib.encoders.vocabulary import CLS, PAD, SEP
 from rumorlib.models.attention import Attended, AttentionBlock, masked_mean
 from rumorlib.models.logic import LogicChain, bert_names
@@ -185,7 +185,7 @@ class DMFL(nn.Module):
         extras.setdefault("alignment_loss", logits.new_zeros(len(logits)))
         return DMFLOutput(logits, logic_map=logic_map, **extras)
 
-    def read_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def read_images(self, images: FeatureMap | Patches) -> tuple[Tensor, Tensor]:
         """Image rows as Eq. 10 leaves them, R_v = LN(z).
 
         Returns: patches (B, N, D), and the [CLS] row (B, 1, D), which is their mean where the encoder has none (C37).

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rumorlib.config import DistillationConfig, MICCConfig
-from rumorlib.data.batches import Aligned, Batch, Texts
+from rumorlib.data.batches import Aligned, Batch, FeatureMap, Patches, Pixels, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.text import mlp
 
@@ -194,7 +194,7 @@ class MICC(nn.Module):
             return batch.text_features.float()
         return self.sclip.encode_text(Texts(batch.text_ids, batch.text_mask, batch.text_features), self.language)
 
-    def _patches(self, images: Tensor) -> Tensor:
+    def _patches(self, images: Pixels | FeatureMap | Patches) -> Tensor:
         if self.config.reads == "joint":
             return images.float()
         tokens = images.float() if self.config.reads == "tokens" else self.sclip.image_tower(images)

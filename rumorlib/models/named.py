@@ -19,7 +19,7 @@ class Given(NamedTuple):
 
     word_vectors: (V, d_word) skip-gram vectors of the train posts' words, row = id in Batch.text_ids (Eq. 2 of DMFL).
     d_text: width of Batch.text_features, the sentence vector of stage 1's text tower.
-    image_shape: of one row of Batch.images: (N, D) patch tokens of drawn scenes, (C, h, w) a frozen encoder's map.
+    image_shape: of one row of Batch.images: (N, D) for Patches (drawn scenes), (C, h, w) for a FeatureMap (the others).
     """
 
     word_vectors: Tensor

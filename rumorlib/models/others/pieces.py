@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rumorlib.data.batches import Batch, used_columns
+from rumorlib.data.batches import Batch, FeatureMap, Patches, used_columns
 from rumorlib.encoders.vocabulary import CLS, SEP
 from rumorlib.models.dmfl import Rows
 
@@ -46,7 +46,7 @@ class ImageRows(nn.Module):
         super().__init__()
         self.norm, self.projection = nn.LayerNorm(d_image), nn.Linear(d_image, d_model)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: FeatureMap | Patches) -> Tensor:
         """(B, N, D) rows or a (B, D, h, w) map to (B, N, d). Raises ValueError: another width."""
         rows = images.flatten(2).transpose(1, 2) if images.dim() == 4 else images
         if rows.dim() != 3 or rows.shape[-1] != self.norm.normalized_shape[0]:
