@@ -123,7 +123,9 @@ def page() -> str:
         spread = "" if pd.isna(row.low) else f" ({row.low:.2f} … {row.high:.2f})"
         figures = f"{row.times_faster:.2f}{spread} | {row.ours_ms:.1f} | {row.threads}"
         lines.append(f"| {row.id} | {row.what} | {row.peer} | {figures} |")
-    about = ABOUT.format(machine=read["machine"].iloc[0], torch=read["torch"].iloc[0])
+    of = read.groupby("machine", sort=False)["id"].unique()
+    machine = "; ".join(f"{name} ({', '.join(ids)})" for name, ids in of.items()) if len(of) > 1 else of.index[0]
+    about = ABOUT.format(machine=machine, torch=", ".join(read["torch"].unique()))
     return PAGE.format(rows="\n".join(lines), about=about)
 
 
