@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rumorlib import config
 from rumorlib.data import keys
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.posts import Corpus
@@ -103,16 +104,16 @@ def _codes(names: pd.Series) -> np.ndarray:
 def protocols(posts: pd.DataFrame, name: str = "") -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """Ways to part a corpus: protocol -> (train rows, test rows) of each fold; dev counts as train.
 
-    event: each large event of PHEME in turn, twins taken out of train. official: the split the corpus comes with.
+    event: each large event of PHEME in turn, twins taken out of train. published, official: the split the corpus comes
+    with.
     random: protocol random of `data.protocols`.
     """
     made: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     if set(splits.PHEME_DEV) <= set(posts["event"]):
-        made["event"] = [
-            _rows(splits.event_fold(posts, event, dev)["split"]) for event, dev in splits.PHEME_DEV.items()
-        ]
-    elif (posts["split"] == "test").any():
-        made["official"] = [_rows(posts["split"])]
+        folds = data_protocols.event_folds(posts)
+        made["event"] = [_rows(splits.event_fold(posts, event, dev)["split"]) for event, dev in folds.items()]
+    if (posts["split"] == "test").any():
+        made["published" if config.about(name).protocol == "published" else "official"] = [_rows(posts["split"])]
     corpus = Corpus(name, posts, None, "")
     made["random"] = [_rows(data_protocols.split(corpus, data_protocols.Protocol("random"))["split"])]
     return made
