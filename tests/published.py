@@ -226,6 +226,16 @@ def flickr8k(root: Path) -> Path:
     return root
 
 
+def flickr8k_cn(root: Path) -> Path:
+    names = ["a", "b", "c", "d"]
+    write(root / "flickr8kzhc.caption.txt", "".join(f"{n}.jpg#zhc#{k} 说明{k}{n}\n" for n in names for k in range(2)))
+    for split, n in (("train", "a"), ("val", "b"), ("test", "c")):
+        write(root / f"flickr8k{split}.txt", n + "\n")
+    for n in names:
+        picture(root / "Flicker8k_Dataset" / f"{n}.jpg")
+    return root
+
+
 COCO = ("COCO_train2014_000000217153", "COCO_val2014_000000000042", "COCO_val2014_000000000074")
 
 

@@ -53,6 +53,17 @@ def test_flickr30k_errors(tmp_path, name, text, words):
     assert name in str(error.value)
 
 
+def test_flickr8k_cn(tmp_path):
+    corpus = flickr.read_8k_cn(published.flickr8k_cn(tmp_path))
+    assert corpus.captions.loc[::2, ["image", "caption_id", "text", "split", "language"]].values.tolist() == [
+        [f"{n}.jpg", 0, f"说明0{n}", split, "zh"]
+        for n, split in (("a", "train"), ("b", "dev"), ("c", "test"), ("d", "unassigned"))
+    ]
+    published.write(tmp_path / "flickr8kzhc.caption.txt", "a.jpg#zhc#0 一\nb.jpg 二\n")
+    with pytest.raises(PostsError, match=r"row 2: expected <picture>#zhc#<k> and a caption"):
+        flickr.read_8k_cn(tmp_path)
+
+
 def test_flickr8k(tmp_path):
     corpus = flickr.read_8k(published.flickr8k(tmp_path))
     splits = corpus.captions.groupby("image")["split"].first().to_dict()

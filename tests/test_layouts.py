@@ -22,6 +22,7 @@ WRITERS = {
     "twitter-table": published.twitter_table,
     "flickr30k": partial(published.flickr30k, form="karpathy"),
     "flickr8k": published.flickr8k,
+    "flickr8k-cn": published.flickr8k_cn,
     "captions": published.captions,
     "coco-cn": published.coco_cn,
     "chinese-clip": published.chinese_clip,

@@ -91,7 +91,7 @@ CORPORA: dict[str, CorpusRecord] = {
         CorpusRecord("demo-captions-en", "captions"),
         CorpusRecord("demo-captions-zh", "captions", language="zh"),
         CorpusRecord("flickr8k-en", "captions", "flickr8k", ("captions", "flickr8k")),
-        CorpusRecord("flickr8k-zh", "captions", "flickr8k", ("captions",), "zh"),
+        CorpusRecord("flickr8k-zh", "captions", "flickr8k", ("captions", "flickr8k-cn"), "zh"),
         CorpusRecord("flickr30k-en", "captions", "flickr30k", ("flickr30k",)),
         CorpusRecord("coco-cn-zh", "captions", "coco_cn", ("coco-cn", "chinese-clip"), "zh"),
         CorpusRecord("twitter-train", "captions", posts_of="twitter"),

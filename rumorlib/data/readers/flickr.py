@@ -1,4 +1,4 @@
-"""Flickr30K in the forms it is handed out in, and Flickr8k's own files."""
+"""Flickr30K in the forms it is handed out in, and the own files of Flickr8k and Flickr8k-CN."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ FLICKR8K_SPLITS = (("Flickr_8k.trainImages.txt", "train"), ("Flickr_8k.devImages
                    ("Flickr_8k.testImages.txt", "test"))  # fmt: skip
 ENTITIES_SPLITS = (("train.txt", "train"), ("val.txt", "dev"), ("test.txt", "test"))
 _TOKEN_LINE = re.compile(r"(\S+)#(\d+)\s(.*)")
+_ZH_LINE = re.compile(r"(\S+?\.jpg)#zhc?#(\d+)\s+(.*)")
 Rows = list[tuple[str, int, str, int]]  # picture, number of the caption, caption, line
 
 
@@ -135,6 +136,37 @@ def read_8k(folder: Path, on_missing_image: OnMissing = "drop") -> CaptionCorpus
     return _build("flickr8k-en", folder, FLICKR8K_IMAGES, FLICKR8K_TOKEN, rows, split_of, on_missing_image)
 
 
+# --- Flickr8k-CN ----------------------------------------------------------------------------
+
+
+def recognise_8k_cn(folder: Path) -> bool:
+    """A folder with a text file of lines <picture>.jpg#zhc#<k> <caption>."""
+    return _zh_captions(folder) is not None
+
+
+def read_8k_cn(folder: Path, on_missing_image: OnMissing = "drop") -> CaptionCorpus:
+    """Flickr8k-CN: lines <picture>.jpg#zhc#<k> <caption>; lists *train.txt, *val.txt, *test.txt without .jpg.
+
+    A picture in no list is `unassigned`; without lists the split is "".
+
+    Raises: PostsError: a line is not as published, or no picture is there.
+    """
+    path, rows, lists = _zh_captions(folder), [], []
+    for number, line in enumerate(read_lines(path), 1):
+        if not (found := _ZH_LINE.fullmatch(line)):
+            raise PostsError(f"{path}, row {number}: expected <picture>#zhc#<k> and a caption; restore the row")
+        rows.append((found[1], int(found[2]), found[3], number))
+    for side, split in (("train", "train"), ("val", "dev"), ("test", "test")):
+        lists += [(found.name, split) for found in sorted(folder.glob(f"*{side}.txt")) if found != path]
+    split_of = _lists(folder, tuple(lists), ".jpg")
+    return _build("flickr8k-zh", folder, FLICKR8K_IMAGES, path.name, rows, split_of, on_missing_image, "zh")
+
+
+def _zh_captions(folder: Path) -> Path | None:
+    files = sorted(path for path in folder.glob("*.txt") if not path.name.startswith("."))
+    return next((path for path in files if _ZH_LINE.fullmatch(first_line(path))), None)
+
+
 # --- both -----------------------------------------------------------------------------------
 
 
@@ -156,10 +188,11 @@ def _build(
     rows: Rows,
     split_of: dict[str, str],
     on_missing_image: OnMissing,
+    language: str = "en",
 ) -> CaptionCorpus:
     root = image_root(folder, image_folders, dict.fromkeys(row[0] for row in rows))
     rest = "unassigned" if split_of else ""
-    table = pd.DataFrame([(p, k, text, split_of.get(p, rest), "en") for p, k, text, _ in rows], columns=COLUMNS)
+    table = pd.DataFrame([(p, k, text, split_of.get(p, rest), language) for p, k, text, _ in rows], columns=COLUMNS)
     places = [(source, row[3]) for row in rows]
     return captions.build(name, table, FolderImages(root), source, on_missing_image, places)
 

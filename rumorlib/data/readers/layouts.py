@@ -50,6 +50,9 @@ LAYOUTS: dict[str, Layout] = {
             flickr.read_30k,
         ),
         Layout("flickr8k", "Flickr8k.token.txt", flickr.recognise_8k, flickr.read_8k),
+        Layout(
+            "flickr8k-cn", "a .txt of lines <picture>.jpg#zhc#<k> <caption>", flickr.recognise_8k_cn, flickr.read_8k_cn
+        ),
         Layout("captions", "captions_en.csv or captions_zh.csv", captions.recognise, captions.read),
         Layout("coco-cn", "imageid.human-written-caption.txt and coco-cn_*.txt", coco_cn.recognise, coco_cn.read),
         Layout(
