@@ -65,6 +65,17 @@ def test_the_floor_rises_when_posts_share_pictures() -> None:
     assert (labels.reshape(50, 30, 20).std(2) == 0).all(), "one picture, one label"
 
 
+def test_the_floor_of_pictures_with_both_labels_draws_a_label_for_each_post() -> None:
+    """A photograph stands at its own caption and at another's: a calibrated model of it has the floor of its posts."""
+    random = np.random.default_rng(0)
+    prob = random.beta(1, 1, 300)
+    first = random.random(300) < prob
+    posts = pd.DataFrame({"label": np.stack([first, ~first], 1).ravel().astype(int),
+                          "prob_rumor": np.stack([prob, 1 - prob], 1).ravel(),
+                          "image_group": np.repeat(np.arange(300), 2).astype(str)})  # fmt: skip
+    assert calibration.summary(posts, "image_group")["ece_floor"] == calibration.summary(posts, None)["ece_floor"]
+
+
 @given(POSTS)
 def test_no_threshold_is_better_on_dev(posts: list[tuple[int, float]]) -> None:
     label, prob = (np.array(column) for column in zip(*posts, strict=True))

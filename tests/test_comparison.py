@@ -14,7 +14,8 @@ from rumorlib import config as cfg
 from rumorlib import experiments, results
 from rumorlib.data.posts import Corpus
 from rumorlib.experiments import corpus_name, model_name, names, rivals
-from rumorlib.studies.scores import comparison, controls, sweeps, verdicts
+from rumorlib.metrics import estimates
+from rumorlib.studies.scores import comparison, controls, differences, sweeps, verdicts
 
 DEMO = cfg.resolve("demo", datasets=["demo-en"])
 N = 60  # posts per split
@@ -64,6 +65,12 @@ def report(folder: Path, config: cfg.RunConfig, frame: pd.DataFrame, pointing: f
     return results.Report(config, {"train": {"accuracy": 1.0}}, place, {}, hashes)
 
 
+def several(folder: Path, config: cfg.RunConfig, strength: float, first: int = 0) -> list[results.Report]:
+    """Four seeds of a model that was trained."""
+    configs = [dataclasses.replace(config, seed=seed) for seed in range(4)]
+    return [report(folder, one, predictions(strength, first + one.seed), pointing=0.8) for one in configs]
+
+
 @pytest.fixture
 def main(tmp_path: Path) -> list[results.Report]:
     """Three MICC variants, the literal one no better than the baselines, which are all at chance."""
@@ -99,13 +106,17 @@ def test_on_twitter_every_picture_counts_once(tmp_path: Path) -> None:
     label = [1] * 10 + [0] * 10
     prob = [0.1] * 9 + [0.9] + [0.9] * 9 + [0.1]
     groups = ["a"] * 9 + ["b"] + ["c"] * 9 + ["d"]
+    events = ["x"] * 12 + ["y", "z", "u", "v"] * 2
     frame = pd.DataFrame({"row_key": [f"k{i}" for i in range(20)], "label": label, "prob_rumor": prob,
-                          "split": "test", "event": groups, "image_group": groups})  # fmt: skip
+                          "split": "test", "event": events, "image_group": groups})  # fmt: skip
     run = report(tmp_path, experiments.micc(laptop, "twitter"), frame)
     row = comparison.main_table([run], ["test"]).iloc[0]
     assert row["primary"] == "image-macro balanced accuracy"
     assert row["primary_value"] == pytest.approx(0.5) and row["accuracy"] == pytest.approx(0.1)
-    assert np.isfinite(row["acc_low_event"])
+    by_picture, by_event = (estimates.score(frame, "accuracy", [how]) for how in ("image_group", "event"))
+    assert row["acc_high"] == pytest.approx(max(by_picture.high, by_event.high)), "the wider of pictures and events"
+    few = report(tmp_path / "few", run.config, frame.assign(event="one"))
+    assert comparison.main_table([few], ["test"])["acc_high"].iloc[0] == pytest.approx(by_picture.high)
 
 
 def test_bars_carry_the_intervals(main: list[results.Report]) -> None:
@@ -126,44 +137,47 @@ def test_the_rival_is_chosen_on_dev_and_the_difference_taken_on_test(tmp_path: P
     dev_only = good.assign(prob_rumor=np.where(good["split"] == "dev", good["prob_rumor"], 1 - good["prob_rumor"]))
     plans = {c.variant: c for c in experiments.baselines(DEMO)}
     runs = [
-        report(tmp_path, experiments.micc(DEMO, "demo-en"), predictions(2.0, 4)),
+        *several(tmp_path, experiments.micc(DEMO, "demo-en"), 3.0, 4),
         report(tmp_path, plans["majority"], predictions(0.0, 5)),
         report(tmp_path, plans["tfidf_lr"], dev_only),
     ]
-    found = comparison.compare(runs, ("micc", "default"), verdicts.BASELINES).iloc[0]
+    found = differences.compare(runs, ("micc", "default"), verdicts.BASELINES).iloc[0]
     assert found["rival"] == "TF-IDF + LR" and found["ours"] > found["theirs"]
     assert found["difference"] == pytest.approx(found["ours"] - found["theirs"]) and found["p_holm"] < 0.05
 
 
-def test_what_is_printed_is_what_is_tested_where_a_model_has_several_seeds(tmp_path: Path) -> None:
-    """Scores, difference and p-value all belong to the seeds' mean probabilities, and the verdict says so."""
-    seeds = [experiments.micc(DEMO, "demo-en", seed) for seed in range(5)]
-    frames = [predictions(1.5, seed) for seed in range(5)]
+def test_single_trainings_are_compared_and_ensembles_have_a_row_of_their_own(tmp_path: Path) -> None:
     rival = report(tmp_path, experiments.baselines(DEMO)[0], predictions(0.5, 9))
-    runs = [*(report(tmp_path, c, frame) for c, frame in zip(seeds, frames, strict=True)), rival]
-    line = comparison.compare(runs, ("micc", "default"), verdicts.BASELINES).iloc[0]
+    runs = [*several(tmp_path, experiments.micc(DEMO, "demo-en"), 1.5), rival]
+    line = differences.compare(runs, ("micc", "default"), verdicts.BASELINES).iloc[0]
+    single = comparison.main_table(runs[:4], ["test"])["accuracy"].iloc[0]
+    assert line["ours"] == pytest.approx(single) and line["difference"] == pytest.approx(single - line["theirs"])
+    frames = [predictions(1.5, seed) for seed in range(4)]
     mean = frames[0].assign(prob_rumor=np.mean([frame["prob_rumor"] for frame in frames], axis=0))
     mean = mean[mean["split"] == "test"]
     averaged = ((mean["prob_rumor"] >= 0.5) == mean["label"]).mean()
-    single = comparison.main_table(runs[:5], ["test"])["accuracy"].iloc[0]
-    assert line["ours"] == pytest.approx(averaged) and abs(averaged - single) > 0.02, "not the mean of single seeds"
-    assert line["difference"] == pytest.approx(line["ours"] - line["theirs"], abs=1e-12)
+    assert line["ensembles"] == 4 and abs(averaged - single) > 0.02
+    assert line["ensembles_difference"] == pytest.approx(averaged - line["theirs"])
     told = verdicts.claims(runs, "MICC").set_index("claim").loc["MICC is ahead of the baseline that is best on dev"]
-    assert f"{averaged:.3f}" in told["why"] and "averaged over 5 and 1 seeds" in told["why"]
-    assert told["ours"] == line["difference"]
+    assert told["quantity"].tolist() == ["difference of test accuracy", "difference of test accuracy, ensembles"]
+    assert f"{single:.3f}" in told["why"].iloc[0] and told["ours"].iloc[0] == line["difference"]
+    once = verdicts.claims([runs[0], rival], "MICC").set_index("claim")
+    line = once.loc["MICC is ahead of the baseline that is best on dev"]
+    assert line["verdict"] == "inconclusive" and np.isnan(line["low"]), "one training decides nothing"
 
 
 def test_ahead_of_every_baseline_is_not_said_when_one_that_dev_did_not_choose_is_higher(tmp_path: Path) -> None:
-    good, best = predictions(2.0, 4), predictions(6.0, 5)
+    good, best = predictions(3.0, 4), predictions(8.0, 5)
     dev, bad = good["split"] == "dev", 0.5 * np.ones(len(good))
     plans = {c.variant: c for c in experiments.baselines(DEMO)}
     runs = [
-        report(tmp_path, experiments.micc(DEMO, "demo-en"), good),
+        *several(tmp_path, experiments.micc(DEMO, "demo-en"), 3.0, 4),
         report(tmp_path, plans["tfidf_lr"], good.assign(prob_rumor=np.where(dev, good["label"], bad))),
         report(tmp_path, plans["majority"], best.assign(prob_rumor=np.where(dev, bad, best["prob_rumor"]))),
     ]
-    line = verdicts.claims(runs, "MICC").set_index("claim").loc["MICC is ahead of the baseline that is best on dev"]
-    assert line["ours"] > 0 and line["p_holm"] < 0.05, "it is ahead of the one that dev chose"
+    told = verdicts.claims(runs, "MICC").set_index("claim").loc["MICC is ahead of the baseline that is best on dev"]
+    line = told.iloc[0]
+    assert line["low"] > 0, "it is ahead of the one that dev chose"
     assert line["verdict"] == "inconclusive" and "highest on test majority" in line["why"]
 
 
@@ -195,8 +209,10 @@ def test_a_run_has_one_name() -> None:
 
 def test_orders_among_rivals_are_tested_on_our_corpora(tmp_path: Path) -> None:
     strength = {"safe": 4.0, "carmn": 0.0, "mfan": 0.0}
-    runs = [report(tmp_path, rivals.rival(DEMO, "demo-en", name), predictions(s)) for name, s in strength.items()]
-    table = verdicts.claims(runs, "DMFL").set_index("claim")
+    plans = {name: rivals.rival(DEMO, "demo-en", name) for name in strength}
+    runs = [run for name, s in strength.items() for run in several(tmp_path, plans[name], s)]
+    table = verdicts.claims(runs, "DMFL")
+    table = table[~table["quantity"].str.contains("ensembles")].set_index("claim")
     assert table.loc["SAFE above CARMN", "verdict"] == "reproduced" and table.loc["SAFE above CARMN", "p_holm"] < 0.05
     assert table.loc["CARMN above SAFE", "verdict"] == "not reproduced"
     assert table.loc["MFAN best baseline", "verdict"] == "not reproduced"
@@ -205,8 +221,12 @@ def test_orders_among_rivals_are_tested_on_our_corpora(tmp_path: Path) -> None:
     assert set(nothing.loc[["SAFE above CARMN", "MFAN best baseline"], "verdict"]) == {"untestable here"}
 
 
-def test_claims_name_their_numbers_and_know_when_nothing_can_be_said(main: list[results.Report]) -> None:
-    table = verdicts.claims(main, "MICC").set_index("claim")
+def test_claims_name_their_numbers_and_know_when_nothing_can_be_said(tmp_path: Path) -> None:
+    strength = {"default": 0.0, "product": 6.0, "relevance": 6.0}
+    main = [run for c in experiments.micc_main(DEMO) for run in several(tmp_path, c, strength[c.variant])]
+    main += [report(tmp_path, c, predictions(0.0, 2)) for c in experiments.baselines(DEMO)]
+    table = verdicts.claims(main, "MICC")
+    table = table[~table["quantity"].str.contains("ensembles")].set_index("claim")
     assert set(table["verdict"]) <= {"reproduced", "not reproduced", "inconclusive", "untestable here"}
     assert table.loc["the product input is ahead of the literal model", "verdict"] == "reproduced"
     assert table.loc["MICC is ahead of the baseline that is best on dev", "verdict"] == "inconclusive"
@@ -219,34 +239,45 @@ def test_claims_name_their_numbers_and_know_when_nothing_can_be_said(main: list[
     assert silent.loc["Top-K keeps the region the text speaks of", "verdict"] == "untestable here"
 
 
-def test_claims_about_minimal_pairs_are_of_the_pairs(tmp_path: Path) -> None:
-    """Choice C5 predicts chance for the literal model there and not for ours; pairs, not posts, are drawn again."""
+def test_claims_about_minimal_pairs_are_of_the_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choice C5 predicts chance for the literal model there and not for ours; pairs are the clusters, not posts."""
     runs = []
     for variant, strength in (("default", 0.0), ("product", 6.0), ("relevance", 0.0)):
-        frame = predictions(strength, seed=len(variant))
-        pairs = frame[frame["split"] == "test"].assign(split="pairs", image_group="")
-        pairs["post_id"], pairs["pair"] = "q" + pairs["post_id"], [f"pair-{i // 2}" for i in range(len(pairs))]
-        whole = pd.concat([frame.assign(pair=""), pairs], ignore_index=True)
-        runs.append(report(tmp_path, experiments.micc(DEMO, "demo-en", variant=variant), whole))
-    table = verdicts.claims(runs, "MICC").set_index("claim")
-    assert table.loc["the literal model is at chance on minimal pairs", "verdict"] == "reproduced"
+        for seed in range(4):
+            frame = predictions(strength, seed=len(variant) + seed)
+            pairs = frame[frame["split"] == "test"].assign(split="pairs", image_group="")
+            pairs["post_id"], pairs["pair"] = "q" + pairs["post_id"], [f"pair-{i // 2}" for i in range(len(pairs))]
+            whole = pd.concat([frame.assign(pair=""), pairs], ignore_index=True)
+            runs.append(report(tmp_path, experiments.micc(DEMO, "demo-en", seed, variant=variant), whole))
+
+    def said(runs: list[results.Report]) -> pd.DataFrame:
+        table = verdicts.claims(runs, "MICC")
+        return table[~table["quantity"].str.contains("ensembles")].set_index("claim")
+
+    table = said(runs)
+    chance = "the literal model is at chance on minimal pairs, within 5 points"
+    assert table.loc[chance, "verdict"] == "inconclusive", "sixty posts do not show that it is"
+    monkeypatch.setattr(verdicts, "CHANCE", 0.3)
+    assert said(runs).loc[chance.replace("5", "30"), "verdict"] == "reproduced"
+    monkeypatch.undo()
     ours = table.loc["the product input is ahead of the literal model on minimal pairs"]
-    assert ours["verdict"] == "reproduced" and ours["low"] > 0.2 and f"{N // 2} pairs swapped" in ours["why"]
+    assert ours["verdict"] == "reproduced" and ours["low"] > 0.2
     assert table.loc["the relevance input is ahead of the literal model on minimal pairs", "verdict"] == "inconclusive"
-    swapped = [dataclasses.replace(r, config=dataclasses.replace(r.config, variant=v)) for r, v in zip(runs, (
-        "product", "default", "relevance"))]  # fmt: skip
-    seen = verdicts.claims(swapped, "MICC").set_index("claim")
-    assert seen.loc["the literal model is at chance on minimal pairs", "verdict"] == "not reproduced"
+    others = {"default": "product", "product": "default", "relevance": "relevance"}
+    swapped = [dataclasses.replace(r, config=dataclasses.replace(r.config, variant=others[r.config.variant]))
+               for r in runs]  # fmt: skip
+    assert said(swapped).loc[chance, "verdict"] == "not reproduced"
 
 
 def test_where_posts_share_pictures_micc_stands_beside_frozen_images(tmp_path: Path) -> None:
     laptop = cfg.Settings("laptop", ("twitter",), (0,), "none")
     lr = next(c for c in experiments.baselines(laptop) if c.variant == "image_lr")
     named = {"post_id": "row_key"}
-    runs = [report(tmp_path, experiments.micc(laptop, "twitter"), predictions(0.0).rename(columns=named)),
-            report(tmp_path, lr, predictions(6.0).rename(columns=named))]  # fmt: skip
+    runs = [report(tmp_path, experiments.micc(laptop, "twitter", seed), predictions(0.0, seed).rename(columns=named))
+            for seed in range(4)]  # fmt: skip
+    runs.append(report(tmp_path, lr, predictions(6.0).rename(columns=named)))
     found = verdicts.claims(runs, "MICC").set_index("claim")
-    line = found.loc["MICC (default) is ahead of a logistic regression on frozen images"]
+    line = found.loc["MICC (default) is ahead of a logistic regression on frozen images"].iloc[0]
     assert line["quantity"] == "difference of test balanced accuracy" and line["verdict"] == "not reproduced"
     assert line["low"] < line["ours"] < line["high"] < 0 and "LR, frozen image" in line["why"]
 

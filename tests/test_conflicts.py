@@ -12,6 +12,11 @@ from rumorlib.data.drawn_scenes.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.studies.scores import conflicts
 
 
+def reports(variant: str, knows: str | None, first: int = 2) -> list[SimpleNamespace]:
+    """Three seeds of `report`."""
+    return [report(variant, knows, seed) for seed in range(first, first + 3)]
+
+
 def report(variant: str, knows: str | None, seed: int = 2) -> SimpleNamespace:
     """A run that knows the rumors of one kind and guesses elsewhere, by its seed."""
     kinds = ["none"] * 200 + ["implausible"] * 60 + [TEXT_IMAGE_CONFLICTS[0]] * 60 + ["edited"] * 60
@@ -21,7 +26,7 @@ def report(variant: str, knows: str | None, seed: int = 2) -> SimpleNamespace:
     frame = pd.DataFrame({"post_id": [f"p{i}" for i in range(len(kinds))], "conflict": kinds, "split": "test",
                           "label": [int(kind != "none") for kind in kinds], "prob_rumor": prob,
                           "image_group": [f"g{i}" for i in range(len(kinds))]})  # fmt: skip
-    return SimpleNamespace(config=RunConfig("dmfl", "demo-en", variant), name=variant, facts={},
+    return SimpleNamespace(config=RunConfig("dmfl", "demo-en", variant, seed), name=variant, facts={},
                            predictions=lambda: frame)  # fmt: skip
 
 
@@ -33,13 +38,14 @@ def test_the_table_shows_the_kind_a_model_knows() -> None:
 
 
 def test_a_claim_is_reproduced_refused_or_left_open() -> None:
-    runs = [report("TB", "implausible words"), report("TL", None)]
     claim = conflicts.CLAIMS[0][0]
-    found = conflicts.claims(runs, n=200).set_index("claim")
-    assert found.loc[claim, "verdict"] == "reproduced" and found.loc[claim, "ours"] > 0.3
-    other_way = [report("TL", "implausible words"), report("TB", None)]
-    assert conflicts.claims(other_way, n=200).set_index("claim").loc[claim, "verdict"] == "not reproduced"
-    neither = [report("TB", None, seed=3), report("TL", None)]
-    assert conflicts.claims(neither, n=200).set_index("claim").loc[claim, "verdict"] == "inconclusive"
-    same = [report("TB", None), report("TL", None)]
-    assert conflicts.claims(same, n=200).set_index("claim").loc[claim, "verdict"] == "not reproduced"
+
+    def said(tb: list, tl: list) -> pd.Series:
+        return conflicts.claims([*tb, *tl]).set_index("claim").loc[claim]
+
+    knows = "implausible words"
+    found = said(reports("TB", knows), reports("TL", None))
+    assert found["verdict"] == "reproduced" and found["ours"] > 0.3
+    assert said(reports("TB", None), reports("TL", knows))["verdict"] == "not reproduced"
+    assert said(reports("TB", None, 5), reports("TL", None))["verdict"] == "inconclusive"
+    assert said([report("TB", knows)], [report("TL", None)])["verdict"] == "inconclusive", "one seed against one"

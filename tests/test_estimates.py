@@ -136,7 +136,7 @@ def test_ensembles_are_compared_with_ensembles_of_their_size() -> None:
     aucs = []
     for one in (many, few):
         said = np.stack([part["log_odds"] for _, part in one[one["seed"] < 3].groupby("seed")])
-        aucs.append(metrics.roc_auc_score(label, statistics.mean_log_odds(said)[0]))
+        aucs.append(metrics.roc_auc_score(label, evaluation.mean_log_odds(said)[0]))
     assert size == 3 and found.value == pytest.approx(aucs[0] - aucs[1]) and found.training > 0
     single = estimates.score(many, "auc").value
     assert aucs[0] > single + 0.03, "an ensemble is better than the mean of its members"

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from rumorlib.data.keys import image_weights
-from rumorlib.metrics import evaluation, statistics
+from rumorlib.metrics import estimates, evaluation, statistics
 from rumorlib.training import fitting
 
 POSTS = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=60)
@@ -111,47 +110,7 @@ def test_a_model_is_measured_on_what_it_said_however_sure_it_is(centre):
     stored = evaluation.with_prob(found.predictions.drop(columns="prob_rumor", errors="ignore"))
     assert evaluation.frame_metrics(stored) == scores, "recomputes to the last digit from what is stored"
     for name in ("auc", "brier", "accuracy"):
-        assert statistics.cluster_bootstrap(stored, name, None, n=2).estimate == pytest.approx(scores[name])
-
-
-def test_the_seeds_mean_of_sure_models_still_ranks():
-    posts, said = margins(centre=80.0)
-    seeds = pd.concat([sure(posts.assign(prob_rumor=z), 0).assign(seed=s) for s, z in enumerate((said, said + 1))])
-    mean = statistics.seed_mean(seeds)
-    assert (mean["prob_rumor"] == 1).all()
-    # log-odds of the mean of two probabilities 1 - exp(-z) and 1 - exp(-z - 1)
-    z = evaluation.to_store(said)
-    assert mean["log_odds"].to_numpy() == pytest.approx(z - np.log((1 + np.exp(-1.0)) / 2), abs=2e-4)
-    few, odds = posts.iloc[:3].assign(prob_rumor=[-1.0, 0.0, 2.0]), (0.5, -0.7)
-    pair = pd.concat([sure(few.assign(prob_rumor=few["prob_rumor"] + z), 0).assign(seed=z) for z in odds])
-    mean = statistics.seed_mean(pair)
-    assert evaluation.prob_of(mean["log_odds"]) == pytest.approx(pair.groupby("post_id")["prob_rumor"].mean())
-
-
-def test_models_are_compared_on_what_they_said():
-    posts, said = margins(centre=80.0)
-    good = sure(posts.assign(prob_rumor=said), 0)
-    chance = sure(posts.assign(prob_rumor=80 + np.random.default_rng(1).normal(size=len(posts))), 0)
-    right = [metrics.roc_auc_score(posts["label"], one["log_odds"]) for one in (good, chance)]
-    test = statistics.paired_permutation(good, chance, "image_group", "auc", n=200)
-    assert test.difference == pytest.approx(right[0] - right[1]) and test.p_value < 0.05
-    interval = statistics.paired_interval(good, chance, "image_group", "auc")
-    assert interval.estimate == pytest.approx(test.difference) and interval.low > 0.2
-
-
-def test_a_run_of_probabilities_alone_is_compared_on_its_log_odds():
-    posts, said = margins(centre=0.0)
-    new = sure(posts.assign(prob_rumor=said), 0)
-    old = new.drop(columns="log_odds").assign(prob_rumor=new["prob_rumor"].round(4))
-    same = statistics.paired_permutation(new, old, None, "auc", n=50)
-    assert abs(same.difference) < 1e-4
-    swapped = [statistics.paired_permutation(*pair, "image_group", "auc", n=99).p_value for pair in ((new, old),) * 2]
-    assert swapped[0] == swapped[1]
-    mixed = pd.concat([new.assign(seed=0), old.assign(seed=1)])
-    assert "log_odds" not in statistics.seed_mean(mixed)
-    assert statistics.cluster_bootstrap(mixed, "auc", None, n=2).estimate == pytest.approx(
-        metrics.roc_auc_score(posts["label"], said), abs=1e-4
-    )
+        assert estimates.score(stored, name).value == pytest.approx(scores[name])
 
 
 def test_one_of_the_two_numbers_changed_alone_is_refused():
@@ -186,134 +145,10 @@ def test_group_codes_keep_empty_groups_apart():
     assert sorted(set(codes)) == list(range(5))
 
 
-# --- bootstrap ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("metric", statistics.METRICS)
-def test_weighted_metrics_equal_repeated_rows(metric):
-    posts = frame(1, n=120, n_groups=15)
-    codes = evaluation.group_codes(posts["image_group"])
-    counts = np.random.default_rng(2).integers(0, 4, (7, codes.max() + 1)).astype(float)
-    for known in (posts, sure(posts)):
-        arrays = known["label"], known["prob_rumor"], *evaluation.ranks_of(known), np.ones(len(known))
-        found = statistics._metric(metric, statistics.Arrays(*map(np.asarray, arrays)), codes, counts)
-        for value, count in zip(found, counts, strict=True):
-            rows = known.loc[known.index.repeat(count[codes].astype(int))]
-            assert value == pytest.approx(evaluation.frame_metrics(rows)[metric])
-
-
-def test_bootstrap_with_image_weights_estimates_the_image_macro_metric():
-    posts = frame(3)
-    posts["weight"] = image_weights(posts)
-    interval = statistics.cluster_bootstrap(posts, "auc", "image_group", n=200, weight="weight")
-    assert interval.estimate == pytest.approx(evaluation.image_macro_metrics(posts)["image_macro_auc"])
-    assert interval.low < interval.estimate < interval.high
-    assert interval == statistics.cluster_bootstrap(posts, "auc", "image_group", n=200, weight="weight")
-
-
-def test_bootstrap_crosses_clusters_and_seeds():
-    posts = frame(4)
-    flipped = posts.assign(prob_rumor=1 - posts["prob_rumor"])
-    runs = pd.concat([posts.assign(seed=0), flipped.sample(frac=1, random_state=0).assign(seed=1)])
-    interval = statistics.cluster_bootstrap(runs, "auc", "image_group", n=400)
-    assert interval.estimate == pytest.approx(0.5)
-    alone = statistics.cluster_bootstrap(posts, "auc", "image_group", n=400)
-    assert interval.high - interval.low > 2 * (alone.high - alone.low)  # seeds disagree: their draw is in the interval
-    with pytest.raises(ValueError, match="same posts"):
-        statistics.cluster_bootstrap(runs.iloc[1:], "auc", "image_group", n=10)
-
-
-def test_bootstrap_covers_clustered_data_where_the_naive_one_does_not():
-    random = np.random.default_rng(5)
-    covered = {"cluster": 0, None: 0}
-    for trial in range(120):
-        skill = random.beta(2, 2, 40)  # share of right answers per cluster, mean 0.5
-        cluster = np.repeat(np.arange(40), 25)
-        right = random.random(1000) < skill[cluster]
-        posts = pd.DataFrame({"label": 1, "prob_rumor": right.astype(float), "cluster": cluster.astype(str)})
-        for clusters in covered:
-            interval = statistics.cluster_bootstrap(posts, "accuracy", clusters, n=200, seed=trial)
-            covered[clusters] += interval.low <= 0.5 <= interval.high
-    assert covered["cluster"] / 120 > 0.87
-    assert covered[None] / 120 < 0.75
-
-
-def test_bootstrap_without_a_class_has_no_bounds():
-    posts = frame().assign(label=1)
-    interval = statistics.cluster_bootstrap(posts, "auc", "image_group", n=20)
-    assert np.isnan(interval).all()
-    with pytest.raises(ValueError, match="metric must be"):
-        statistics.cluster_bootstrap(posts, "kappa", "image_group", n=20)
-
-
 def test_t_interval():
     mean, low, high = statistics.t_interval([0.1, 0.2, 0.3])
     assert (mean, low, high) == pytest.approx((0.2, 0.2 - 4.302653 * 0.1 / 3**0.5, 0.2 + 4.302653 * 0.1 / 3**0.5))
     assert np.isnan(statistics.t_interval([0.4]).low)
-
-
-# --- comparisons ----------------------------------------------------------------------------
-
-
-def test_permutation_is_exact_on_few_clusters():
-    posts = frame(6, n=60, n_groups=6)
-    other = posts.assign(prob_rumor=np.random.default_rng(7).random(60))
-    test = statistics.paired_permutation(posts, other.sample(frac=1, random_state=1), "image_group")
-    right = [((f["prob_rumor"] >= 0.5) == f["label"]).astype(float) for f in (posts, other)]
-    per_cluster = (right[0] - right[1]).groupby(posts["image_group"]).sum() / 60
-    signs = np.array(list(itertools.product([1, -1], repeat=6)))
-    extreme = np.abs(signs @ per_cluster.to_numpy()) >= abs(per_cluster.sum()) - 1e-12
-    assert test == pytest.approx((per_cluster.sum(), extreme.mean(), 6))
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "auc"])
-def test_permutation_level_and_power(metric):
-    p_null, p_real = [], []
-    for seed in range(60):
-        posts, other = frame(seed), frame(seed)
-        random = np.random.default_rng(seed + 1000)
-        noise = pd.Series(random.normal(0, 0.2, 300))
-        posts["prob_rumor"] = (posts["prob_rumor"] + noise.sample(frac=1, random_state=seed).to_numpy()).clip(0, 1)
-        other["prob_rumor"] = (other["prob_rumor"] + noise).clip(0, 1)
-        p_null.append(statistics.paired_permutation(posts, other, "image_group", metric, n=199).p_value)
-        if seed < 5:
-            chance = other.assign(prob_rumor=random.random(300))
-            p_real.append(statistics.paired_permutation(posts, chance, "image_group", metric, n=199).p_value)
-    assert np.mean(np.array(p_null) <= 0.05) <= 0.15
-    assert max(p_real) <= 0.02
-
-
-def test_permutation_averages_seeds_and_wants_the_same_posts():
-    posts = frame(8)
-    runs = pd.concat([posts.assign(seed=0, prob_rumor=0.0), posts.assign(seed=1, prob_rumor=1.0)])
-    constant = posts.assign(prob_rumor=0.5)
-    assert statistics.paired_permutation(runs, constant, "image_group", n=50)[:2] == (0.0, 1.0)
-    with pytest.raises(ValueError, match="same posts"):
-        statistics.paired_permutation(posts, posts.iloc[1:], "image_group")
-
-
-def test_the_interval_of_a_difference_is_the_formulas_for_independent_posts():
-    """Around the difference that the permutation test names, whatever the order of rows; a model beside itself: 0."""
-    posts = frame(3, n=2000, n_groups=2000).assign(image_group=[f"g{i}" for i in range(2000)])
-    other = posts.assign(prob_rumor=np.random.default_rng(7).random(2000))
-    found = statistics.paired_interval(posts, other.sample(frac=1, random_state=1), "image_group", "accuracy")
-    right = [((f["prob_rumor"] >= 0.5) == f["label"]).astype(float) for f in (posts, other)]
-    difference = right[0] - right[1]
-    half = 1.96 * difference.std() / 2000**0.5
-    assert found == pytest.approx((difference.mean(), difference.mean() - half, difference.mean() + half), abs=half / 5)
-    test = statistics.paired_permutation(posts, other, "image_group", n=99)
-    assert found.estimate == pytest.approx(test.difference)
-    assert statistics.paired_interval(posts, posts, "image_group", "auc") == (0, 0, 0)
-    seeds = pd.concat([posts.assign(seed=0), posts.assign(seed=1)])
-    assert statistics.paired_interval(seeds, other, "image_group", "accuracy") == pytest.approx(found)
-
-
-def test_holm_by_hand():
-    table = statistics.holm({"a": 0.01, "b": 0.04, "c": 0.03})
-    assert table["p_holm"].tolist() == pytest.approx([0.03, 0.06, 0.06])
-    assert table["significant"].tolist() == [True, False, False]
-    with pytest.raises(ValueError, match="p-values"):
-        statistics.holm({"a": np.nan})
 
 
 # --- retrieval and pointing -----------------------------------------------------------------
@@ -428,14 +263,3 @@ def test_recall_at_k_is_the_mean_over_random_tie_breaks(k, seed):
 def test_pointing_refuses_disagreeing_shapes():
     with pytest.raises(ValueError, match="disagree"):
         evaluation.pointing_accuracy([np.zeros((2, 3))], [BOXES], np.zeros((2, 4)))
-
-
-@pytest.mark.parametrize(
-    "low, high, above, expected",
-    [(0.6, 0.7, True, "reproduced"), (0.3, 0.4, True, "not reproduced"), (0.4, 0.6, True, "inconclusive"),
-     (0.3, 0.4, False, "reproduced"), (0.6, 0.7, False, "not reproduced"), (0.5, 0.7, True, "inconclusive"),
-     (0.4, 0.5, True, "not reproduced"), (0.5, 0.6, False, "not reproduced"), (0.5, 0.5, True, "not reproduced"),
-     (np.nan, np.nan, True, "inconclusive")],
-)  # fmt: skip
-def test_a_verdict_is_the_side_on_which_the_interval_lies(low, high, above, expected):
-    assert statistics.verdict(low, high, 0.5, above) == expected

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from rumorlib.commands import score
 from rumorlib.data import keys
-from rumorlib.metrics import evaluation, statistics
+from rumorlib.metrics import estimates, evaluation
 from rumorlib.results import store
 from rumorlib.studies.protocol import calibration
 from rumorlib.studies.scores import comparison
@@ -63,10 +63,9 @@ def test_the_numbers_are_those_of_our_own_tables(table: pd.DataFrame, tmp_path: 
     expected = evaluation.classification_metrics(test["label"], test["prob_rumor"])
     for metric in ("accuracy", "f1_rumor", "f1_weighted", "auc", "brier", "log_loss"):
         assert found.loc[("test", metric), "value"] == pytest.approx(expected[metric], rel=1e-5)
-    interval = statistics.cluster_bootstrap(test, "accuracy", "image_group")
-    assert found.loc[("test", "accuracy"), ["low", "high"]].tolist() == pytest.approx(list(interval[1:]), rel=1e-5)
+    interval = estimates.score(test, "accuracy", comparison.clusterings("", test))
+    assert found.loc[("test", "accuracy"), ["low", "high"]].tolist() == pytest.approx([*interval][1:], rel=1e-5)
     assert set(found.index.get_level_values(0)) == {"dev", "test"}, "train is no score"
-    assert "accuracy, events drawn" in capsys.readouterr().out
 
 
 def test_posts_without_pictures_are_drawn_by_near_duplicate_texts(table: pd.DataFrame, tmp_path: Path) -> None:
@@ -76,8 +75,8 @@ def test_posts_without_pictures_are_drawn_by_near_duplicate_texts(table: pd.Data
     assert run(tmp_path, table[["post_id", "prob_rumor"]], labels, "--output", str(tmp_path / "scores.csv")) == 0
     found = pd.read_csv(tmp_path / "scores.csv").set_index(["split", "metric"])
     test = told[told["split"] == "test"].reset_index(drop=True)
-    interval = statistics.cluster_bootstrap(test, "accuracy", "text_group")
-    assert found.loc[("test", "accuracy"), ["low", "high"]].tolist() == pytest.approx(list(interval[1:]), rel=1e-5)
+    interval = estimates.score(test, "accuracy", comparison.clusterings("", test.drop(columns="image_group")))
+    assert found.loc[("test", "accuracy"), ["low", "high"]].tolist() == pytest.approx([*interval][1:], rel=1e-5)
 
 
 def test_row_keys_and_post_ids_find_each_other(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
@@ -104,36 +103,27 @@ def test_several_seeds_are_averaged_and_drawn(table: pd.DataFrame, tmp_path: Pat
     assert found.loc[("test", "accuracy"), "n_seeds"] == 2
 
 
-def test_a_second_file_is_compared_pairwise(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
-    other = table.assign(prob_rumor=1 - table["prob_rumor"])[["post_id", "prob_rumor"]]
-    rival = written(tmp_path, "rival.csv", other)
-    assert run(tmp_path, table[["post_id", "prob_rumor"]], table, "--against", str(rival)) == 0
-    assert f"predictions.csv against {rival}" in capsys.readouterr().out
-    labels = score.read_labels(tmp_path / "l.csv")
-    ours, theirs = (
-        score.join(score.read_predictions(p), labels, p.name) for p in (tmp_path / "predictions.csv", rival)
-    )
-    line = score.compare(ours, theirs).iloc[0]
-    test = statistics.paired_permutation(*(f[f["split"] == "test"] for f in (ours, theirs)), "image_group")
-    assert (line["difference"], line["p_value"]) == (test.difference, test.p_value)
-    assert line["low"] < line["difference"] < line["high"] and line["n_clusters"] == 17
-    same = score.compare(ours, ours).iloc[0]
-    assert same["difference"] == 0 and same["p_value"] == 1
-
-
-def test_a_comparison_of_several_seeds_prints_the_scores_it_tests(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_second_file_is_compared_seed_means_and_one_seed_decides_nothing(table, tmp_path: Path, capsys) -> None:
     labels = score.read_labels(written(tmp_path, "l.csv", table))
-    noise = [np.random.default_rng(seed).random(len(table)) for seed in range(5)]
-    frames = [table.assign(seed=str(s), prob_rumor=(0.4 * table["label"] + 0.6 * n)) for s, n in enumerate(noise)]
-    many = written(tmp_path, "many.csv", pd.concat(frames)[["post_id", "seed", "prob_rumor"]])
-    one = written(tmp_path, "one.csv", frames[0][["post_id", "prob_rumor"]])
-    ours, theirs = (score.join(score.read_predictions(p), labels, p.name) for p in (many, one))
-    for line in score.compare(ours, theirs).itertuples():
+    noise = [np.random.default_rng(seed).random(len(table)) for seed in range(4)]
+    frames = [table.assign(seed=str(s), prob_rumor=(0.3 * table["label"] + 0.7 * n)) for s, n in enumerate(noise)]
+    ours = pd.concat(frames)[["post_id", "seed", "prob_rumor"]]
+    rival = written(tmp_path, "rival.csv", ours.assign(prob_rumor=1 - ours["prob_rumor"]))
+    assert run(tmp_path, ours, table, "--against", str(rival)) == 0
+    told = capsys.readouterr().out
+    assert f"predictions.csv against {rival}" in told and "One seed" not in told
+    paths = tmp_path / "predictions.csv", rival
+    joined = [score.join(score.read_predictions(p), labels, p.name) for p in paths]
+    for line in score.compare(*joined).itertuples():
         assert line.difference == pytest.approx(line.first - line.second, abs=1e-12), line.metric
-    test = table["split"] == "test"
-    mean = sum(frame["prob_rumor"] for frame in frames)[test] / 5
-    averaged = ((mean >= 0.5) == (table.loc[test, "label"] == 1)).mean()
-    assert score.compare(ours, theirs)["first"].iloc[0] == pytest.approx(averaged)
+        assert line.low < line.difference < line.high and line.p_value < 0.05
+    same = score.compare(joined[0], joined[0]).iloc[0]
+    assert same["difference"] == 0 and same["p_value"] == 1
+    one = written(tmp_path, "one.csv", frames[0][["post_id", "prob_rumor"]])
+    assert run(tmp_path, ours, table, "--against", str(one)) == 0
+    assert "One seed says nothing of training" in capsys.readouterr().out
+    alone = score.compare(joined[0], score.join(score.read_predictions(one), labels, "one.csv"))
+    assert alone["difference"].notna().all() and alone[["low", "high", "p_value"]].isna().all(axis=None)
 
 
 def test_drawn_scenes_need_no_profile_and_no_data(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,8 +142,8 @@ def test_a_run_of_ours_is_labels_and_rival_at_once() -> None:
     found = score.score(frame, "twitter").set_index(["split", "metric"])["value"]
     stored = store.frame(cfg.PROJECT_ROOT / "results/laptop/store", path.as_posix(), store.PREDICTIONS)
     stored = evaluation.with_prob(stored)
-    primary = comparison.primary_interval("twitter", stored[stored["split"] == "test"].assign(seed=0))
-    assert found["test", "image_macro_balanced_accuracy"] == pytest.approx(primary.estimate)
+    primary = comparison.score("twitter", stored[stored["split"] == "test"].assign(seed=0))
+    assert found["test", "image_macro_balanced_accuracy"] == pytest.approx(primary.value)
 
 
 BROKEN = {

@@ -14,7 +14,7 @@ import torch
 from rumorlib import config as cfg
 from rumorlib import experiments, results
 from rumorlib.experiments import paper_fields
-from rumorlib.metrics import drops, evaluation, statistics
+from rumorlib.metrics import evaluation
 from rumorlib.results import runs
 from rumorlib.studies.cost import costs
 from rumorlib.studies.explanations import maps
@@ -75,78 +75,20 @@ def test_groups_keep_seeds_together_and_corpora_apart(output: Path) -> None:
     assert {key: len(seeds) for key, seeds in groups.items()} == {("demo-en", "default"): 2, ("demo-zh", "default"): 2}
 
 
-# --- paired drops ---------------------------------------------------------------------------------
+# --- differences ----------------------------------------------------------------------------------
 
 
-def test_a_paired_drop_is_the_difference_of_accuracies() -> None:
-    full, variant = posts(100).assign(seed=0), posts(82).assign(seed=0)
-    drop = drops.paired_drop(full, variant)
-    assert drop.estimate == pytest.approx(18 / N)
-    assert 0 < drop.low < drop.estimate < drop.high
-    assert drops.paired_drop(full, full) == statistics.Interval(0.0, 0.0, 0.0)  # pairing cancels the posts
-
-
-def test_a_paired_drop_agrees_with_the_formula_for_independent_images() -> None:
-    full, variant = posts(100).assign(seed=0), posts(60).assign(seed=0)
-    drop = drops.paired_drop(full, variant, n=4000)
-    share = 20 / 60  # of the 60 images, those on which both posts change
-    half = 1.96 * np.sqrt(share * (1 - share) / 60)
-    assert drop.high - drop.low == pytest.approx(2 * half, rel=0.1)
-
-
-def test_a_paired_drop_averages_seeds_and_does_not_mind_the_order_of_rows() -> None:
-    full = pd.concat([posts(100).assign(seed=0), posts(90).assign(seed=1)])
-    variant = posts(80).assign(seed=0)
-    drop = drops.paired_drop(full, variant)
-    assert drop.estimate == pytest.approx(15 / N)
-    shuffled = drops.paired_drop(full.sample(frac=1, random_state=0), variant.sample(frac=1, random_state=1))
-    assert shuffled == pytest.approx(drop)
-
-
-def test_two_answers_of_the_same_runs_draw_the_same_seeds() -> None:
-    """Each seed gains exactly a tenth by the second answer, though seeds differ much: no seed noise is left."""
-    label = np.tile([0, 1], 50)
-    frames = []
-    for gained in (0.1, 0.0):
-        rows = []
-        for seed, right in enumerate((0.4, 0.6, 0.8)):
-            hit = np.arange(100) < 100 * (right + gained) - 1e-9
-            rows.append(pd.DataFrame({"post_id": [f"p{i:03d}" for i in range(100)], "label": label, "seed": seed,
-                                      "image_group": "one",
-                                      "prob_rumor": np.where(hit, label, 1 - label)}))  # fmt: skip
-        frames.append(pd.concat(rows, ignore_index=True))
-    same, apart = (drops.paired_drop(*frames, same_runs=how) for how in (True, False))
-    assert same == pytest.approx((0.1, 0.1, 0.1)) and apart.low < 0 < apart.high
-
-
-def test_few_seeds_that_happen_to_be_alike_borrow_the_noise_of_many() -> None:
-    random = np.random.default_rng(0)
-    posts = pd.DataFrame({"post_id": [f"p{i:03d}" for i in range(400)], "label": random.integers(0, 2, 400)})
-
-    def model(*accuracies: float) -> pd.DataFrame:
-        frames = []
-        for seed, accuracy in enumerate(accuracies):
-            right = np.arange(400) < 400 * accuracy
-            frames.append(posts.assign(seed=seed, prob_rumor=np.where(right, posts["label"], 1 - posts["label"])))
-        return pd.concat(frames)
-
-    starts_or_not = model(*5 * [0.5, 0.64])
-    apart = drops.paired_drop(starts_or_not, model(0.63, 0.63, 0.63))
-    assert apart.estimate == pytest.approx(-0.06)
-    spread = 0.07 * (1 / 10 + 1 / 3) ** 0.5  # of the difference of the two means, if both start as often
-    assert apart.high - apart.low > 0.8 * 3.92 * spread
-    known = drops.paired_drop(starts_or_not, model(*10 * [0.63]))
-    assert known.high - known.low < apart.high - apart.low, "ten seeds alike say that this model is steadier"
-    swapped = drops.paired_drop(model(0.63, 0.63, 0.63), starts_or_not)
-    assert swapped.estimate == -apart.estimate and swapped.high - swapped.low > 0.8 * 3.92 * spread
-
-
-def test_a_paired_drop_refuses_other_posts() -> None:
-    full = posts(100).assign(seed=0)
-    with pytest.raises(ValueError, match="same posts"):
-        drops.paired_drop(full, posts(90, label_of=lambda i: 1 - i % 2).assign(seed=0))
-    with pytest.raises(ValueError, match="same posts"):
-        drops.paired_drop(full, posts(90, "dev").assign(seed=0))
+def test_variants_are_compared_by_the_primary_metric_of_their_corpus(output: Path) -> None:
+    """On Twitter each picture counts once: here every picture has two posts of both labels, so both metrics agree."""
+    given = replace(DEMO, seeds=(0, 1, 2))
+    full = [finished(config, 100 + config.seed) for config in experiments.dmfl_main(given)]
+    other = [finished(replace(config, variant="A"), 80 + config.seed) for config in experiments.dmfl_main(given)]
+    compared = sweeps.Compared([*full, *other])
+    found = compared.ahead("demo-en", "default", "A")
+    assert found.value == pytest.approx(20 / N) and 0 < found.low < found.value < found.high and found.p_value() < 0.05
+    assert compared.metric("demo-en") == "accuracy" and compared.metric("twitter") == "image-macro balanced accuracy"
+    alone = sweeps.Compared([full[0], other[0]]).ahead("demo-en", "default", "A")
+    assert alone.value == pytest.approx(20 / N) and np.isnan(alone.low), "one seed against one decides nothing"
 
 
 # --- tables ---------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from rumorlib.data import files, keys, posts
 from rumorlib.data.posts import PostsError
 from rumorlib.data.readers.tables import once, plain_names, read_csv, refuse
 from rumorlib.data.splitting import split_files
-from rumorlib.metrics import drops, evaluation, statistics
+from rumorlib.metrics import estimates, evaluation
 from rumorlib.results import artifacts, store
 from rumorlib.studies.protocol import calibration
 from rumorlib.studies.scores import comparison
@@ -184,7 +184,7 @@ def score(frame: pd.DataFrame, dataset: str = "") -> pd.DataFrame:
     Args:
         frame: of `join`.
         dataset: a corpus whose primary score counts each picture once (shared_pictures) gets that score too.
-    Returns: split, metric, value (mean over seeds), low, high (95 %, clusters and seeds drawn; empty where none is
+    Returns: split, metric, value (mean over seeds), low, high (95 %, of clusters and seeds; empty where none is
         given), n, n_seeds.
     """
     rows: list[dict[str, Any]] = []
@@ -201,10 +201,8 @@ def _metrics(part: pd.DataFrame, dev: pd.DataFrame, dataset: str) -> list[tuple[
     clusters = comparison.clusters_of(part)
     rows: list[tuple[str, float, float, float]] = []
     if cfg.about(dataset).shared_pictures and clusters:
-        rows.append(("image_macro_balanced_accuracy", *comparison.primary_interval(dataset, part)))
-    rows += [(metric, *statistics.cluster_bootstrap(part, metric, clusters)) for metric in WITH_INTERVAL]
-    if "event" in part and part["event"].nunique() > 1:
-        rows.append(("accuracy, events drawn", *statistics.cluster_bootstrap(part, "accuracy", "event")))
+        rows.append(("image_macro_balanced_accuracy", *comparison.score(dataset, part)))
+    rows += [(metric, *comparison.score(dataset, part, metric)) for metric in WITH_INTERVAL]
     runs = [run for _, run in part.groupby("seed")]
     points = [evaluation.frame_metrics(run) for run in runs]
     trust = [calibration.summary(run, clusters) for run in runs]
@@ -233,28 +231,25 @@ def remarks(frame: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
 
 
 def compare(ours: pd.DataFrame, theirs: pd.DataFrame, dataset: str = "", split: str = "test") -> pd.DataFrame:
-    """Two systems on the same posts: paired over clusters, two-sided. Every number is of probabilities averaged over
-    the seeds, so first - second = difference.
+    """Two systems on the same posts: the mean of single seeds of each, so first - second = difference.
 
-    Returns: split, metric, first, second, difference, low, high (of accuracy, 95 %, clusters drawn), p_value,
-        n_clusters.
+    Returns: split, metric, first, second, difference, low, high (95 %, posts and seeds), p_value (two-sided); the last
+        three empty where a system has one seed, which says nothing of its training.
     Raises: ScoreError: no posts of the split.
     """
     if not (ours["split"] == split).any():
         raise ScoreError(f"no post of {split} to compare on; the labels have {', '.join(sorted(set(ours['split'])))}")
-    both = (comparison.weighted(f[f["split"] == split].reset_index(drop=True)) for f in (ours, theirs))
-    a, b = (statistics.seed_mean(frame).assign(seed=0).reset_index() for frame in both)
-    clusters, rows = comparison.clusters_of(a), []
+    a, b = (comparison.weighted(f[f["split"] == split].reset_index(drop=True)) for f in (ours, theirs))
+    how, rows = comparison.clusterings(dataset, a), []
     asked = [("accuracy", None), ("auc", None)]
     asked += [("balanced_accuracy", "image_weight")] * (cfg.about(dataset).shared_pictures)
     for metric, weight in asked:
-        test = statistics.paired_permutation(a, b, clusters, metric, weight=weight)
-        values = [statistics.cluster_bootstrap(f, metric, clusters, n=2, weight=weight).estimate for f in (a, b)]
-        drop = drops.paired_drop(a, b, clusters or "") if metric == "accuracy" else (np.nan,) * 3
+        found = estimates.difference(a, b, metric, how, weight)
+        first, second = (estimates.score(frame, metric, (), weight).value for frame in (a, b))
         name = metric if weight is None else "image_macro_balanced_accuracy"
-        rows.append({"split": split, "metric": name, "first": values[0], "second": values[1],
-                     "difference": test.difference, "low": drop[1], "high": drop[2], "p_value": test.p_value,
-                     "n_clusters": test.n_clusters})  # fmt: skip
+        rows.append({"split": split, "metric": name, "first": first, "second": second, "difference": found.value,
+                     "low": found.low, "high": found.high,
+                     "p_value": np.nan if found.lone else found.p_value()})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -297,6 +292,8 @@ def _run(given: argparse.Namespace) -> None:
     if given.against:
         theirs = join(read_predictions(given.against), labels, given.against.name, corpus)
         print(f"\n{given.predictions} against {given.against}\n{_shown(compare(ours, theirs, corpus))}")
+        if min(frame["seed"].nunique() for frame in (ours, theirs)) == 1:
+            print("One seed says nothing of training: give both files several seeds for an interval and a p-value.")
     if given.output:
         files.write_csv(given.output, artifacts.spreadsheet_safe(scores))
 

@@ -115,6 +115,16 @@ def ranks_of(*predictions: pd.DataFrame) -> list[np.ndarray]:
     return [logit(p) if one is None else one for one, p in zip(found, prob, strict=True)]
 
 
+def mean_log_odds(log_odds: np.ndarray, starts: ArrayLike = (0,)) -> np.ndarray:
+    """Log-odds of the mean probability of each block of the first axis, exact where float64 would call it 0 or 1.
+
+    Args: log_odds: (S, ...). starts: first row of each block, as `np.add.reduceat` takes them. Returns: (blocks, ...).
+    """
+    z = np.asarray(log_odds, dtype=float)
+    rumor, other = (np.logaddexp.reduceat(-np.logaddexp(0, side), starts, axis=0) for side in (-z, z))
+    return rumor - other
+
+
 def check_predictions(label: ArrayLike, prob: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Labels as int and probabilities as float64. Raises ValueError as `classification_metrics`."""
     label, prob = np.asarray(label), np.asarray(prob, dtype=float)

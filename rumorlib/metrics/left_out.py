@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from rumorlib.metrics.evaluation import THRESHOLD, check_predictions, log_odds_of
-from rumorlib.metrics.statistics import mean_log_odds
+from rumorlib.metrics.evaluation import THRESHOLD, check_predictions, log_odds_of, mean_log_odds
 
 METRICS: tuple[str, ...] = ("accuracy", "balanced_accuracy", "f1_macro", "brier", "auc")
 

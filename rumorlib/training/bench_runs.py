@@ -16,7 +16,7 @@ from rumorlib.data.splitting import protocols, split_files, splits
 from rumorlib.experiments import EPOCH_ON_TEST, LR_OF_INPUTS, N_FOLDS
 from rumorlib.inputs import fixed_features
 from rumorlib.inputs.fixed_features import Bench
-from rumorlib.metrics import evaluation, statistics
+from rumorlib.metrics import evaluation
 from rumorlib.models import baselines, heads
 from rumorlib.training.fitting import Outcome
 
@@ -173,7 +173,7 @@ def _log_odds(bench: Bench, train: np.ndarray, asked: np.ndarray, weight: np.nda
     seeds."""
     if isinstance(config, HeadsConfig):
         found = heads.fit_predict(bench.features(config.inputs), bench.label, train, config, asked, weight)
-        return statistics.mean_log_odds(found.swapaxes(0, 1))[0]
+        return evaluation.mean_log_odds(found.swapaxes(0, 1))[0]
     features = bench.features(next(name for name, kind in LR_OF_INPUTS.items() if kind == config.kind))
     one = replace(config, kind="text_lr")  # the same regression, whatever the features stand for
     known = baselines.Features(bench.label[train], text_features=features[train], weight=weight[train])

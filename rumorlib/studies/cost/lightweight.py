@@ -22,12 +22,13 @@ from rumorlib.config import RunConfig, Settings, record
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.experiments import model_name, paper_fields
-from rumorlib.metrics import drops
+from rumorlib.metrics import estimates
 from rumorlib.models.micc import MICC
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.cost import costs, timing
 from rumorlib.studies.scores import sweeps
+from rumorlib.studies.scores.comparison import clusterings, ends
 from rumorlib.training import compression_runs
 
 SCALE_SETS = ((32,), (64,), (32, 64), (24, 32, 64), (24, 32, 48, 64))  # of M-E3, the paper's units
@@ -58,8 +59,9 @@ def report(reports: Iterable[Report]) -> pd.DataFrame:
         row["packed_mib"] = float(np.mean([f["n_bytes_packed"] for f in facts])) / MIB
         row |= {f"{split}_{metric}": float(np.mean([seed.metrics[split][metric] for seed in seeds]))
                 for split in compression_runs.ANSWERED for metric in ("accuracy", "auc")}  # fmt: skip
-        loss = drops.paired_drop(first, test)
-        row |= {"loss": loss.estimate, "loss_low": loss.low, "loss_high": loss.high, "changed": _changed(first, test)}
+        same = config.parent == whole[0].config.parent  # of the same weights, seed by seed
+        loss = estimates.difference(first, test, "accuracy", clusterings(config.dataset, test), same_runs=same)
+        row |= ends("loss", loss) | {"changed": _changed(first, test)}
         row[RUNS] = run_names([*seeds, *whole])  # the loss is against the first row
         rows.append(row)
     return by_runs(pd.DataFrame(rows), "dataset", "classifier_input", "model")

@@ -19,7 +19,7 @@ from rumorlib.data.batches import Batch, array, sent, where_is
 from rumorlib.data.drawn_scenes import drawn
 from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.encoders.vision import grid_sides
-from rumorlib.metrics.statistics import verdict
+from rumorlib.metrics.estimates import beside, verdict
 from rumorlib.models.dmfl import DMFL
 from rumorlib.results import trained
 from rumorlib.results.provenance import RUNS, by_runs, run_names
@@ -121,7 +121,8 @@ def claims(made: Sequence[Looked]) -> pd.DataFrame:
             rows.append(about | {
                 "claim": "trained, the claim's words look at the claimed object", "reported": np.nan,
                 "quantity": f"weight on its box, {line['map']} map", "ours": line["mass"], "low": line["low"],
-                "high": line["high"], "verdict": verdict(line["low"], line["high"], blind),
+                "high": line["high"],
+                "verdict": verdict(*beside(line["mass"], line["low"], line["high"]), blind),
                 "why": f"chance {line['chance']:.3f}; the post's other words {line['other_words']:.3f}; {dev}",
             })  # fmt: skip
             found = effects.loc[(config.dataset, config.variant, n_train, f"{line['map']}, the claim's words")]
@@ -129,7 +130,7 @@ def claims(made: Sequence[Looked]) -> pd.DataFrame:
             rows.append(about | {
                 "claim": "the map finds the object with the largest exact effect", "reported": np.nan,
                 "quantity": f"top patch shows it, {line['map']} map of the claim's words", "ours": found["pointing"],
-                "low": low, "high": high, "verdict": verdict(low, high, chance),
+                "low": low, "high": high, "verdict": verdict(*beside(found["pointing"], low, high), chance),
                 "why": f"chance {chance:.3f}; {dev}",
             })  # fmt: skip
     return frame_of(rows)

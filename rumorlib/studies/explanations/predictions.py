@@ -1,6 +1,6 @@
 """Predictions about explanations, probes and break conditions, each with what was found and a verdict.
 
-A verdict is the side of the value on which the interval lies (`statistics.verdict`).
+A verdict is the side of the value on which the interval lies (`estimates.verdict`).
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from rumorlib.metrics.statistics import verdict
+from rumorlib.metrics.estimates import beside, equivalence, verdict
 from rumorlib.results.provenance import RUNS, by_runs, with_runs
 from rumorlib.studies.explanations.explanations import STAGE1, TRAINED, UNTRAINED
 
 COLUMNS = ["prediction", "of", "quantity", "ours", "low", "high", "against", "verdict", "why"]
 GAMMA = "MICC-A/γ"
+CHANCE = 0.05  # what "no model sees through" may lie above one half
+IGNORED = 0.1  # rank correlation within which weights ignore relevance
 
 
 def verdicts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -45,10 +47,12 @@ def _apart(
 
 
 def _row(prediction: str, of: str, quantity: str, line: pd.Series, name: str, against: float, above: bool = True,
-         why: str = "") -> dict[str, Any]:  # fmt: skip
+         why: str = "", measured: bool = False) -> dict[str, Any]:  # fmt: skip
+    """`measured`: what it is held against was measured on the same posts."""
     low, high = (line[f"{name}_{end}" if f"{name}_{end}" in line else end] for end in ("low", "high"))
+    ends = beside(line[name], low, high) if measured else (low, high)
     return {"prediction": prediction, "of": of, "quantity": quantity, "ours": line[name], "low": low, "high": high,
-            "against": against, "verdict": verdict(low, high, against, above), "why": why,
+            "against": against, "verdict": verdict(*ends, against, above), "why": why,
             RUNS: line[RUNS]}  # fmt: skip
 
 
@@ -59,7 +63,7 @@ def _pointing(patches: pd.DataFrame) -> Iterator[dict[str, Any]]:
         against = max(line["pointing_chance"], contrast[line["model"]])
         of = f"{line['model']}: {line['explanation']}"
         yield _row("points at the object that moves the logit most", of, "pointing", line, "pointing", against,
-                   why="against chance and the contrast of the pixels")  # fmt: skip
+                   why="against chance and the contrast of the pixels", measured=True)  # fmt: skip
 
 
 def _sanity(table: pd.DataFrame, what: str) -> Iterator[dict[str, Any]]:
@@ -79,9 +83,11 @@ def _undetectable(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
         best = part.loc[part["accuracy"].idxmax()]
         row = _row(f"no model sees through posts without a cue it was shown ({split})", f"all {len(part)}, best: "
                    f"{best['model']}", "accuracy", best, "accuracy", 0.5, above=False)  # fmt: skip
-        none = (part["reading"] == "not above .5").all()
-        why = f"smallest Holm p above .5: {part['p_holm'].min():.2g} over all models and both sets"
-        yield row | {"verdict": "reproduced" if none else "not reproduced", "why": why, RUNS: part[RUNS].sum()}
+        seen, level = (part["reading"] != "not above .5").any(), part["high"].max() <= 0.5 + CHANCE
+        why = f"smallest Holm p above .5: {part['p_holm'].min():.2g} over all models and both sets; reproduced: every "
+        why += f"interval ends below {0.5 + CHANCE:g}"
+        said = "not reproduced" if seen else "reproduced" if level else "inconclusive"
+        yield row | {"verdict": said, "why": why, RUNS: part[RUNS].sum()}
 
 
 def _fingerprint(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -89,7 +95,7 @@ def _fingerprint(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for model, line in by.drop(index=GAMMA, errors="ignore").iterrows():
         why = f"against patches drawn blindly; the same place without the mark: {line['kept_without_mark']:.3f}"
         yield _row("Top-K throws the marked patches away", model, "posts that keep a marked patch", line, "kept",
-                   line["kept_chance"], above=False, why=why)  # fmt: skip
+                   line["kept_chance"], above=False, why=why, measured=True)  # fmt: skip
         for name, what in (("weight", "has more weight"), ("effect", "moves the logit more")):
             if GAMMA not in by.index:
                 continue
@@ -105,13 +111,13 @@ def _breaks(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
             yield _row(f"relevance falls when the claimed object changes its {field}", line["state"],
                        line["quantity"], line, "value", 1.0, above=False)  # fmt: skip
         if line["quantity"].startswith("rank correlation of fusion") and line["state"].endswith("lambda 1"):
-            ignored = line["low"] <= 0 <= line["high"]
+            said = equivalence(line["low"], line["high"], IGNORED)
             row = _row("at lambda = 1 weights ignore relevance", line["state"], line["quantity"], line, "value", 0.0)
-            yield row | {"verdict": "reproduced" if ignored else "not reproduced"}
+            yield row | {"verdict": said, "why": f"reproduced: the interval lies within {IGNORED:g} of 0"}
     gap = table[table["quantity"].str.startswith("distance of centroids")].set_index("state")
     for state, line in gap.drop(index=[UNTRAINED, STAGE1], errors="ignore").iterrows():
         row = _row("stage 2 narrows the modality gap", state, line["quantity"], line, "value",
-                   gap.loc[STAGE1, "value"], above=False, why="against stage 1")  # fmt: skip
+                   gap.loc[STAGE1, "value"], above=False, why="against stage 1", measured=True)  # fmt: skip
         yield row | {RUNS: (*line[RUNS], *gap.loc[STAGE1, RUNS])}
 
 

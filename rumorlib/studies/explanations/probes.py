@@ -20,7 +20,7 @@ from rumorlib.data.batches import array, where_is
 from rumorlib.data.drawn_scenes.scenes import CELL_PX, GRID, IMAGE_PX
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.experiments import marked_runs, model_name
-from rumorlib.metrics import statistics
+from rumorlib.metrics import estimates
 from rumorlib.models.micc import MICCOutput
 from rumorlib.results import Report, trained
 from rumorlib.results.provenance import RUNS, by_runs, run_names
@@ -59,10 +59,9 @@ def undetectable(reports: list[Report]) -> pd.DataFrame:
                 row |= {"accuracy": right.mean(), "low": low, "high": high, RUNS: run_names(predictions)}
                 rows.append(row | {"p_value": binomtest(hits, n, 0.5, "greater").pvalue})
     frame = by_runs(pd.DataFrame(rows), "dataset", "model")
-    corrected = statistics.holm({str(i): p for i, p in enumerate(frame["p_value"])}, ALPHA)
-    frame["p_holm"] = corrected["p_holm"].to_numpy()
+    frame["p_holm"] = estimates.holm(frame["p_value"])
     words = {True: "above .5", False: "not above .5"}
-    return frame.assign(reading=[words[bool(s)] for s in corrected["significant"]])
+    return frame.assign(reading=[words[bool(s)] for s in frame["p_holm"] < ALPHA])
 
 
 def fingerprints(config: RunConfig, settings: Settings) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import pandas as pd
 
 from rumorlib.config import same_pictures
 from rumorlib.experiments import MAP_EPOCHS
-from rumorlib.metrics.statistics import t_interval, verdict
+from rumorlib.metrics.estimates import beside, verdict
+from rumorlib.metrics.statistics import t_interval
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, run_names
 from rumorlib.studies.explanations import maps
@@ -149,10 +150,11 @@ def _pointing(frame: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for (dataset, name), part in frame.groupby(["dataset", "map"], sort=False):
         last = part.loc[part["epoch"].idxmax()]
+        ends = beside(last["mass"], last["low"], last["high"])
         rows.append(about | {
             "corpus": dataset, "quantity": f"weight on its box, {name} map, epoch {last['epoch']}",
             "ours": last["mass"], "low": last["low"], "high": last["high"],
-            "verdict": verdict(last["low"], last["high"], max(last["chance"], last["other_words"])),
+            "verdict": verdict(*ends, max(last["chance"], last["other_words"])),
             "why": f"chance {last['chance']:.3f}; the post's other words {last['other_words']:.3f}; "
                    f"before training {part.loc[part['epoch'].idxmin(), 'mass']:.3f}",
         })  # fmt: skip

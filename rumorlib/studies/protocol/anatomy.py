@@ -17,7 +17,7 @@ import pandas as pd
 from rumorlib import results
 from rumorlib.config import Settings
 from rumorlib.experiments import EPOCH_ON_TEST, HONEST, Point, anatomy_runs, benches, dose_runs
-from rumorlib.metrics import statistics
+from rumorlib.metrics import estimates, evaluation
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.training import bench_runs
@@ -78,10 +78,10 @@ def waterfall(name: str, made: Mapping[str, Sequence[Report]]) -> pd.DataFrame:
         if fit not in made:
             continue
         frame = pd.concat([_read(report, reading, best) for report in made[fit]], ignore_index=True)
-        found = statistics.cluster_bootstrap(frame, "accuracy", "group")
+        found = estimates.score(frame, "accuracy", ["group"])
         rows.append({
-            "dataset": name, "step": step, "what": STEPS[step], "accuracy": found.estimate, "low": found.low,
-            "high": found.high, "gain": found.estimate - rows[-1]["accuracy"] if rows else np.nan,
+            "dataset": name, "step": step, "what": STEPS[step], "accuracy": found.value, "low": found.low,
+            "high": found.high, "gain": found.value - rows[-1]["accuracy"] if rows else np.nan,
             "majority": max(share := float(frame["label"].mean()), 1 - share),
             "n_train": round(float(np.mean([report.facts["n_train"] for report in made[fit]]))),
             "n_test": frame["post_id"].nunique(), "n_groups": frame["group"].nunique(),
@@ -95,7 +95,7 @@ def _read(report: Report, reading: str, best: bool) -> pd.DataFrame:
     frame = bench_runs.stored(report)
     frame = frame[frame["split"] == reading].reset_index(drop=True)
     if best:
-        right = (frame["prob_rumor"] >= statistics.THRESHOLD) == (frame["label"] == 1)
+        right = (frame["prob_rumor"] >= evaluation.THRESHOLD) == (frame["label"] == 1)
         frame = frame[frame["seed"] == right.groupby(frame["seed"]).mean().idxmax()]
     return frame.reset_index(drop=True)
 
@@ -114,8 +114,8 @@ def doses(name: str, made: Mapping[Point, Report]) -> pd.DataFrame:
     rows = []
     for (leak, dose), report in made.items():
         frame = _read(report, "test", best=False)
-        found = statistics.cluster_bootstrap(frame, "accuracy", "group")
-        rows.append({"dataset": name, "leak": leak, "dose": dose, "accuracy": found.estimate, "low": found.low,
+        found = estimates.score(frame, "accuracy", ["group"])
+        rows.append({"dataset": name, "leak": leak, "dose": dose, "accuracy": found.value, "low": found.low,
                      "high": found.high, "n_train": report.facts["n_train"], "n_test": frame["post_id"].nunique(),
                      "n_seeds": frame["seed"].nunique(), RUNS: run_names([report])})  # fmt: skip
     frame = pd.DataFrame(rows)

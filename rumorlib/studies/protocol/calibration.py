@@ -2,7 +2,7 @@
 
 A perfectly calibrated model too shows gaps between its probabilities and the shares it meets, the more the fewer posts
 there are and the more of them share one picture. Each number here stands beside that floor, found by simulation: labels
-drawn from the model's own probabilities, one draw per cluster.
+drawn from the model's own probabilities, one draw per cluster where the posts of a cluster share their label.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def summary(predictions: pd.DataFrame, clusters: str | None) -> dict[str, float]
         calibrated model of these probabilities and clusters.
     """
     label, prob = check_predictions(predictions["label"], predictions["prob_rumor"])
-    codes = group_codes(predictions[clusters]) if clusters else np.arange(len(label))
+    codes = _one_label(label, group_codes(predictions[clusters])) if clusters else np.arange(len(label))
     (rank,), perfect = ranks_of(predictions), perfect_labels(prob, codes)
     parts = [brier_parts(row.astype(int), prob, rank=rank)["reliability"] for row in perfect[:200]]
     floors = {
@@ -88,7 +88,7 @@ def reliability_curve(predictions: pd.DataFrame, clusters: str | None, n_bins: i
         floor_low, floor_high (95 % of the shares a perfect model would meet there), within (observed lies between).
     """
     label, prob = check_predictions(predictions["label"], predictions["prob_rumor"])
-    codes = group_codes(predictions[clusters]) if clusters else np.arange(len(label))
+    codes = _one_label(label, group_codes(predictions[clusters])) if clusters else np.arange(len(label))
     perfect, place = perfect_labels(prob, codes), _bins(prob, n_bins)
     rows = []
     for step in np.unique(place):
@@ -135,6 +135,13 @@ def at_dev_threshold(dev: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
             above = known[1] >= dev_threshold(own["label"], own["prob_rumor"], known[0])
         called.loc[part.index] = np.asarray(above, dtype=float)
     return test.assign(prob_rumor=called).drop(columns="log_odds", errors="ignore")
+
+
+def _one_label(label: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(n,) the clusters, those with posts of both labels taken apart: photographs have a caption of each."""
+    rumors, size = np.bincount(codes, weights=label), np.bincount(codes)
+    mixed = ((rumors > 0) & (rumors < size))[codes]
+    return np.unique(np.where(mixed, len(codes) + np.arange(len(codes)), codes), return_inverse=True)[1]
 
 
 def _bins(prob: np.ndarray, n_bins: int) -> np.ndarray:

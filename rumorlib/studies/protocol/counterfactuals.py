@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import results
-from rumorlib.config import Settings, about
+from rumorlib.config import Settings
 from rumorlib.experiments import benches, exchanged_runs, model_name
-from rumorlib.metrics import statistics
+from rumorlib.metrics import evaluation
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores import comparison
@@ -44,13 +44,13 @@ def _rows(name: str, model: str, dataset: str, report: Report) -> list[dict[str,
     for intervention in (name for name in INTERVENTIONS if name in shares):
         part = stored[stored["split"] == reading(intervention)].reset_index(drop=True)
         prob = part["prob_rumor"].to_numpy(float)
-        auc = statistics.cluster_bootstrap(part, "auc", "image_group", n=2).estimate
-        low_high = comparison.primary_interval(dataset, part)
-        called = (prob >= statistics.THRESHOLD) != (first >= statistics.THRESHOLD)
+        auc = comparison.score(dataset, part, "auc").value
+        found = comparison.score(dataset, part)
+        called = (prob >= evaluation.THRESHOLD) != (first >= evaluation.THRESHOLD)
         rows.append({
             "dataset": name, "model": model, "intervention": intervention, "exchanged": shares[intervention],
-            "primary": "image-macro balanced accuracy" if about(dataset).shared_pictures else "accuracy",
-            "estimate": low_high.estimate, "low": low_high.low, "high": low_high.high, "auc": auc,
+            "primary": comparison.primary_name(dataset), "estimate": found.value, "low": found.low,
+            "high": found.high, "auc": auc,
             "moved": float(np.abs(prob - first).mean()), "flipped": float(called.mean()),
             RUNS: run_names([report]),
         })  # fmt: skip

@@ -20,7 +20,8 @@ from rumorlib import results
 from rumorlib.config import Settings
 from rumorlib.data import keys
 from rumorlib.experiments import Choice, choices, model_name, selection_runs
-from rumorlib.metrics import evaluation, statistics
+from rumorlib.metrics import estimates, evaluation
+from rumorlib.metrics.estimates import Estimate
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores import comparison
@@ -153,24 +154,25 @@ def _se(one: Tried) -> float:
 
 
 def _score(one: Tried) -> float:
-    return _primary(one).estimate
+    return _primary(one).value
 
 
-def _primary(one: Tried) -> statistics.Interval:
+def _primary(one: Tried) -> Estimate:
     part = comparison.weighted(one.test)
-    return statistics.cluster_bootstrap(part, "balanced_accuracy", "image_group", weight="image_weight")
+    how = comparison.clusterings("", part)
+    return estimates.score(part, "balanced_accuracy", how, "image_weight")
 
 
 def _point(one: Tried) -> dict[str, Any]:
-    auc = statistics.cluster_bootstrap(one.test, "auc", "image_group", n=2).estimate
+    auc = estimates.score(one.test, "auc").value
     return {"configuration": one.name, "epochs": one.epochs, "dev_loss": float(np.mean(one.losses)),
-            "dev_se": _se(one), "single_dev_loss": one.losses[0], "estimate": _primary(one).estimate,
+            "dev_se": _se(one), "single_dev_loss": one.losses[0], "estimate": _score(one),
             "auc": auc}  # fmt: skip
 
 
 def _row(rule: str, one: Tried) -> dict[str, Any]:
     found, point = _primary(one), _point(one)
-    accuracy = statistics.cluster_bootstrap(one.test, "accuracy", "image_group", n=2).estimate
+    accuracy = estimates.score(one.test, "accuracy").value
     return {"rule": rule, "configuration": one.name, "epochs": one.epochs or "-", "dev_loss": point["dev_loss"],
-            "dev_se": point["dev_se"], "primary": "image-macro balanced accuracy", "estimate": found.estimate,
+            "dev_se": point["dev_se"], "primary": "image-macro balanced accuracy", "estimate": found.value,
             "low": found.low, "high": found.high, "auc": point["auc"], "accuracy": accuracy}  # fmt: skip

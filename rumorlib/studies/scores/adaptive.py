@@ -15,10 +15,10 @@ import torch
 from rumorlib.config import ControlConfig, RunConfig, Settings
 from rumorlib.data.batches import array, where_is
 from rumorlib.encoders.vision import grid_sides
-from rumorlib.metrics import drops, statistics
+from rumorlib.metrics import estimates
 from rumorlib.results import Report, trained
 from rumorlib.results.provenance import RUNS, by_runs, run_names
-from rumorlib.studies.scores.comparison import clusters_of, pooled
+from rumorlib.studies.scores.comparison import clusterings, pooled, score
 
 RULES = {"k": "fixed K = {top_k}", "mass": "mass {relevance_mass}, K <= {top_k}",
          "threshold": "learned threshold, K <= {top_k}"}  # fmt: skip
@@ -44,7 +44,7 @@ def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.
     """Accuracy and patches kept by clutter (objects in the scene) for every rule (x_4).
 
     Returns: dataset, rule, clutter ("all" or a number), n, kept (mean patches per post, all scales), accuracy, low,
-        high (95 %, bootstrap over pictures and seeds); gain, gain_low, gain_high (accuracy minus that of fixed K = 2 on
+        high (95 %, pictures and seeds); gain, gain_low, gain_high (accuracy minus that of fixed K = 2 on
         the same posts, paired; nan for itself).
     """
     rows, kept = [], {}
@@ -56,19 +56,23 @@ def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.
         for level in ("all", *sorted(predictions["clutter"].unique())):
             part, other = (p if level == "all" else p[p["clutter"] == level] for p in (predictions, plain))
             part = part.reset_index(drop=True)
-            found = statistics.cluster_bootstrap(part, "accuracy", clusters_of(part))
+            found = score(config.dataset, part, "accuracy")
             row = {"dataset": config.dataset, "rule": rule(config), "clutter": str(level)}
             counted = [
                 series[part["post_id"].unique()].mean() for series in kept.get((config.dataset, rule(config)), [])
             ]
             fixed = sum(min(config.detector.top_k, side**2) for side in grid_sides(config.stage1.sclip.vision))
             row |= {"n": part["post_id"].nunique(), "kept": float(np.mean(counted)) if counted else float(fixed)}
-            row |= {"accuracy": found.estimate, "low": found.low, "high": found.high}
+            row |= {"accuracy": found.value, "low": found.low, "high": found.high}
             same = predictions is plain
-            gain = (np.nan,) * 3 if same else drops.paired_drop(part, other.reset_index(drop=True))
+            gain = (np.nan,) * 3 if same else _gain(config, part, other)
             row |= dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True))
             rows.append(row | {RUNS: (*run_names(predictions), *run_names(plain))})
     return by_runs(pd.DataFrame(rows), "dataset", "rule")
+
+
+def _gain(config: RunConfig, part: pd.DataFrame, other: pd.DataFrame) -> estimates.Estimate:
+    return estimates.difference(part, other, "accuracy", clusterings(config.dataset, part))
 
 
 def _default(config: RunConfig) -> RunConfig:

@@ -1,7 +1,7 @@
 """Reports -> the frames that tables and figures show: intervals, comparisons, reported | ours | gap, verdicts.
 
 Every number is computed anew from stored predictions; dev and test stand in rows of their own and nothing is chosen on
-test. Intervals: cluster bootstrap (`clusters_of`). Bounds and references: `controls`; claims: `verdicts`.
+test. Intervals: `metrics.estimates`. Differences: `differences`. Bounds and references: `controls`; claims: `verdicts`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import pandas as pd
 from rumorlib.config import RunConfig, about
 from rumorlib.data.keys import image_weights
 from rumorlib.experiments import corpus_name, model_name
-from rumorlib.metrics import evaluation, statistics
+from rumorlib.metrics import estimates, evaluation
+from rumorlib.metrics.estimates import Estimate
 from rumorlib.results import Report, content_of
 from rumorlib.results.artifacts import INDEX
 from rumorlib.results.provenance import RUNS, by_runs, of_runs, run_names
 
+FEWEST_EVENTS = 5  # with fewer, their interval would say nothing: one event of PHEME is a test set
 POINT_METRICS = (
     "precision_rumor", "recall_rumor", "f1_rumor", "precision_non_rumor", "recall_non_rumor", "f1_non_rumor",
     "f1_macro", "f1_weighted", "balanced_accuracy", "brier", "log_loss",
@@ -55,12 +57,11 @@ def pooled(reports: Iterable[Report]) -> list[tuple[RunConfig, pd.DataFrame]]:
 
 
 def main_table(reports: Iterable[Report], splits: Sequence[str] = ("dev", "test")) -> pd.DataFrame:
-    """A row per corpus, model and split: means over seeds; 95 % intervals over `clusters_of` and seeds.
+    """A row per corpus, model and split: means over seeds; 95 % intervals over `clusterings` and seeds.
 
     Returns: dataset, model, variant, split, primary (the metric to read first), primary_value, primary_low,
-        primary_high, accuracy, acc_low, acc_high, acc_low_event, acc_high_event (clusters are events; empty for
-        drawn scenes and photographs, whose events mean nothing), auc, auc_low, auc_high, POINT_METRICS, n, n_rumor,
-        n_seeds. Scores are fractions.
+        primary_high, accuracy, acc_low, acc_high, auc, auc_low, auc_high, POINT_METRICS, n, n_rumor, n_seeds. Scores
+        are fractions.
     """
     rows = []
     for config, predictions in pooled(reports):
@@ -73,28 +74,34 @@ def main_table(reports: Iterable[Report], splits: Sequence[str] = ("dev", "test"
 
 def _main_row(config: RunConfig, part: pd.DataFrame, split: str) -> dict[str, Any]:
     runs = [evaluation.frame_metrics(p) for _, p in part.groupby("seed")]
-    accuracy = statistics.cluster_bootstrap(part, "accuracy", clusters_of(part))
-    auc = statistics.cluster_bootstrap(part, "auc", clusters_of(part))
-    macro = about(config.dataset).shared_pictures
-    primary = primary_interval(config.dataset, part) if macro else accuracy
-    by_event = statistics.cluster_bootstrap(part, "accuracy", "event") if macro else (np.nan, np.nan, np.nan)
     row = {"dataset": corpus_name(config), "model": model_name(config), "variant": config.variant, "split": split}
-    row |= {"primary": "image-macro balanced accuracy" if macro else "accuracy"}
-    row |= dict(zip(("primary_value", "primary_low", "primary_high"), primary, strict=True))
-    row |= {"accuracy": accuracy.estimate, "acc_low": accuracy.low, "acc_high": accuracy.high}
-    row |= {"acc_low_event": by_event[1], "acc_high_event": by_event[2]}
-    row |= {"auc": auc.estimate, "auc_low": auc.low, "auc_high": auc.high}
+    row |= {"primary": primary_name(config.dataset)}
+    row |= ends("primary", score(config.dataset, part), value="primary_value")
+    row |= ends("acc", score(config.dataset, part, "accuracy"), value="accuracy")
+    row |= ends("auc", score(config.dataset, part, "auc"))
     row |= {metric: float(np.mean([run[metric] for run in runs])) for metric in POINT_METRICS}
     return row | {"n": runs[0]["n"], "n_rumor": runs[0]["n_rumor"], "n_seeds": len(runs)}
 
 
-def primary_interval(dataset: str, part: pd.DataFrame) -> statistics.Interval:
-    """Accuracy; where many posts share a picture balanced accuracy with each picture counting once."""
-    metric, weight = _primary(dataset)
-    return statistics.cluster_bootstrap(weighted(part), metric, clusters_of(part), weight=weight)
+def ends(name: str, found: Estimate, value: str = "") -> dict[str, float]:
+    """An estimate as columns: `value` (the name unless given), <name>_low, <name>_high."""
+    return dict(zip((value or name, f"{name}_low", f"{name}_high"), found, strict=True))
 
 
-def _primary(dataset: str) -> tuple[statistics.Metric, str | None]:
+def score(dataset: str, part: pd.DataFrame, metric: str = "") -> Estimate:
+    """A metric of one model on one split; the primary one unless named. `part`: with `seed` where there are several."""
+    chosen, weight = (metric, None) if metric else primary(dataset)
+    return estimates.score(weighted(part) if weight else part, chosen, clusterings(dataset, part), weight)
+
+
+def primary_name(dataset: str) -> str:
+    """Printed name of `primary`."""
+    return "image-macro balanced accuracy" if about(dataset).shared_pictures else "accuracy"
+
+
+def primary(dataset: str) -> tuple[str, str | None]:
+    """Metric and column of post weights: accuracy; where many posts share a picture balanced accuracy with each picture
+    counting once."""
     return ("balanced_accuracy", "image_weight") if about(dataset).shared_pictures else ("accuracy", None)
 
 
@@ -102,13 +109,21 @@ def weighted(part: pd.DataFrame) -> pd.DataFrame:
     """`part` with image_weight, 1 / posts of the picture within each seed; 1 where no pictures are known."""
     if "image_group" not in part:
         return part.assign(image_weight=1.0)
-    weights = [image_weights(p) for _, p in part.groupby("seed")]
+    weights = [image_weights(p) for _, p in part.groupby("seed")] if "seed" in part else [image_weights(part)]
     return part.assign(image_weight=pd.concat(weights))
 
 
 def clusters_of(part: pd.DataFrame) -> str | None:
-    """Column of the clusters drawn again: near-duplicate texts in a corpus of texts, else pictures, or None (posts)."""
+    """Column of the closest clusters: near-duplicate texts in a corpus of texts, else pictures, or None (posts)."""
     return next((column for column in ("text_group", "image_group") if column in part), None)
+
+
+def clusterings(dataset: str, part: pd.DataFrame) -> list[str]:
+    """Columns of the clusterings that a corpus declares, of which the wider interval counts: `clusters_of`, and events
+    where its posts belong to FEWEST_EVENTS or more (those of drawn scenes and photographs mean nothing)."""
+    found = [column for column in (clusters_of(part),) if column]
+    events = part["event"] if "event" in part and about(dataset).kind == "posts" else pd.Series(dtype=str)
+    return found + ["event"] * (events[events.fillna("") != ""].nunique() >= FEWEST_EVENTS)
 
 
 def bars(table: pd.DataFrame, split: str, metrics: Sequence[str] = ("accuracy", "auc")) -> pd.DataFrame:
@@ -138,68 +153,17 @@ def auc_by(reports: Iterable[Report], column: str, split: str = "test") -> pd.Da
             chosen = part[part[column].isin([value, "none"])].reset_index(drop=True)
             if value == "none" or chosen["label"].nunique() < 2:
                 continue
-            auc = statistics.cluster_bootstrap(chosen, "auc", clusters_of(chosen))
+            auc = score(config.dataset, chosen, "auc")
             rumors = chosen[chosen["label"] == 1]
-            called = rumors["prob_rumor"] >= statistics.THRESHOLD
+            called = rumors["prob_rumor"] >= evaluation.THRESHOLD
             n_seeds = chosen["seed"].nunique()
             rows.append({
                 "dataset": corpus_name(config), "model": model_name(config), column: value, "n": len(chosen) // n_seeds,
                 "n_rumor": len(rumors) // n_seeds, "called_rumor": called.mean(),
-                "estimate": auc.estimate, "low": auc.low, "high": auc.high, RUNS: run_names(predictions),
+                "estimate": auc.value, "low": auc.low, "high": auc.high, RUNS: run_names(predictions),
             })  # fmt: skip
     columns = ["dataset", "model", column, "n", "n_rumor", "called_rumor", "estimate", "low", "high"]
     return by_runs(pd.DataFrame(rows, columns=[*columns, RUNS]), "dataset", "model")
-
-
-def compare(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[tuple[str, str]],
-            split: str = "test", clusters: str | None = None) -> pd.DataFrame:  # fmt: skip
-    """On each corpus `model` against the rival that is best on dev: difference on `split`, paired, `clusters_of`
-    (or the groups of column `clusters`) swap whole, Holm over the corpora. Every score is that of a model's
-    probabilities averaged over its seeds, as tested.
-
-    Args: model, rivals: (RunConfig.model, variant).
-    Returns: dataset, model, rival, metric, n_seeds, rival_seeds, ours, theirs, difference = ours - theirs, low, high
-        (95 %), p_value, n_clusters, p_holm, significant; and highest, highest_score: of the rivals on `split`, which
-        a claim about every rival must beat.
-    """
-    rows = []
-    frames = {(corpus_name(c), c.model, c.variant): (c, frame) for c, frame in pooled(reports)}
-    for dataset in dict.fromkeys(key[0] for key in frames):
-        others = [frames[dataset, *rival] for rival in rivals if (dataset, *rival) in frames]
-        config, ours = frames.get((dataset, *model), (None, None))
-        if config is None or not others or not (ours["split"] == split).any():
-            continue
-        metric, weight = _primary(config.dataset)
-        best, theirs = max(others, key=lambda other: _score(other[0].dataset, other[1], "dev"))
-        a, b = (weighted(f[f["split"] == split]) for f in (ours, theirs))
-        how = clusters or clusters_of(a), metric
-        test = statistics.paired_permutation(a, b, *how, weight=weight)._asdict()
-        test |= dict(zip(("low", "high"), statistics.paired_interval(a, b, *how, weight)[1:], strict=True))
-        scores = {"ours": _score(config.dataset, ours, split), "theirs": _score(config.dataset, theirs, split)}
-        scores["highest_score"], top = max((_score(c.dataset, frame, split), model_name(c)) for c, frame in others)
-        row = {
-            "dataset": dataset,
-            "model": model_name(config),
-            "rival": model_name(best),
-            "metric": metric,
-            "highest": top,
-        }
-        row |= {"n_seeds": ours["seed"].nunique(), "rival_seeds": theirs["seed"].nunique()}
-        row[RUNS] = [name for frame in (ours, *(frame for _, frame in others)) for name in run_names(frame)]
-        rows.append(row | scores | test)
-    if not rows:
-        return pd.DataFrame()
-    holm = statistics.holm({row["dataset"]: row["p_value"] for row in rows})
-    frame = pd.DataFrame(rows).assign(p_holm=holm["p_holm"], significant=holm["significant"])
-    return by_runs(frame, "dataset", "model")
-
-
-def _score(dataset: str, predictions: pd.DataFrame, split: str) -> float:
-    """Primary metric of a split, of the seeds' mean probabilities: what `statistics.paired_permutation` compares."""
-    metric, weight = _primary(dataset)
-    mean = statistics.seed_mean(weighted(predictions[predictions["split"] == split]))
-    weights = mean[weight] if weight else None
-    return evaluation.frame_metrics(mean, weights)[metric]
 
 
 def reported(artifact_id: str) -> pd.DataFrame:

@@ -11,11 +11,10 @@ import pandas as pd
 from rumorlib.config import about
 from rumorlib.data.drawn_scenes.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.experiments import corpus_name, model_name
-from rumorlib.metrics import evaluation, statistics
+from rumorlib.metrics import estimates, evaluation
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
-from rumorlib.studies.scores import comparison
-from rumorlib.studies.scores.verdicts import frame_of
+from rumorlib.studies.scores import comparison, differences, verdicts
 
 KINDS = {  # conflicts of the drawn posts -> what the paper's argument calls them
     "implausible": "implausible words",
@@ -44,12 +43,12 @@ def table(reports: Sequence[Report], split: str = "test") -> pd.DataFrame:
     for config, predictions in comparison.pooled(_ours(reports)):
         part = _kinds(predictions, split)
         true = part[part["label"] == 0]
-        cleared = float((true["prob_rumor"] < statistics.THRESHOLD).mean())
+        cleared = float((true["prob_rumor"] < evaluation.THRESHOLD).mean())
         for kind in dict.fromkeys(KINDS.values()):
             chosen = part[(part["label"] == 0) | (part["kind"] == kind)].reset_index(drop=True)
             rumors = chosen[chosen["label"] == 1]
-            called = float((rumors["prob_rumor"] >= statistics.THRESHOLD).mean())
-            auc = statistics.cluster_bootstrap(chosen, "auc", comparison.clusters_of(chosen))
+            called = float((rumors["prob_rumor"] >= evaluation.THRESHOLD).mean())
+            auc = comparison.score(config.dataset, chosen, "auc")
             n_rumor = rumors["post_id"].nunique()
             name = corpus_name(config), model_name(config), config.variant
             found = (*name, kind, n_rumor, called, (called + cleared) / 2, *auc)
@@ -58,54 +57,30 @@ def table(reports: Sequence[Report], split: str = "test") -> pd.DataFrame:
     return by_runs(pd.DataFrame(rows, columns=[*names, RUNS]), "dataset", "variant")
 
 
-def claims(reports: Sequence[Report], split: str = "test", n: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Verdict on each of CLAIMS: difference of AUC on the same posts, 95 % interval over pictures, seeds averaged.
-
-    Returns: columns as in `verdicts`; reproduced: the whole interval lies above 0, not reproduced: below.
-    """
-    mean, runs = {}, {}
-    for config, predictions in comparison.pooled(_ours(reports)):
-        part = _kinds(predictions, split)
-        key = corpus_name(config), config.variant
-        mean[key], runs[key] = statistics.seed_mean(part), run_names(predictions)
+def claims(reports: Sequence[Report], split: str = "test") -> pd.DataFrame:
+    """Verdict on each of CLAIMS: difference of AUC on the same posts. Columns `verdicts.COLUMNS`."""
+    made = {(corpus_name(config), config.variant): (config, frame)
+            for config, frame in comparison.pooled(_ours(reports))}  # fmt: skip
     rows = []
-    for corpus in dict.fromkeys(key[0] for key in mean):
-        for claim, kind, more, less in CLAIMS:
-            if (corpus, more) in mean and (corpus, less) in mean:
-                found = _verdict(corpus, claim, kind, mean[corpus, more], mean[corpus, less], n, seed)
-                rows.append(found | {RUNS: (*runs[corpus, more], *runs[corpus, less])})
-    return frame_of(rows)
+    for corpus in dict.fromkeys(key[0] for key in made):
+        for claim, kind, *both in CLAIMS:
+            if all((corpus, variant) in made for variant in both):
+                rows.append(_claim(corpus, claim, kind, [made[corpus, variant] for variant in both], split))
+    return verdicts.frame_of(rows)
 
 
-def _verdict(
-    corpus: str, claim: str, kind: str, more: pd.DataFrame, less: pd.DataFrame, n: int, seed: int
-) -> dict[str, Any]:
-    chosen = (more["label"] == 0) | (more["kind"] == kind)
-    a, b = more[chosen], less.loc[more.index][chosen]
-    clusters = a["image_group"].astype("category").cat.codes.to_numpy()
-    groups = [np.flatnonzero(clusters == code) for code in range(clusters.max() + 1)]
-    random, label = np.random.default_rng(seed), a["label"].to_numpy()
-    ranks, drawn = evaluation.ranks_of(a, b), []
-    for _ in range(n):
-        rows = np.concatenate([groups[g] for g in random.integers(0, len(groups), len(groups))])
-        drawn.append(_auc(label[rows], ranks[0][rows]) - _auc(label[rows], ranks[1][rows]))
-    ours = [_auc(label, rank) for rank in ranks]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
+def _claim(corpus: str, claim: str, kind: str, both: list[differences.Predicted], split: str) -> dict[str, Any]:
+    frames = [_kinds(frame, split) for _, frame in both]
+    a, b = (frame[(frame["label"] == 0) | (frame["kind"] == kind)].reset_index(drop=True) for frame in frames)
+    how = comparison.clusterings(both[0][0].dataset, a)
+    scores = [estimates.score(frame, "auc", how).value for frame in (a, b)]
+    n_rumor = a.loc[a["label"] == 1, "post_id"].nunique()
     return {
         "claim": claim, "source": "§1, §4.1: what each chain is for", "corpus": corpus, "reported": np.nan,
-        "quantity": f"difference of AUC, {kind}", "ours": ours[0] - ours[1], "low": low, "high": high,
-        "verdict": statistics.verdict(low, high, 0),
-        "why": f"AUC {ours[0]:.3f} against {ours[1]:.3f}; {int(label.sum())} such rumors",
+        "quantity": f"difference of AUC, {kind}", **verdicts.judged(estimates.difference(a, b, "auc", how)),
+        "why": f"AUC {scores[0]:.3f} against {scores[1]:.3f}; {n_rumor} such rumors",
+        RUNS: [name for _, frame in both for name in run_names(frame)],
     }  # fmt: skip
-
-
-def _auc(label: np.ndarray, rank: np.ndarray) -> float:
-    """Share of (rumor, other) pairs in the right order, ties half; nan without both classes."""
-    from scipy.stats import rankdata
-
-    positive = label == 1
-    n, m = positive.sum(), (~positive).sum()
-    return float((rankdata(rank)[positive].sum() - n * (n + 1) / 2) / (n * m)) if n and m else np.nan
 
 
 def _ours(reports: Sequence[Report]) -> list[Report]:

@@ -18,10 +18,10 @@ from rumorlib.data.drawn_scenes import drawn
 from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.data.posts import Corpus
 from rumorlib.experiments import corpus_name, model_name
-from rumorlib.metrics import statistics
+from rumorlib.metrics.estimates import of_shares
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
-from rumorlib.studies.scores.comparison import clusters_of, pooled
+from rumorlib.studies.scores.comparison import pooled, score
 
 SEES = {  # one-modality rows, each with its own Bayes bound
     "text_forest": "text", "tfidf_lr": "text", "surface_lr": "text", "text_lr": "text",
@@ -111,24 +111,24 @@ def pointing_table(reports: Iterable[Report], by_factor: bool = False) -> pd.Dat
 
     Args: by_factor: False: all posts, per scale; True: the pooled row per clutter and size of the claimed object.
     Returns: dataset, model, stage ("stage 1 only" or "fine-tuned"), scale or factor and level, n_reachable, chance,
-        pointing, recall_chance, recall (at K; means over seeds), low, high (of pointing: Wilson, 95 %; empty for pooled
-        rows, where a post counts once per scale).
+        pointing, recall_chance, recall (at K; means over seeds), low, high (of pointing: 95 %, posts and seeds; empty
+        for pooled rows, where a post counts once per scale), n_seeds.
     """
-    from statsmodels.stats.proportion import proportion_confint
-
     reports = list(reports)
     frame = _extras(reports, "pointing")
     kind = ["factor", "level"] if by_factor else ["scale"]
     keys = ["dataset", "model", *kind, "stage"]
     shown = ["n_reachable", "chance", "pointing", "recall_chance", "recall"]
     if frame.empty:
-        return pd.DataFrame(columns=[*keys, *shown, "low", "high"])
+        return pd.DataFrame(columns=[*keys, *shown, "n_seeds", "low", "high"])
     whole = frame["factor"] == "all"
     frame = frame[~whole & (frame["scale"] == "pooled")] if by_factor else frame[whole]
-    frame = frame.groupby(keys, sort=False)[shown].mean().reset_index()
-    low, high = proportion_confint(frame["pointing"] * frame["n_reachable"], frame["n_reachable"], method="wilson")
+    groups = frame.groupby(keys, sort=False)
+    found = [of_shares(part["pointing"], part["n_reachable"].mean()) for _, part in groups]
+    frame = groups[shown].mean().reset_index().assign(n_seeds=groups.size().to_numpy())
+    ends = pd.DataFrame([tuple(one)[1:] for one in found], columns=["low", "high"])
     single = np.zeros(len(frame), bool) if by_factor else (frame["scale"] != "pooled").to_numpy()
-    return _of_models(frame.assign(low=low.where(single), high=high.where(single)), reports)
+    return _of_models(frame.assign(low=ends["low"].where(single), high=ends["high"].where(single)), reports)
 
 
 def abstention_table(reports: Iterable[Report]) -> pd.DataFrame:
@@ -227,12 +227,12 @@ def bounds_table(reports: Iterable[Report], split: str = "dev") -> pd.DataFrame:
         text, image = limit["text_only"], limit["image_only"]
         sees = SEES.get(config.variant, "both")
         bound = {"text": text, "image": image, "neither": 0.5}.get(sees, limit["rule_oracle"])
-        found = statistics.cluster_bootstrap(part, "accuracy", clusters_of(part))
+        found = score(config.dataset, part, "accuracy")
         row = {"dataset": corpus_name(config), "model": model_name(config)}
         row |= {"classifier_input": getattr(config.detector, "classifier_input", "-"), "sees": sees, "bound": bound}
-        row |= {"train_accuracy": train[row["dataset"], row["model"]], "accuracy": found.estimate}
-        row |= {"low": found.low, "high": found.high, "over_text": found.estimate - text}
-        row |= {"over_image": found.estimate - image}
+        row |= {"train_accuracy": train[row["dataset"], row["model"]], "accuracy": found.value}
+        row |= {"low": found.low, "high": found.high, "over_text": found.value - text}
+        row |= {"over_image": found.value - image}
         rows.append(row | {"reading": _reading(row, max(text, image)), RUNS: run_names(predictions)})
     return by_runs(pd.DataFrame(rows), "dataset", "model")
 

@@ -12,7 +12,7 @@ from scipy.stats import linregress
 from rumorlib.config.profiles import (
     FLICKR8K_PICTURES,
 )
-from rumorlib.metrics import drops, statistics
+from rumorlib.metrics import estimates, evaluation
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
 from rumorlib.studies.protocol import calibration
@@ -23,12 +23,12 @@ def longer_table(reports: Iterable[Report]) -> pd.DataFrame:
     """What a longer stage 1 adds under each classifier input of MICC, on the same posts and seeds.
 
     Args: reports: MICC on the usual stage 1 and on the longer one, under the same inputs.
-    Returns: dataset, classifier_input, split, usual, longer (accuracy), gain, low, high (points, paired, 95 % over
-        pictures and seeds), auc_usual, auc_longer.
+    Returns: dataset, classifier_input, split, usual, longer (primary metric), gain, low, high (points, paired,
+        95 %), auc_usual, auc_longer.
     """
     reports = list(reports)
     groups, rows = sweeps.by_variant(reports), []
-    ahead = {split: sweeps.paired(reports, split) for split in sweeps.SPLITS}
+    compared = {split: sweeps.Compared(reports, split) for split in sweeps.SPLITS}
     for (dataset, variant), longer in groups.items():
         if not variant.startswith("stage-1-longer"):
             continue
@@ -39,9 +39,9 @@ def longer_table(reports: Iterable[Report]) -> pd.DataFrame:
             row[RUNS] = run_names([*longer, *groups[dataset, usual]])
             for name, runs in (("longer", longer), ("usual", groups[dataset, usual])):
                 frame = sweeps.predictions(runs, split)
-                row[name] = statistics.cluster_bootstrap(frame, "accuracy", None, n=1).estimate
-                row[f"auc_{name}"] = statistics.cluster_bootstrap(frame, "auc", None, n=1).estimate
-            gain = (100 * value for value in ahead[split](dataset, variant, usual))
+                row[name] = comparison.score(runs[0].config.dataset, frame).value
+                row[f"auc_{name}"] = comparison.score(runs[0].config.dataset, frame, "auc").value
+            gain = compared[split].ahead(dataset, variant, usual) * 100
             rows.append(row | dict(zip(("gain", "low", "high"), gain)))
     names = ["dataset", "classifier_input", "split", "usual", "longer", "gain", "low", "high"]
     frame = pd.DataFrame(rows, columns=[*names, "auc_usual", "auc_longer", RUNS])
@@ -91,12 +91,13 @@ def known_table(reports: Iterable[Report]) -> pd.DataFrame:
     rows = []
     for config, frame in comparison.pooled(reports):
         dev, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("dev", "test"))
-        called = test["prob_rumor"] >= statistics.THRESHOLD
+        called = test["prob_rumor"] >= evaluation.THRESHOLD
         chosen = calibration.at_dev_threshold(dev, test)
-        lost = [100 * value for value in drops.paired_drop(chosen, test, same_runs=True)]
+        how = comparison.clusterings(config.dataset, test)
+        lost = estimates.difference(chosen, test, "accuracy", how, same_runs=True) * 100
         rows.append({
             "dataset": config.dataset, "train_on": config.train_on,
-            "auc": statistics.cluster_bootstrap(test, "auc", None, n=1).estimate, "share_called": called.mean(),
+            "auc": estimates.score(test, "auc").value, "share_called": called.mean(),
             "accuracy": (called == test["label"]).mean(),
             "accuracy_dev_threshold": (chosen["prob_rumor"] == test["label"]).mean(),
             **dict(zip(("lost", "low", "high"), lost)), "n_seeds": test["seed"].nunique(), RUNS: run_names(frame),

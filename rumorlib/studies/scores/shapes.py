@@ -1,16 +1,16 @@
 """Shapes of sweep curves as statistics: "first rising, then falling" and "more tortuous" (DMFL §6.3), with intervals.
 
-A curve is the dev accuracy at each value of a setting. Its uncertainty is that of the posts: pictures are drawn again,
-the same ones for every value, so what is easy or hard about a post moves the curve as a whole and not its shape.
+A curve is the primary metric on dev at each value of a setting. Its draws (`Measured.drawn`) are what it could be with
+other posts, the same for every value, and other trainings, which are each value's own; with one training nothing is
+known of these, and no claim is decided.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,54 +20,40 @@ from rumorlib import experiments
 from rumorlib.config import RunConfig, Settings
 from rumorlib.config.profiles import loss_weights, points
 from rumorlib.experiments import corpus_name
-from rumorlib.metrics import statistics
+from rumorlib.metrics.curves import rises_then_falls
+from rumorlib.metrics.estimates import Measured, verdict
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, run_names
 from rumorlib.studies.scores import sweeps
 from rumorlib.studies.scores.verdicts import frame_of
 
-ALPHA = 0.05
-# points below which no order is rare enough: one peak have 2^(m-1) of m! orders, .13 of five points, .044 of six
-FEWEST = 6
+FEWEST = 6  # points below which a curve has no shape worth naming
 STEP = 0.4  # of the first sweep of lambda_c and lambda_a, the paper's
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy over the values of a setting, and again on resampled pictures."""
+    """The score over the values of a setting."""
 
     values: np.ndarray  # (m,) of the setting, rising
-    accuracy: np.ndarray  # (m,) mean over seeds
-    drawn: np.ndarray  # (n, m)
+    measured: Measured  # of m models
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(m,) means over seeds."""
+        return self.measured.means
 
 
-def curves(
-    reports: Sequence[Report], setting: str, split: str = "dev", n: int = 500, seed: int = 0
-) -> dict[str, Curve]:
-    """The curve of each corpus that was swept. Args: setting: key of `sweeps.SETTINGS`."""
-    found: dict[str, list[tuple[float, pd.DataFrame]]] = {}
-    for (dataset, _), group in sweeps.by_variant(reports).items():
-        value = sweeps.SETTINGS[setting](group[0].config)
-        found.setdefault(dataset, []).append((value, sweeps.predictions(group, split)))
-    made = {}
-    for dataset, swept in found.items():
-        swept = sorted(swept, key=lambda point: point[0])
-        hits = np.column_stack([_hits(frame) for _, frame in swept])  # (posts, m)
-        posts = swept[0][1].drop_duplicates("post_id").sort_values("post_id")
-        names = posts["image_group"] if "image_group" in posts else posts["post_id"]
-        codes = names.astype("category").cat.codes.to_numpy()
-        sums = np.stack([np.bincount(codes, weights=column) for column in hits.T], axis=1)  # (clusters, m)
-        size = np.bincount(codes)
-        counts = np.random.default_rng(seed).multinomial(len(size), np.full(len(size), 1 / len(size)), size=n)
-        drawn = counts @ sums / (counts @ size)[:, None]
-        made[dataset] = Curve(np.array([value for value, _ in swept]), hits.mean(0), drawn)
+def curves_of(reports: Sequence[Report], setting: str, metric: str = "") -> dict[str, Curve]:
+    """The dev curve of each corpus that was swept. Args: setting: key of `sweeps.SETTINGS`. metric: "": primary."""
+    found: dict[str, dict[str, float]] = {}
+    for (dataset, variant), group in sweeps.by_variant(reports).items():
+        found.setdefault(dataset, {})[variant] = sweeps.SETTINGS[setting](group[0].config)
+    compared, made = sweeps.Compared(reports, "dev", metric), {}
+    for dataset, values in found.items():
+        order = sorted(values, key=values.__getitem__)
+        made[dataset] = Curve(np.array([values[variant] for variant in order]), compared.curve(dataset, order))
     return made
-
-
-def _hits(frame: pd.DataFrame) -> np.ndarray:
-    """(posts,) share of seeds that call the post right, posts in order of post_id."""
-    right = (frame["prob_rumor"] >= statistics.THRESHOLD) == (frame["label"] == 1)
-    return right.astype(float).groupby(frame["post_id"]).mean().sort_index().to_numpy()
 
 
 def unimodality(accuracy: np.ndarray) -> tuple[float, int]:
@@ -111,44 +97,23 @@ def grid_note(frame: pd.DataFrame, setting: str) -> str:
     return f"Points of {setting}: {'; '.join(told)}."
 
 
-def unimodality_p(accuracy: np.ndarray, n: int = 1000, seed: int = 0) -> float:
-    """Share of orders of the same points that are as unimodal, of all there are if at most n, else of n random ones:
-    small if the shape is more than chance."""
-    random, found = np.random.default_rng(seed), unimodality(accuracy)[0]
-    if math.factorial(len(accuracy)) <= n:
-        return float(np.mean([unimodality(order)[0] >= found - 1e-12 for order in itertools.permutations(accuracy)]))
-    as_good = sum(unimodality(random.permutation(accuracy))[0] >= found - 1e-12 for _ in range(n))
-    return (1 + as_good) / (1 + n)
-
-
-def claims(reports: Sequence[Report], setting: str, n: int = 500) -> pd.DataFrame:
-    """Verdicts on the shape of a sweep: columns of `verdicts.COLUMNS`.
-
-    "rises, then falls" per corpus. reproduced: the order of the points is more unimodal than chance (p < .05) and the
-    peak of at least 95 % of the resampled curves lies inside; not reproduced: it lies inside in at most 5 %, or the
-    order is no better than half of the random ones; else inconclusive. Fewer than FEWEST points: untestable
-    here.
-    """
+def claims(reports: Sequence[Report], setting: str) -> pd.DataFrame:
+    """Verdicts on the shape of a sweep (`curves.rises_then_falls`) per corpus: columns of `verdicts.COLUMNS`. Fewer
+    than FEWEST points: untestable here."""
     rows = []
-    for corpus, curve in curves(reports, setting, n=n).items():
-        about = {"claim": f"accuracy first rises, then falls with {setting}", "source": "§6.3, shape of the curve",
+    for corpus, curve in curves_of(reports, setting).items():
+        about = {"claim": f"the score first rises, then falls with {setting}", "source": "§6.3, shape of the curve",
                  "corpus": corpus, "quantity": "share of the dev curve's variance told by one peak",
                  "reported": np.nan, RUNS: _runs_on(reports, corpus)}  # fmt: skip
         m = len(curve.values)
         if m < FEWEST:
             rows.append(about | {"verdict": "untestable here", "why": f"{m} points have no shape"})
             continue
-        share, peak = unimodality(curve.accuracy)
-        again = [unimodality(one) for one in curve.drawn]
-        inside = float(np.mean([0 < place < m - 1 for _, place in again]))
-        low, high = np.quantile([value for value, _ in again], [0.025, 0.975])
-        p = unimodality_p(curve.accuracy)
-        verdict = "reproduced" if p < ALPHA and inside >= 0.95 else "inconclusive"
-        verdict = "not reproduced" if inside <= 0.05 or p > 0.5 else verdict
+        share, peak = unimodality(curve.scores)
+        lone = "one seed of a value or more; " * bool(curve.measured.lone.any())
         rows.append(about | {
-            "ours": share, "low": low, "high": high, "verdict": verdict,
-            "why": f"peak at {setting} = {curve.values[peak]:g}; inside in {inside:.0%} of resampled curves; {p:.0%} "
-                   f"of random orders are as unimodal; range of the curve {np.ptp(curve.accuracy):.3f}",
+            "ours": share, "verdict": rises_then_falls(curve.measured),
+            "why": f"{lone}peak at {setting} = {curve.values[peak]:g}; range of the curve {np.ptp(curve.scores):.3f}",
         })  # fmt: skip
     return frame_of(rows)
 
@@ -157,10 +122,11 @@ def _runs_on(reports: Sequence[Report], *corpora: str) -> tuple[str, ...]:
     return run_names(report for report in reports if corpus_name(report.config) in corpora)
 
 
-def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: str, n: int = 500) -> pd.DataFrame:
-    """Is the curve of corpus `more` rougher than that of `less`? Difference of `roughness`, 95 % interval over pictures
-    of both. One row of `verdicts.COLUMNS`; untestable here: a corpus was not swept, or too few or unequal points."""
-    found = curves(reports, setting, n=n)
+def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: str) -> pd.DataFrame:
+    """Is the curve of corpus `more` rougher than that of `less`? Difference of `roughness`, 95 % basic interval of the
+    draws of both. One row of `verdicts.COLUMNS`; untestable here: a corpus was not swept, or too few or unequal points.
+    """
+    found = curves_of(reports, setting)
     claim = f"the {setting} curve of {more} is more tortuous than that of {less}"
     about = {"claim": claim, "corpus": f"{more}, {less}", "source": "§6.3, shape of the curve",
              "quantity": "difference of roughness", "reported": np.nan,
@@ -169,61 +135,70 @@ def tortuosity_claim(reports: Sequence[Report], setting: str, more: str, less: s
     if len(both) < 2 or not np.array_equal(*(one.values for one in both)) or len(both[0].values) < FEWEST:
         why = f"needs both corpora at the same {FEWEST} points or more"
         return frame_of([about | {"verdict": "untestable here", "why": why}])
-    rough = [roughness(one.values, one.accuracy) for one in both]
-    drawn = [[roughness(one.values, accuracy) for accuracy in one.drawn] for one in both]
-    low, high = np.nanquantile(np.subtract(*drawn), [0.025, 0.975])
-    verdict = statistics.verdict(low, high, 0)
-    row = about | {"ours": rough[0] - rough[1], "low": low, "high": high, "verdict": verdict,
+    rough = [roughness(one.values, one.scores) for one in both]
+    row = about | {"ours": rough[0] - rough[1], "verdict": "inconclusive",
                    "why": f"roughness {rough[0]:.2f} against {rough[1]:.2f}"}  # fmt: skip
-    return frame_of([row])
+    if any(one.measured.lone.any() for one in both):
+        return frame_of([row | {"why": f"one seed of a value or more; {row['why']}"}])
+    drawn = [[roughness(one.values, scores) for scores in one.measured.drawn(seed=seed)]
+             for seed, one in enumerate(both)]  # fmt: skip
+    low, high = 2 * row["ours"] - np.nanquantile(np.subtract(*drawn), [0.975, 0.025])  # noise roughens every draw
+    return frame_of([row | {"low": low, "high": high, "verdict": verdict(low, high)}])
 
 
-def ratio_claims(reports: Sequence[Report], more: str, less: str, n: int = 500) -> pd.DataFrame:
+def ratio_claims(reports: Sequence[Report], more: str, less: str) -> pd.DataFrame:
     """What §6.3(3) concludes from the two optima: lambda_c / lambda_a is best below 1, and at a larger value on corpus
-    `more` than on `less`. The best is that on dev; 95 % interval: the best of resampled pictures.
+    `more` than on `less`. The best is that on dev; 95 % interval: the best of the curve's draws.
 
     Args: reports: both sweeps; under Adam only the ratio counts, so they are one (choice C21).
     Returns: columns of `verdicts.COLUMNS`; untestable here: fewer than FEWEST ratios, or a corpus not swept.
     """
-    found, rows, drawn = curves(reports, "ratio", n=n), [], {}
+    found, rows, drawn = curves_of(reports, "ratio"), [], {}
     source = "§6.3(3), both weights"
-    for corpus, curve in found.items():
+    for seed, (corpus, curve) in enumerate(found.items()):
         about = {"claim": "the best lambda_c is smaller than the best lambda_a", "source": source, "corpus": corpus,
                  "quantity": "lambda_c / lambda_a that is best on dev", "reported": np.nan,
                  RUNS: _runs_on(reports, corpus)}  # fmt: skip
         if (m := len(set(curve.values))) < FEWEST:
             rows.append(about | {"verdict": "untestable here", "why": f"{m} ratios are too few"})
             continue
-        drawn[corpus] = curve.values[np.r_[curve.accuracy[None], curve.drawn].argmax(1)]
-        low, high = np.quantile(drawn[corpus][1:], [0.025, 0.975])
-        rows.append(about | {"ours": drawn[corpus][0], "low": low, "high": high,
-                             "verdict": statistics.verdict(low, high, 1, above=False),
-                             "why": f"of {m} ratios from {curve.values[0]:g} to {curve.values[-1]:g}"})  # fmt: skip
+        again = np.full_like(curve.values, np.nan, shape=1) if curve.measured.lone.any() else (
+            curve.values[curve.measured.drawn(seed=seed).argmax(1)])  # fmt: skip
+        drawn[corpus] = float(curve.values[curve.scores.argmax()]), again
+        why = f"of {m} ratios from {curve.values[0]:g} to {curve.values[-1]:g}"
+        rows.append(about | _of_draws(*drawn[corpus], 1, above=False) | {"why": why + _lone(again)})
     about = {"claim": f"the best lambda_c / lambda_a is larger on {more} than on {less}", "source": source,
              "corpus": f"{more}, {less}", "quantity": "difference of the best ratios on dev", "reported": np.nan,
              RUNS: _runs_on(reports, more, less)}  # fmt: skip
     if not {more, less} <= set(drawn):
         nothing = {"verdict": "untestable here", "why": f"needs both corpora at {FEWEST} ratios or more"}
         return frame_of([*rows, about | nothing])
-    apart = drawn[more] - drawn[less]
-    low, high = np.quantile(apart[1:], [0.025, 0.975])
-    row = about | {"ours": apart[0], "low": low, "high": high, "verdict": statistics.verdict(low, high, 0)}
-    return frame_of([*rows, row | {"why": "pictures of both drawn again"}])
+    apart = tuple(one - other for one, other in zip(drawn[more], drawn[less], strict=True))
+    return frame_of([*rows, about | _of_draws(*apart, 0) | {"why": "posts of both drawn again" + _lone(apart[1])}])
+
+
+def _of_draws(ours: float, drawn: np.ndarray, value: float, above: bool = True) -> dict[str, Any]:
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return {"ours": ours, "low": low, "high": high, "verdict": verdict(low, high, value, above)}
+
+
+def _lone(drawn: np.ndarray) -> str:
+    return "; one seed of a value or more" * bool(np.isnan(drawn).any())
 
 
 def halved(reports: Sequence[Report], setting: str, settings: Settings) -> list[RunConfig]:
     """The second step of the paper's search (§6.3; choice C21): the values half a step below and above the one that is
-    best on dev, per corpus and seed, without those there are; nothing where the grid has few points.
+    best by dev accuracy, per corpus and seed, without those there are; nothing where the grid has few points.
 
     Args: reports: the first sweep, in even steps. setting: "lambda_c" or "lambda_a".
     """
     if not points(settings).halved:
         return []
     plans, whole = [], points(settings).loss_weights
-    for dataset, curve in curves(reports, setting, n=1).items():
+    for dataset, curve in curves_of(reports, setting, "accuracy").items():
         if loss_weights(settings, dataset) != whole:
             continue
-        best, half = curve.values[int(np.argmax(curve.accuracy))], STEP / 2
+        best, half = curve.values[int(np.argmax(curve.scores))], STEP / 2
         seeds = sorted({report.config.seed for report in reports if corpus_name(report.config) == dataset})
         for value in (round(best - half, 2), round(best + half, 2)):
             if value > 0 and value not in curve.values.round(2):

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rumorlib.data.drawn_scenes import drawn
-from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores import comparison
@@ -28,16 +27,16 @@ def table(reports: Sequence[Report]) -> pd.DataFrame:
     for report in reports:
         config, frame = report.config, report.predictions()
         dev = frame[frame["split"] == "dev"].reset_index(drop=True)
-        found = statistics.cluster_bootstrap(dev, "accuracy", comparison.clusters_of(dev))
+        found = comparison.score(config.dataset, dev, "accuracy")
         bound = drawn.bayes_bounds()["text_only"]
         history, best = report.history(), report.facts["best_epoch"]
         n_train = config.n_train or drawn.DrawnConfig().n_train
         rows.append({
             "dataset": config.dataset, "model": config.variant.split("-")[0], "logic_init": config.detector.logic_init,
             "alignment": config.detector.alignment, "n_train": n_train,
-            "train_accuracy": report.metrics["train"]["accuracy"], "dev_accuracy": found.estimate, "low": found.low,
+            "train_accuracy": report.metrics["train"]["accuracy"], "dev_accuracy": found.value, "low": found.low,
             "high": found.high, "dev_auc": report.metrics["dev"]["auc"], "text_bound": bound,
-            "over_text": found.estimate - bound,
+            "over_text": found.value - bound,
             "alignment_loss": history.set_index("epoch").loc[best, "dev_alignment"] if best else float("nan"),
             "best_epoch": best, "n_trainable": report.facts["n_trainable"], RUNS: run_names([report]),
         })  # fmt: skip

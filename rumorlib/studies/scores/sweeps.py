@@ -1,12 +1,12 @@
 """Frames behind ablations and parameter sweeps (M-E3 to M-E7, D-E2 to D-E5).
 
-Everything about accuracy is computed again from stored predictions: mean over seeds, 95 % interval by the crossed
-bootstrap with whole images drawn together. Scores are fractions; drops are points (hundredths).
+All from stored predictions, as `comparison` has it. Scores are fractions; drops are points (hundredths).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,16 @@ import pandas as pd
 from rumorlib.config import RunConfig, as_dict, record
 from rumorlib.data import files
 from rumorlib.experiments import corpus_name, model_name, paper_fields
-from rumorlib.metrics import drops, evaluation, statistics
+from rumorlib.metrics import estimates, evaluation
+from rumorlib.metrics.estimates import Estimate, Measured
+from rumorlib.metrics.left_out import METRICS as WITH_INTERVAL
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
+from rumorlib.studies.scores import comparison
 from rumorlib.studies.scores.comparison import need_same_posts, reported
 
-CLUSTERS = "image_group"  # posts of one image are not independent
 SPLITS = ("dev", "test")
+METRICS = ("primary", "accuracy", "auc")
 LEFT_OUT = {  # variant -> what a reader sees beside its name
     "A-gamma": "no alignment", "A-delta": "one mean vector a scale", "Ms-alpha": "patches side by side",
     "Ms-beta": "patches' plain mean", "random-k": "patches at random", "bottom-k": "least relevant patches",
@@ -29,6 +32,8 @@ LEFT_OUT = {  # variant -> what a reader sees beside its name
     "A": "no alignment", "ATT": "no attention in the fusion", "TCNN": "text CNN alone",
     "TTRAS": "text Transformer alone", "I": "image alone",
 }  # fmt: skip
+
+
 # --- scores of groups of runs ---------------------------------------------------------------------
 
 
@@ -57,40 +62,60 @@ def by_variant(reports: Iterable[Report]) -> dict[tuple[str, str], list[Report]]
     return {key: list(groups[key].values()) for key in sorted(groups, key=lambda key: datasets.index(key[0]))}
 
 
-def scores(
-    reports: Iterable[Report], splits: Sequence[str] = SPLITS, metrics: Sequence[str] = ("accuracy", "auc")
-) -> pd.DataFrame:
+def scores(reports: Iterable[Report], splits: Sequence[str] = SPLITS, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
     """Long: dataset, model, variant, split, metric, estimate, low, high, n_seeds; one line per metric.
 
-    Args: metrics: of `statistics.METRICS`, or others of `classification_metrics`, which get no interval.
+    Args: metrics: "primary", or of `left_out.METRICS`, or others of `classification_metrics`, which get no interval.
     """
     rows = []
     for (dataset, variant), seeds in by_variant(reports).items():
         for split in splits:
-            frame = predictions(seeds, split)
-            rows += [
-                (
-                    dataset,
-                    model_name(seeds[0].config),
-                    variant,
-                    split,
-                    metric,
-                    *_interval(frame, metric),
-                    len(seeds),
-                    run_names(seeds),
-                )
-                for metric in metrics
-            ]
+            frame, name = predictions(seeds, split), model_name(seeds[0].config)
+            rows += [(dataset, name, variant, split, metric, *_interval(seeds[0].config.dataset, frame, metric),
+                      len(seeds), run_names(seeds)) for metric in metrics]  # fmt: skip
     names = ["dataset", "model", "variant", "split", "metric", "estimate", "low", "high", "n_seeds", RUNS]
     return by_runs(pd.DataFrame(rows, columns=names), "dataset", "variant")
 
 
-def _interval(frame: pd.DataFrame, metric: str) -> tuple[float, float, float]:
-    if metric in statistics.METRICS:
-        clusters = CLUSTERS if CLUSTERS in frame else None
-        return tuple(statistics.cluster_bootstrap(frame, metric, clusters))
+def _interval(dataset: str, frame: pd.DataFrame, metric: str) -> tuple[float, float, float]:
+    if metric in ("primary", *WITH_INTERVAL):
+        return tuple(comparison.score(dataset, frame, "" if metric == "primary" else metric))
     values = [evaluation.frame_metrics(part)[metric] for _, part in frame.groupby("seed")]
     return float(np.mean(values)), np.nan, np.nan
+
+
+class Compared:
+    """Differences of variants on the same posts of a split, by the primary metric of each corpus; fractions."""
+
+    def __init__(self, reports: Iterable[Report], split: str = "test", metric: str = "") -> None:
+        self._groups, self._split, self._metric = by_variant(reports), split, metric
+
+    @cached_property
+    def _measured(self) -> dict[str, tuple[Measured, list[str]]]:
+        made = {}
+        for dataset in dict.fromkeys(dataset for dataset, _ in self._groups):
+            own = {variant: seeds for (name, variant), seeds in self._groups.items() if name == dataset}
+            corpus = next(iter(own.values()))[0].config.dataset
+            metric, weight = (self._metric, None) if self._metric else comparison.primary(corpus)
+            frames = [predictions(seeds, self._split) for seeds in own.values()]
+            how = comparison.clusterings(corpus, frames[0])
+            frames = [comparison.weighted(frame) if weight else frame for frame in frames]
+            made[dataset] = estimates.measure(frames, metric, how, weight), list(own)
+        return made
+
+    def metric(self, dataset: str) -> str:
+        """Printed name of what is compared."""
+        return self._metric or comparison.primary_name(dataset)
+
+    def curve(self, dataset: str, variants: Iterable[str]) -> Measured:
+        """Some variants, in this order; their training noise is pooled where they agree."""
+        measured, names = self._measured[dataset]
+        return measured.of([names.index(variant) for variant in variants])
+
+    def ahead(self, dataset: str, one: str, other: str) -> Estimate:
+        """How far one variant is ahead of another; the training noise of all variants is pooled where they agree."""
+        measured, names = self._measured[dataset]
+        return measured.ahead(names.index(one), names.index(other))
 
 
 # --- ablations ------------------------------------------------------------------------------------
@@ -99,41 +124,25 @@ def _interval(frame: pd.DataFrame, metric: str) -> tuple[float, float, float]:
 def ablation_table(full: Sequence[Report], variants: Sequence[Report], split: str = "test") -> pd.DataFrame:
     """Full model and its variants: scores, what removing the part costs, and what the paper says (M-E6, D-E2).
 
-    Columns: dataset, model, variant, split, accuracy, acc_low, acc_high, f1_rumor, f1_macro, f1_weighted, auc, auc_low,
-    auc_high, drop, drop_low, drop_high (points of accuracy, paired over the same posts), reported_* (points),
-    n_trainable, n_seeds.
+    Columns: dataset, model, variant, split, primary (name of the corpus's metric), primary_value, primary_low,
+    primary_high, accuracy, acc_low, acc_high, f1_rumor, f1_macro, f1_weighted, auc, auc_low, auc_high, drop, drop_low,
+    drop_high (points of the primary metric, paired over the same posts), reported_* (points), n_trainable, n_seeds.
     """
-    whole, rows = by_variant(full), []
+    whole, rows, compared = by_variant(full), [], Compared([*full, *variants], split)
     for (dataset, variant), seeds in by_variant([*full, *variants]).items():
-        frame = predictions(seeds, split)
+        corpus, frame = seeds[0].config.dataset, predictions(seeds, split)
         row: dict[str, Any] = {"dataset": dataset, "model": model_name(seeds[0].config), "variant": variant}
-        row |= {"split": split, **_columns(frame)}
-        drop = drops.paired_drop(predictions(whole[dataset, "default"], split), frame)
-        if variant == "default":
-            drop = statistics.Interval(np.nan, np.nan, np.nan)
-        row |= dict(zip(("drop", "drop_low", "drop_high"), (100 * value for value in drop)))
+        row |= {"split": split, "primary": comparison.primary_name(corpus)}
+        row |= comparison.ends("primary", comparison.score(corpus, frame), value="primary_value")
+        row |= comparison.ends("acc", comparison.score(corpus, frame, "accuracy"), value="accuracy")
+        row |= {name: _interval(corpus, frame, name)[0] for name in ("f1_rumor", "f1_macro", "f1_weighted")}
+        row |= comparison.ends("auc", comparison.score(corpus, frame, "auc"))
+        drop = tuple(compared.ahead(dataset, "default", variant) * 100) if variant != "default" else (np.nan,) * 3
+        row |= dict(zip(("drop", "drop_low", "drop_high"), drop))
         row |= reported_drops(seeds[0].config)
         row[RUNS] = run_names([*seeds, *whole[dataset, "default"]])  # the drop is against the full model
         rows.append(row | {"n_trainable": seeds[0].facts["n_trainable"], "n_seeds": len(seeds)})
     return by_runs(pd.DataFrame(rows), "dataset", "model")
-
-
-def _columns(frame: pd.DataFrame) -> dict[str, float]:
-    """Metric columns of one variant's predictions."""
-    row: dict[str, float] = {}
-    row |= dict(zip(("accuracy", "acc_low", "acc_high"), _interval(frame, "accuracy")))
-    row |= {name: _interval(frame, name)[0] for name in ("f1_rumor", "f1_macro", "f1_weighted")}
-    return row | dict(zip(("auc", "auc_low", "auc_high"), _interval(frame, "auc")))
-
-
-def paired(reports: Iterable[Report], split: str = "test") -> Callable[[str, str, str], statistics.Interval]:
-    """How far one variant's accuracy is ahead of another's on the same posts of a corpus: fractions, 95 % interval."""
-    groups = by_variant(reports)
-
-    def ahead(dataset: str, one: str, other: str) -> statistics.Interval:
-        return drops.paired_drop(*(predictions(groups[dataset, variant], split) for variant in (one, other)))
-
-    return ahead
 
 
 def left_out(table: pd.DataFrame) -> dict[str, str]:
@@ -144,9 +153,10 @@ def left_out(table: pd.DataFrame) -> dict[str, str]:
 def bars(table: pd.DataFrame) -> pd.DataFrame:
     """An ablation table as `plots.metric_bars` wants it: dataset, model, estimate, low, high, metric."""
     parts = []
-    for metric, short in (("accuracy", "acc"), ("auc", "auc")):
+    for metric, short in (("primary_value", "primary"), ("auc", "auc")):
         names = {metric: "estimate", f"{short}_low": "low", f"{short}_high": "high"}
-        parts.append(table[["dataset", "model", *names]].rename(columns=names).assign(metric=metric))
+        named = table["primary"] if short == "primary" else metric
+        parts.append(table[["dataset", "model", *names]].rename(columns=names).assign(metric=named))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -160,9 +170,8 @@ def changed_fields(full: Sequence[Report], variants: Sequence[Report]) -> pd.Dat
         old, new = (group[0] for group in (whole[dataset, "default"], seeds))
         before, now = (files.flatten(as_dict(report.config)) for report in (old, new))
         names = [name for name in {**before, **now} if name.split(".")[-1] not in ("variant", "seed")]
-        changed = [
-            f"{n}: {before.get(n, 'none')} -> {now.get(n, 'none')}" for n in names if before.get(n) != now.get(n)
-        ]
+        both = ((n, before.get(n, "none"), now.get(n, "none")) for n in names)
+        changed = [f"{n}: {one} -> {other}" for n, one, other in both if one != other]
         n_trainable = new.facts["n_trainable"]
         difference = n_trainable - old.facts["n_trainable"]
         rows.append((dataset, model_name(new.config), "; ".join(changed), n_trainable, difference))
@@ -228,10 +237,10 @@ SETTINGS: dict[str, Callable[[RunConfig], Any]] = {
 }
 
 
-def sweep(reports: Sequence[Report], *settings: str, metrics: Sequence[str] = ("accuracy", "auc")) -> pd.DataFrame:
+def sweep(reports: Sequence[Report], *settings: str, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
     """`scores` with the value of each swept setting as a column before the split, sorted by it where it is a number.
 
-    Adds best_on_dev: the value whose dev accuracy is highest among its corpus's. The test rows never decide it.
+    Adds best_on_dev: the value whose primary metric on dev is highest among its corpus's. Test never decides it.
 
     Args: settings: keys of SETTINGS; runs that differ in anything else do not belong into one sweep.
     """
@@ -240,7 +249,7 @@ def sweep(reports: Sequence[Report], *settings: str, metrics: Sequence[str] = ("
     keys = list(zip(frame["dataset"], frame["variant"]))
     for place, name in enumerate(settings):
         frame.insert(2 + place, name, [SETTINGS[name](configs[key]) for key in keys])
-    dev = frame[(frame["split"] == "dev") & (frame["metric"] == "accuracy")]
+    dev = frame[(frame["split"] == "dev") & (frame["metric"] == "primary")]
     best = dev.loc[dev.groupby("dataset", sort=False)["estimate"].idxmax(), ["dataset", "variant"]]
     chosen = set(best.itertuples(index=False, name=None))
     frame["best_on_dev"] = [key in chosen for key in keys]
@@ -250,7 +259,7 @@ def sweep(reports: Sequence[Report], *settings: str, metrics: Sequence[str] = ("
 
 
 def wide(frame: pd.DataFrame, *settings: str) -> pd.DataFrame:
-    """A sweep as a table: a line per corpus, setting and split; accuracy, acc_low, acc_high, auc, auc_low, auc_high."""
+    """A sweep as a table: a line per corpus, setting and split; per metric its value, _low and _high."""
     keys = ["dataset", *settings, "split", "n_seeds", "best_on_dev"]
     rows: dict[tuple, dict[str, Any]] = {}
     for line, names in zip(frame.itertuples(), runs_of_rows(frame) or [()] * len(frame), strict=True):

@@ -11,7 +11,7 @@ from rumorlib.experiments import CUT, TEXT_BASELINES, WORD2VEC, corpus_name, mod
 from rumorlib.metrics import statistics
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
-from rumorlib.studies.scores import comparison
+from rumorlib.studies.scores import comparison, differences
 
 FEWEST = 30  # posts of a length class below which nothing is said
 
@@ -35,9 +35,9 @@ def table(reports: Sequence[Report]) -> pd.DataFrame:
 
 def tests(reports: Sequence[Report]) -> pd.DataFrame:
     """The named comparisons of D-E9: the text CNN against the baseline that is best on dev, on every corpus and split
-    (`comparison.compare`), Holm over all of them; and on whole texts against the one on their first words (C39)."""
+    (`differences.compare`), Holm over all rows; and on whole texts against the one on their first words (C39)."""
     pairs = [[("baseline", kind) for kind in TEXT_BASELINES], [("dmfl", CUT)]]
-    found = [comparison.compare(reports, ("dmfl", "TCNN"), rivals) for rivals in pairs]
+    found = [differences.compare(reports, ("dmfl", "TCNN"), rivals) for rivals in pairs]
     frame = pd.concat(found, ignore_index=True)
     frame[RUNS] = [names for part in found for names in runs_of_rows(part) or []]
     return by_runs(frame, "dataset", "rival")
@@ -61,11 +61,11 @@ def _by_length(reports: Sequence[Report]) -> Iterable[tuple]:
             chosen = part[third == number].reset_index(drop=True)
             if len(chosen) < FEWEST or chosen["label"].nunique() < 2:
                 continue
-            found = statistics.cluster_bootstrap(chosen, "accuracy", comparison.clusters_of(chosen))
-            auc = statistics.cluster_bootstrap(chosen, "auc", comparison.clusters_of(chosen), n=1).estimate
+            found = comparison.score(config.dataset, chosen, "accuracy")
+            auc = comparison.score(config.dataset, chosen, "auc").value
             n = len(chosen) // chosen["seed"].nunique()
             name = corpus_name(config), model_name(config)
-            yield (*name, "characters", level, n, found.estimate, found.low, found.high, auc,
+            yield (*name, "characters", level, n, *found, auc,
                    run_names(predictions))  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def vectors(reports: Sequence[Report]) -> pd.DataFrame:
     for report, name in zip(reports, WORD2VEC, strict=True):
         frame, facts = report.predictions(), report.facts
         test = frame[frame["split"] == "test"].reset_index(drop=True)
-        found = statistics.cluster_bootstrap(test, "accuracy", comparison.clusters_of(test))
+        found = comparison.score(report.config.dataset, test, "accuracy")
         row = corpus_name(report.config), name, facts["n_words"], facts["word2vec_coverage"]
         rows.append((*row, *facts["closeness"], report.metrics["dev"]["accuracy"], *found, run_names([report])))
     names = ["dataset", "vectors", "n_words", "coverage", "closeness", "low", "high", "tcnn_dev"]

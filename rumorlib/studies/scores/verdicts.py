@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,22 +11,24 @@ import pandas as pd
 from rumorlib import experiments
 from rumorlib.config import about
 from rumorlib.experiments import rivals
-from rumorlib.metrics import statistics
-from rumorlib.metrics.statistics import Interval
+from rumorlib.metrics import curves, estimates
+from rumorlib.metrics.estimates import Estimate, verdict
 from rumorlib.results import Report
-from rumorlib.results.provenance import RUNS, by_runs, run_names, stacked, with_runs
-from rumorlib.studies.scores import comparison, controls
+from rumorlib.results.provenance import RUNS, by_runs, run_names, with_runs
+from rumorlib.studies.scores import comparison, controls, differences
+from rumorlib.studies.scores.sweeps import Compared
 
 BASELINES = tuple(("baseline", variant) for variant in experiments.BASELINES)
 RIVALS = {name: tuple((name, variant) for variant in ("default", "no-graph", "no-adversary")) for name in rivals.MODELS}
 OTHERS = BASELINES + sum(RIVALS.values(), ())
 FIX, PAIRS = "ours, choice C5", "pairs"
 ARTIFACT = {"MICC": "m_e2", "DMFL": "d_e1"}
-ALPHA = 0.05
-Paired = Callable[[str, str, str], Interval]  # corpus, a variant, another -> accuracy of the one minus the other's
-COLUMNS = ["claim", "source", "corpus", "quantity", "reported", "ours", "low", "high", "p_holm", "verdict", "why"]
+COLUMNS = ["claim", "source", "corpus", "quantity", "reported", "ours", "low", "high", "p_value", "p_holm", "verdict",
+           "why"]  # fmt: skip
+SAID = ("reproduced", "not reproduced", "inconclusive", "untestable here")
 KEYS = "claim", "corpus", "quantity"  # tell the rows of a table of claims apart
 # Which removal the MICC paper says costs more: (more, less); "fields-" is the single scale.
+CHANCE = 0.05  # what "at chance" may lie off one half
 FLAT = 0.02  # what a flat curve may move by: the middle of the paper's smallest drop, 1 to 3 points
 MICC_ORDER = (
     ("A-delta", "A-gamma"), ("A-gamma", "Ms-alpha"), ("A-gamma", "Ms-beta"), ("Ms-alpha", "fields-"),
@@ -40,14 +42,14 @@ def claims(reports: Sequence[Report], paper: str) -> pd.DataFrame:
 
     Comparisons are named beforehand: the model against the baseline that is best on dev, for MICC our two inputs
     against the literal one, on minimal pairs too (choice C5), and where many posts share a picture each input against
-    frozen images alone; for DMFL the orders it states among the baselines; paired by picture on test,
-    two-sided, Holm over the corpora of a claim.
+    frozen images alone; for DMFL the orders it states among the baselines. On test: means of single trainings, the
+    corpus's primary metric, an interval of posts and trainings (`differences.compare`).
 
     Args:
         reports: main runs, baselines and rivals.
         paper: "MICC" or "DMFL".
-    Returns: claim, source, corpus, quantity, reported, ours, low, high, p_holm, verdict, why. ours: a score, or a
-        difference where quantity says so; low, high: 95 %, pictures (pairs) drawn again.
+    Returns: COLUMNS. ours: a score, or a difference where quantity says so; low, high: 95 %, empty where a model was
+        trained once; p_value: two-sided, of a difference; p_holm: over the claims of the table.
     """
     rows = _stated(reports, paper)
     model = (paper.lower(), "default")
@@ -70,13 +72,27 @@ def claims(reports: Sequence[Report], paper: str) -> pd.DataFrame:
 
 
 def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Verdicts as a frame of COLUMNS, each row of the runs in its RUNS; a row without them is of no run."""
-    return by_runs(pd.DataFrame(rows, columns=[*COLUMNS, RUNS]), *KEYS)
+    """Verdicts as a frame of COLUMNS, each row of the runs in its RUNS; a row without them is of no run. Holm's
+    correction is over its rows."""
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, RUNS])
+    frame["p_holm"] = estimates.holm(frame["p_value"])
+    return by_runs(frame, *KEYS)
 
 
 def together(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Tables of claims below each other."""
-    return stacked(frames, *KEYS)
+    """Tables of claims below each other, corrected as one."""
+    return frame_of([row for frame in frames for row in with_runs(frame)])
+
+
+def judged(found: Estimate, value: float = 0.0, above: bool = True) -> dict[str, Any]:
+    """What an estimate says of "it lies above (below) the value": ours, low, high, p_value, verdict. A difference of
+    models that score the same in every training is no question here."""
+    said = {"ours": found.value, "low": found.low, "high": found.high, "p_value": found.p_value(value)}
+    if found.lone:
+        return said | {"p_value": np.nan, "verdict": "inconclusive"}
+    if found.constant and found.value == value:
+        return said | {"p_value": np.nan, "verdict": "untestable here"}
+    return said | {"verdict": verdict(found.low, found.high, value, above)}
 
 
 def _stated(reports: Sequence[Report], paper: str) -> list[dict[str, Any]]:
@@ -90,10 +106,10 @@ def _stated(reports: Sequence[Report], paper: str) -> list[dict[str, Any]]:
     for corpus, part in frame.groupby("corpus", sort=False):
         same = part[part["our_corpus"] == corpus]
         found = (same if len(same) else part).iloc[0]
-        verdict, _, why = found["verdict"].partition(": ")
+        said, _, why = found["verdict"].partition(": ")
         numbers = {key: found[key] if len(same) else np.nan for key in ("ours", "low", "high")}
         rows.append({"claim": f"{paper} reaches {found['reported']:.4g}", "source": found["source"], "corpus": corpus,
-                     "quantity": "test accuracy", "reported": found["reported"], "verdict": verdict,
+                     "quantity": "test accuracy", "reported": found["reported"], "verdict": said,
                      "why": why or "reported value against our 95 % interval",
                      RUNS: run_names(own.get(corpus, ()))} | numbers)  # fmt: skip
     return rows
@@ -102,30 +118,32 @@ def _stated(reports: Sequence[Report], paper: str) -> list[dict[str, Any]]:
 def _ahead(reports: Sequence[Report], model: tuple[str, str], rivals: Sequence[tuple[str, str]], claim: str,
            source: str, split: str = "test", clusters: str | None = None) -> list[dict[str, Any]]:  # fmt: skip
     rows, asked = [], [r for r in reports if (r.config.model, r.config.variant) in (model, *rivals)]
-    for line in with_runs(comparison.compare(asked, model, rivals, split, clusters)):
-        if line["p_holm"] < ALPHA:
-            verdict = "reproduced" if line["difference"] > 0 else "not reproduced"
-        else:
-            verdict = "inconclusive"
+    for line in with_runs(differences.compare(asked, model, rivals, split, clusters)):
+        said = verdict(line["low"], line["high"])
         chosen = " (best on dev)" * (len(rivals) > 1)
         why = f"{line['model']} {line['ours']:.3f}, {line['rival']}{chosen} {line['theirs']:.3f}"
         if line["highest"] != line["rival"]:  # dev may choose badly
             why = f"{why}, highest on test {line['highest']} {line['highest_score']:.3f}"
-            if verdict == "reproduced" and line["highest_score"] > line["ours"]:
-                verdict = "inconclusive"
-        rows.append({
-            "claim": claim, "source": source, "corpus": line["dataset"], "reported": np.nan,
-            "quantity": f"difference of {split} {line['metric'].replace('_', ' ')}", "ours": line["difference"],
-            "low": line["low"], "high": line["high"], "p_holm": line["p_holm"], "verdict": verdict,
-            "why": f"{why}; {_seeds(line)}{line['n_clusters']} {clusters or 'picture'}s swapped", RUNS: line[RUNS],
+            if said == "reproduced" and not line["highest_low"] > 0:
+                said = "inconclusive"
+        about = {"claim": claim, "source": source, "corpus": line["dataset"], "reported": np.nan, RUNS: line[RUNS]}
+        quantity = f"difference of {split} {line['metric'].replace('_', ' ')}"
+        seeds = [n for n in (line["n_seeds"], line["rival_seeds"]) if n > 1]
+        rows.append(about | {
+            "quantity": quantity, "ours": line["difference"], "low": line["low"], "high": line["high"],
+            "p_value": line["p_value"], "verdict": said,
+            "why": why + f"; means of {' and '.join(map(str, seeds))} seeds" * bool(seeds),
         })  # fmt: skip
+        if line["ensembles"] > 1:
+            low, high = line["ensembles_low"], line["ensembles_high"]
+            said = verdict(low, high)
+            if said == "reproduced" and line["highest"] != line["rival"] and not line["highest_ensembles_low"] > 0:
+                said = "inconclusive"
+            rows.append(about | {
+                "quantity": f"{quantity}, ensembles", "ours": line["ensembles_difference"], "low": low, "high": high,
+                "verdict": said, "why": f"probabilities averaged over {line['ensembles']:.0f} seeds",
+            })  # fmt: skip
     return rows
-
-
-def _seeds(line: dict[str, Any]) -> str:
-    """Which scores these are, where a model has several seeds: not the mean of single seeds that other tables show."""
-    several = [str(n) for n in (line["n_seeds"], line["rival_seeds"])]
-    return "" if several == ["1", "1"] else f"probabilities averaged over {' and '.join(several)} seeds; "
 
 
 def _at_chance_on_pairs(reports: Sequence[Report], model: tuple[str, str]) -> list[dict[str, Any]]:
@@ -135,12 +153,13 @@ def _at_chance_on_pairs(reports: Sequence[Report], model: tuple[str, str]) -> li
     for config, predictions in comparison.pooled(own):
         part = predictions[predictions["split"] == PAIRS].reset_index(drop=True)
         if len(part):
-            found = statistics.cluster_bootstrap(part, "accuracy", "pair")
-            verdict = "reproduced" if found.low <= 0.5 <= found.high else "not reproduced"
+            found = estimates.score(part, "accuracy", ["pair"])
+            said = estimates.equivalence(found.low, found.high, CHANCE, 0.5)
             rows.append({
-                "claim": "the literal model is at chance on minimal pairs", "source": FIX, "reported": np.nan,
-                "corpus": comparison.corpus_name(config), "quantity": "accuracy on pairs", "ours": found.estimate,
-                "low": found.low, "high": found.high, "verdict": verdict,
+                "claim": f"the literal model is at chance on minimal pairs, within {100 * CHANCE:g} points",
+                "source": FIX, "reported": np.nan, "corpus": comparison.corpus_name(config),
+                "quantity": "accuracy on pairs", "ours": found.value, "low": found.low, "high": found.high,
+                "verdict": "inconclusive" if found.lone else said,
                 "why": f"predicted from Eqs 24 and 25; {part['pair'].nunique()} pairs, .5 by either side of one alone",
                 RUNS: run_names(predictions),
             })  # fmt: skip
@@ -155,11 +174,11 @@ def _pointing(reports: Sequence[Report]) -> list[dict[str, Any]]:
     rows = []
     for dataset, part in tuned.groupby("dataset", sort=False):
         line = part.iloc[0]
+        said = verdict(line["low"], line["high"], line["chance"])
         rows.append(about | {
             "corpus": dataset, "quantity": f"dev pointing accuracy at {line['scale']} px", "ours": line["pointing"],
-            "low": line["low"], "high": line["high"],
-            "verdict": statistics.verdict(line["low"], line["high"], line["chance"]),
-            "why": f"against chance {line['chance']:.3f}; stage 1 alone: see the pointing table",
+            "low": line["low"], "high": line["high"], "verdict": said if line["n_seeds"] > 1 else "inconclusive",
+            "why": f"against chance {line['chance']:.3f}; {line['n_seeds']} seeds; stage 1 alone: the pointing table",
             RUNS: run_names(part),
         })  # fmt: skip
     nothing = {"corpus": "-", "quantity": "pointing accuracy", "verdict": "untestable here", "why": "no truth boxes"}
@@ -191,114 +210,111 @@ def _run(reports: Sequence[Report]) -> set[tuple[str, str]]:
 # --- ablations and sweeps ---------------------------------------------------------------------------
 
 
-def ablation_claims(table: pd.DataFrame, paired: Paired) -> pd.DataFrame:
+def ablation_claims(table: pd.DataFrame, compared: Compared) -> pd.DataFrame:
     """Every part the paper calls useful, and for MICC the order of the drops, per corpus.
 
     Args:
         table: of `sweeps.ablation_table`, test posts.
-        paired: of `sweeps.paired`, the same runs and split.
-    Returns: COLUMNS; ours, low, high: drop of accuracy in points, or for an order the difference of two drops, paired
-        over the same posts; reported: the paper's (the middle of its range), nan where it gives none or the row is a
-        control of ours. reproduced: the interval lies above 0. Controls of ours are worse or better.
+        compared: the same runs and split.
+    Returns: COLUMNS; ours, low, high: drop of the primary metric in points, or for an order the difference of two
+        drops, paired over the same posts; reported: the paper's (the middle of its range), nan where it gives none or
+        the row is a control of ours. reproduced: the interval lies above 0. Controls of ours are worse or better.
     """
     rows = []
     for corpus, part in table.groupby("dataset", sort=False):
         drops = with_runs(part[part["variant"] != "default"])
-        rows += [_drop(corpus, line) for line in drops]
+        rows += [_drop(corpus, line, compared) for line in drops]
         found = {key: line for key in {k for pair in MICC_ORDER for k in pair} for line in drops
                  if line["variant"].startswith(key)}  # fmt: skip
         pairs = [(found[more], found[less]) for more, less in MICC_ORDER if more in found and less in found]
-        rows += [order(corpus, more, less, paired) for more, less in pairs]
+        rows += [order(corpus, more, less, compared) for more, less in pairs]
     return frame_of(rows)
 
 
-def _drop(corpus: str, line: dict[str, Any]) -> dict[str, Any]:
+def _drop(corpus: str, line: dict[str, Any], compared: Compared) -> dict[str, Any]:
     names = ("reported_low", "reported_high") if "reported_low" in line else ("reported_as_printed", "reported_swapped")
     stated = np.array([line[name] for name in names], float)
     own = line["variant"].endswith("-k") or line["variant"] in ("no-stage-1", "unfrozen")
-    verdict = statistics.verdict(line["drop_low"], line["drop_high"], 0)
-    verdict = {"reproduced": "worse", "not reproduced": "better"}.get(verdict, verdict) if own else verdict
-    said = "the paper gives no size" if np.isnan(stated).all() else f"paper: {stated.min():.3g} to {stated.max():.3g}"
+    said = judged(compared.ahead(corpus, "default", line["variant"]) * 100)
+    if own:
+        said["verdict"] = {"reproduced": "worse", "not reproduced": "better"}.get(said["verdict"], said["verdict"])
+    size = "the paper gives no size" if np.isnan(stated).all() else f"paper: {stated.min():.3g} to {stated.max():.3g}"
+    if not own and not np.isnan(stated).all() and not np.isnan(said["low"]):
+        inside = said["low"] <= stated.max() and stated.min() <= said["high"]
+        size += f", {'inside' if inside else 'outside'} our interval"
     return {
         "claim": f"{line['model']} is worse than the full model", "source": "ours, control" if own else "ablations",
-        "corpus": corpus, "quantity": "drop of test accuracy, points", "ours": line["drop"], "low": line["drop_low"],
-        "reported": np.nan if np.isnan(stated).all() else float(stated.mean()), "high": line["drop_high"],
-        "verdict": verdict, "why": "no counterpart in the paper" if own else f"{said}; {ELSEWHERE}", RUNS: line[RUNS],
+        "corpus": corpus, "quantity": f"drop of test {line['primary']}, points", **said,
+        "reported": np.nan if np.isnan(stated).all() else float(stated.mean()),
+        "why": "no counterpart in the paper" if own else f"{size}; {ELSEWHERE}", RUNS: line[RUNS],
     }  # fmt: skip
 
 
-def order(corpus: str, more: dict[str, Any], less: dict[str, Any], paired: Paired) -> dict[str, Any]:
+def order(corpus: str, more: dict[str, Any], less: dict[str, Any], compared: Compared) -> dict[str, Any]:
     """Two lines of an ablation table: does `more` lose more? The full model cancels: what A loses beyond B is what B is
     ahead of A on the same posts."""
-    ahead, low, high = (100 * value for value in paired(corpus, less["variant"], more["variant"]))
+    said = judged(compared.ahead(corpus, less["variant"], more["variant"]) * 100)
+    why = f"drops of {more['drop']:.2f} and {less['drop']:.2f} points"
+    by_construction = "; both score the same in every training" * (said["verdict"] == "untestable here")
     return {
         "claim": f"{more['model']} loses more than {less['model']}", "source": "ablations, order", "corpus": corpus,
-        "quantity": "difference of the two drops, points", "reported": np.nan, "ours": ahead, "low": low, "high": high,
-        "verdict": statistics.verdict(low, high, 0),
-        "why": f"drops of {more['drop']:.2f} and {less['drop']:.2f} points; {ELSEWHERE}",
-        RUNS: (*more[RUNS], *less[RUNS]),
+        "quantity": "difference of the two drops, points", "reported": np.nan, **said,
+        "why": f"{why}{by_construction}; {ELSEWHERE}", RUNS: (*more[RUNS], *less[RUNS]),
     }  # fmt: skip
 
 
-def sweep_claims(
-    frame: pd.DataFrame, setting: str, best: dict[str, Any], paired: Paired, split: str = "test"
-) -> pd.DataFrame:
-    """Is the paper's best value of a setting the best here? Accuracy, per corpus, each other value paired with it.
+def sweep_claims(frame: pd.DataFrame, setting: str, best: dict[str, Any], compared: Compared) -> pd.DataFrame:
+    """Is the paper's best value of a setting the best here (`curves.best`)? By the primary metric, per corpus.
 
-    reproduced: some other value is worse than the paper's, its interval aside of 0, and none better; not reproduced:
-    some value is better; else inconclusive: any value would have done. untestable here: the value was not run.
+    untestable here: the value was not run.
 
     Args:
         frame: of `sweeps.sweep`.
         setting: its column.
         best: dataset -> the paper's best value.
-        paired: of `sweeps.paired`, the same runs and split.
+        compared: the same runs, of the split that judges.
     """
     rows = []
-    scored = frame[(frame["split"] == split) & (frame["metric"] == "accuracy")]
-    for corpus, part in scored.groupby("dataset", sort=False):
+    for corpus, part in frame.drop_duplicates(["dataset", "variant"]).groupby("dataset", sort=False):
         about = {"claim": f"{setting} = {best[corpus]} is best", "source": "sensitivity", "corpus": corpus,
-                 "quantity": f"test accuracy at {setting} = {best[corpus]}", "reported": np.nan}  # fmt: skip
-        own = part[part[setting] == best[corpus]]
-        if own.empty:
-            rows.append(about | {"verdict": "untestable here", "why": "this value was not run"})
+                 "reported": np.nan}  # fmt: skip
+        own = np.flatnonzero(part[setting] == best[corpus])
+        if not len(own):
+            nothing = {"verdict": "untestable here", "why": "this value was not run"}
+            rows.append(about | {"quantity": f"test score at {setting} = {best[corpus]}"} | nothing)
             continue
-        value, others = own.iloc[0], part[part[setting] != best[corpus]]
-        ahead = [paired(corpus, value["variant"], other) for other in others["variant"]]
-        better, worse = sum(one.high < 0 for one in ahead), sum(one.low > 0 for one in ahead)
+        curve, place = compared.curve(corpus, part["variant"]), int(own[0])
+        found, said = curve.contrast(np.eye(len(part))[place]), curves.best(curve, place)
+        told = f"{said.better} of {len(part) - 1} other values are better, {said.worse} worse (Holm), the rest level; "
+        told += f"on top in {said.on_top:.0%} of draws; "
         chosen = part.loc[part["best_on_dev"], setting].iloc[0]
         rows.append(about | {
-            "ours": value["estimate"], "low": value["low"], "high": value["high"],
-            "verdict": "not reproduced" if better else "reproduced" if worse else "inconclusive",
-            "why": f"on the same posts {better} of {len(others)} other values are better, {worse} worse, the rest "
-                   f"level; dev would choose {setting} = {chosen}",
+            "quantity": f"test {compared.metric(corpus)} at {setting} = {best[corpus]}",
+            "ours": found.value, "low": found.low, "high": found.high, "verdict": said.verdict,
+            "why": ("one seed of a value or more; " if curve.lone.any() else told)
+                   + f"dev would choose {setting} = {chosen}",
             RUNS: run_names(part),
         })  # fmt: skip
         if setting == "fusion_weight":
-            rows.append(_flat(corpus, part, value, paired))
+            rows.append(_flat(corpus, part, part["variant"].iloc[place], compared))
     return frame_of(rows)
 
 
-def _flat(corpus: str, part: pd.DataFrame, value: pd.Series, paired: Paired) -> dict[str, Any]:
+def _flat(corpus: str, part: pd.DataFrame, default: str, compared: Compared) -> dict[str, Any]:
     """What choice C5 predicts of lambda between its limits: any factor on a free score can be undone by its last layer.
 
     Every interior value is paired with the default; ours, low, high: those of the pair that lies furthest from 0.
     """
-    inside = part[(part["fusion_weight"] > 0) & (part["fusion_weight"] < 1) & (part["variant"] != value["variant"])]
+    inside = part[((part["fusion_weight"] > 0) & (part["fusion_weight"] < 1)) | (part["variant"] == default)]
     row = {"claim": "the curve of fusion_weight is flat between its ends", "source": FIX, "corpus": corpus,
-           "quantity": "largest difference to the default, test accuracy", "reported": np.nan,
+           "quantity": f"largest difference to the default, test {compared.metric(corpus)}", "reported": np.nan,
            RUNS: run_names(part)}  # fmt: skip
-    if inside.empty:
+    if len(inside) < 2:
         return row | {"verdict": "untestable here", "why": "no value between the ends but the default was run"}
-    found = {
-        name: paired(corpus, other, value["variant"])
-        for name, other in inside.set_index("fusion_weight")["variant"].items()
-    }
-    at, far = max(found.items(), key=lambda item: max(-item[1].low, item[1].high))
-    level = all(max(-one.low, one.high) < FLAT for one in found.values())
-    moved = any(one.low > FLAT or one.high < -FLAT for one in found.values())
+    curve = compared.curve(corpus, inside["variant"])
+    said, far, (ours, low, high) = curves.flat(curve, inside["variant"].tolist().index(default), FLAT)
     return row | {
-        "ours": far.estimate, "low": far.low, "high": far.high,
-        "verdict": "reproduced" if level else "not reproduced" if moved else "inconclusive",
-        "why": f"{len(found)} values, furthest at {at:g}; flat: every 95 % interval within {100 * FLAT:g} points",
+        "ours": ours, "low": low, "high": high, "verdict": said,
+        "why": f"{len(inside) - 1} values, furthest at {inside['fusion_weight'].iloc[far]:g}; flat: every 95 % "
+               f"interval within {100 * FLAT:g} points",
     }  # fmt: skip
