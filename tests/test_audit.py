@@ -380,3 +380,13 @@ def test_twitter_reference_numbers(real):
     assert score["image", "official", "surface counts"] == pytest.approx(0.625, abs=0.01)
     assert score["post", "official", "TF-IDF"] == pytest.approx(0.66, abs=0.015)
     assert splits.crossings(evidence.posts)["crossing"].iloc[0] == 0
+
+
+@pytest.mark.parametrize(("name", "parted"), [("pheme-text", ["event", "random"]),
+                                              ("mfan-pheme", ["event", "published", "random"])])  # fmt: skip
+def test_a_published_split_stands_beside_events_and_one_of_ours_does_not(name, parted):
+    events = list(splits.PHEME_DEV)
+    sides = ["train", "train", "test", "dev"]
+    rows = [{"post_id": str(i), "text": f"story {i}", "label": i // 5 % 2, "event": events[i % 5],
+             "split": sides[i // 5 % 4 if i % 3 else 2]} for i in range(200)]  # fmt: skip
+    assert list(audit.protocols(posts.check(pd.DataFrame(rows), "made"), name)) == parted

@@ -112,8 +112,9 @@ def protocols(posts: pd.DataFrame, name: str = "") -> dict[str, list[tuple[np.nd
     if set(splits.PHEME_DEV) <= set(posts["event"]):
         folds = data_protocols.event_folds(posts)
         made["event"] = [_rows(splits.event_fold(posts, event, dev)["split"]) for event, dev in folds.items()]
-    if (posts["split"] == "test").any():
-        made["published" if config.about(name).protocol == "published" else "official"] = [_rows(posts["split"])]
+    published = config.about(name).protocol == "published"
+    if (posts["split"] == "test").any() and (published or not made):  # else test is an event held out by us
+        made["published" if published else "official"] = [_rows(posts["split"])]
     corpus = Corpus(name, posts, None, "")
     made["random"] = [_rows(data_protocols.split(corpus, data_protocols.Protocol("random"))["split"])]
     return made

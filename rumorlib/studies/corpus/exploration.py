@@ -92,7 +92,7 @@ def crossings(loaded: Sequence[Corpus], twins: pd.DataFrame) -> pd.DataFrame:
         photo tier keeps the split of its photographs, and there they are counted.
     """
     frames = [splits.crossings(corpus.posts).assign(dataset=corpus.name) for corpus in loaded]
-    alike = twins[(twins["protocol"] == "official") & (twins["kind"] == "near-duplicate picture")]
+    alike = twins[twins["protocol"].isin(["official", "published"]) & (twins["kind"] == "near-duplicate picture")]
     pairs = alike.assign(kind="near_duplicate_pair", groups=alike["pairs"], posts=alike["test_posts"])
     frame = pd.concat([*frames, pairs], ignore_index=True)
     order = {corpus.name: row for row, corpus in enumerate(loaded)}
