@@ -64,6 +64,13 @@ def test_of_two_clusterings_the_wider_counts() -> None:
     assert halves[2] == halves[1] > 3 * halves[0]
 
 
+def test_the_interval_of_a_score_ends_where_scores_end() -> None:
+    label = [1, 1, 1, 1, 0, 1]
+    frame = pd.DataFrame({"post_id": list("abcdef"), "label": label, "prob_rumor": [0.9] * 6})
+    assert estimates.score(frame, "accuracy").high == 1.0
+    assert estimates.measure([frame], "accuracy").contrast([1]).high > 1.0
+
+
 def test_a_cluster_without_which_nothing_is_defined_says_nothing() -> None:
     posts = frame().assign(image_group=lambda one: np.where(one["label"] == 1, "a", one["post_id"]))
     found = estimates.score(posts, "auc", ["image_group"])

@@ -37,6 +37,7 @@ class Estimate:
     training_df: float = np.inf
     lone: bool = False
     constant: bool = False  # every training of every model scored the same: by construction
+    bounds: tuple[float, float] = (-np.inf, np.inf)  # of what is estimated: a score cannot leave [0, 1]
 
     def half(self, alpha: float = ALPHA) -> float:
         """Half-width of the interval that errs in `alpha` of cases."""
@@ -45,11 +46,11 @@ class Estimate:
 
     @property
     def low(self) -> float:
-        return self.value - self.half()
+        return float(np.maximum(self.value - self.half(), self.bounds[0]))
 
     @property
     def high(self) -> float:
-        return self.value + self.half()
+        return float(np.minimum(self.value + self.half(), self.bounds[1]))
 
     def p_value(self, null: float = 0.0) -> float:
         """Two-sided: the alpha at which the interval ends at `null`; 1 where nothing can be told."""
@@ -208,7 +209,7 @@ def score(
     predictions: pd.DataFrame, metric: str, clusterings: Sequence[str] = (), weight: str | None = None
 ) -> Estimate:
     """A model's score; of one that was trained once the interval is of its posts alone. Arguments as `measure`."""
-    return measure([predictions], metric, clusterings, weight).contrast([1])
+    return replace(measure([predictions], metric, clusterings, weight).contrast([1]), bounds=(0.0, 1.0))
 
 
 def difference(
