@@ -230,7 +230,7 @@ def test_an_output_that_is_a_file_ends_before_a_kernel_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RUMORLIB_OUTPUT", "")  # restored afterwards
-    monkeypatch.setattr(execute, "_run_one", lambda *_: pytest.fail("a kernel was started"))
+    monkeypatch.setattr(execute, "_one", lambda *_: pytest.fail("a kernel was started"))
     (tmp_path / "file").write_text("")
     assert execute.main(["01", "--output", str(tmp_path / "file")]) == 2
     assert "is no folder" in capsys.readouterr().err

@@ -427,7 +427,7 @@ def alike(one: Any, other: Any, atol: float = 1e-6) -> None:
 
 
 def micc_run(**changes: Any) -> config.RunConfig:
-    name = "-".join(map(str, changes.values())) or "default"
+    name = "-".join(str(getattr(value, "keep", value)) for value in changes.values()) or "default"
     return experiments.micc(SETTINGS, "demo-en", 0, name, classifier_input="product", **changes)
 
 
