@@ -39,8 +39,8 @@ def stored(variant: str, right: float) -> Report:
 
 def test_a_guesser_is_not_above_chance_and_a_seer_is() -> None:
     table = probes.undetectable([stored("guesser", 0.5), stored("seer", 0.7)]).set_index("model")
-    assert table.loc["MICC guesser", "reading"] == "not above .5"
-    assert table.loc["MICC seer", "reading"] == "above .5"
+    assert table.loc["MICC, guesser", "reading"] == "not above .5"
+    assert table.loc["MICC, seer", "reading"] == "above .5"
     assert ((table["low"] < table["accuracy"]) & (table["accuracy"] < table["high"])).all()
 
 
