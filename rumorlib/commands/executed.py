@@ -10,8 +10,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +45,8 @@ def notebook(
     shown = sys.stdout if verbose else None
     target = cfg.output_root().resolve() / "results" / profile / "notebooks" / path.name
     failed = target.with_suffix(".failed.ipynb")
-    with tempfile.TemporaryDirectory() as scratch, _own_kernel():
+    # "python3" means this environment's kernel even where the user has registered another of that name
+    with tempfile.TemporaryDirectory() as scratch, cfg.environment(JUPYTER_PREFER_ENV_PATH="1"):
         draft = Path(scratch) / path.name
         problem = None
         try:
@@ -77,19 +77,6 @@ def _encrypted() -> Config:
 
     able = "transport_encryption" in KernelManager.class_trait_names()
     return Config({"KernelManager": {"transport_encryption": "auto"}} if able else {})
-
-
-@contextmanager
-def _own_kernel() -> Iterator[None]:
-    """Let "python3" mean this environment's kernel even where the user has registered another of that name."""
-    before = os.environ.get("JUPYTER_PREFER_ENV_PATH")
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop("JUPYTER_PREFER_ENV_PATH")
-        if before is not None:
-            os.environ["JUPYTER_PREFER_ENV_PATH"] = before
 
 
 def _early_exit(notebook: NotebookNode) -> str | None:

@@ -38,6 +38,7 @@ from rumorlib.config.paths import (
     PROJECT_ROOT,
     cache_root,
     data_root,
+    environment,
     is_deterministic,
     output_root,
     stored,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -63,3 +65,17 @@ def is_deterministic() -> bool:
     """Whether RUMORLIB_DETERMINISTIC=1 asks for kernels that add in the same order every time: on a GPU a run then
     gives the same digits twice, more slowly. It decides no result beyond rounding, so it is no part of a config."""
     return os.environ.get("RUMORLIB_DETERMINISTIC") == "1"
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Variables of the environment as given, for what is started meanwhile; then as they were."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rumorlib.config import RunConfig, SettingError, Settings, nearest, record
+from rumorlib.config import RunConfig, SettingError, Settings, nearest, record, weights_place
 from rumorlib.config.profiles import SIZES
 from rumorlib.experiments import added, papers, rivals
 
@@ -40,6 +40,6 @@ def recommended(settings: Settings, dataset: str) -> list[RunConfig]:
     """TF-IDF, and beside it a logistic regression on the profile's frozen text encoder where its weights are there."""
     tower = SIZES[settings.profile].texts[record(dataset).language]
     found = [papers.baseline(settings, dataset, "tfidf_lr")]
-    if tower.kind == "frozen" and settings.data_root and (settings.data_root / "weights" / tower.weights).is_dir():
+    if tower.kind == "frozen" and settings.data_root and weights_place(tower.weights, settings.data_root).is_dir():
         found.append(papers.baseline(settings, dataset, "text_lr"))
     return found

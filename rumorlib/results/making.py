@@ -155,7 +155,8 @@ def make(todo: Mapping[str, RunConfig], settings: Settings, workers: int = 1) ->
     bar = tqdm(total=round(sum(expected(config)[0] for config in todo.values())), unit="s", desc=f"0/{len(todo)} runs",
                bar_format="{desc} |{bar}| {elapsed} so far, about {remaining} left{postfix}")  # fmt: skip
     warnings.filterwarnings("ignore", "A worker stopped while some jobs")  # loky puts another in its place
-    with bar, _quiet_workers(), parallel_config(n_jobs=workers):
+    # workers draw no bars of their own: tqdm reads the variable when it is imported
+    with bar, cfg.environment(TQDM_DISABLE="1"), parallel_config(n_jobs=workers):
         for level in levels(todo):
             ready = [path for path in level if not _skipped(path, todo[path], said)]
             tasks = (delayed(_one)(todo[path], settings, cfg.own_folders()) for path in ready)
@@ -170,19 +171,6 @@ def make(todo: Mapping[str, RunConfig], settings: Settings, workers: int = 1) ->
                 bar.update(min(done, bar.total) - bar.n)
     get_reusable_executor().shutdown(wait=True)  # the corpora that workers hold are memory of what comes next
     return said
-
-
-@contextlib.contextmanager
-def _quiet_workers() -> Iterator[None]:
-    """Processes started here draw no bars of their own (tqdm reads the variable when it is imported)."""
-    before = os.environ.get("TQDM_DISABLE")
-    os.environ["TQDM_DISABLE"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop("TQDM_DISABLE")
-        if before is not None:
-            os.environ["TQDM_DISABLE"] = before
 
 
 def _skipped(path: str, config: RunConfig, said: Made) -> bool:
