@@ -89,8 +89,8 @@ def main(words: Sequence[str]) -> int:
     for place in stores:
         changes.update(_of_store(place, given.write))
     print("\n".join(f"{n:5} runs: {change}" for change, n in sorted(changes.items())))
-    done = "carried over" if given.write else "would be carried over; --write does it"
-    print(f"the runs above are {done}" if changes else "every run is of this version")
+    done = "are carried over" if given.write else "would be carried over; --write does it"
+    print(f"the runs above {done}" if changes else "every run is of this version")
     return 0
 
 
