@@ -8,6 +8,7 @@ import sys
 VERBS = {
     "train": ("train_detector", "train a detector on posts of your own and save it as a folder"),
     "predict": ("predict", "ask a saved detector about a post, or about a file of them"),
+    "explain": ("explain", "draw and say why a saved detector answered a post so"),
     "import": ("import_posts", "write a manifest from posts under other columns, in other encodings and shapes"),
     "check-data": ("check_data", "say what a folder of data holds, what is wrong with it and what is usable"),
     "plan": ("plan", "say which runs a call of run would make, what they read and how long it takes"),

@@ -19,8 +19,9 @@ from torch import nn
 import rumorlib
 from rumorlib import config as cfg
 from rumorlib import experiments, inputs, results
+from rumorlib.encoders.vocabulary import tokenize
 from rumorlib.experiments import added, rivals
-from rumorlib.results.saved import decision, novelty
+from rumorlib.results.saved import decision, explained, novelty
 from rumorlib.results.saved.detector import Detector, SavedDetectorError
 from rumorlib.results.saved.given import Picture
 
@@ -90,6 +91,67 @@ def test_read_back_it_answers_to_the_last_digit(name: str, few: cfg.Settings, tm
     near = np.abs(stored["log_odds"]) < 20
     np.testing.assert_allclose(said[near.to_numpy()], stored["log_odds"][near], atol=5e-3, err_msg="as its run said")
     assert not list((tmp_path / "d").glob("*.pkl")) and "Label 1" in (tmp_path / "d" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_every_model_explains_its_answer(name: str, few: cfg.Settings) -> None:
+    detector = Detector.from_runs([MAKE[name](few)], few)
+    text, pixels = posts_of(few, 1).iloc[0]
+    made = detector.explain({"text": text, "image": pixels})
+    assert made.answer.equals(detector.predict({"text": text, "image": pixels}).iloc[0])
+    calibration = detector.about["calibration"]
+
+    def log_odds(**post: Any) -> float:
+        prob = detector.predict(post)["probability"].item()
+        return calibration["slope"] * np.log(prob / (1 - prob)) + calibration["intercept"]
+
+    if detector.reads_text:
+        assert "".join(made.words["word"]) == "".join(text.split()), "every word, in its order"
+        last = text[: made.words["start"].iloc[-1]]
+        effect = log_odds(text=text, image=pixels) - log_odds(text=last, image=pixels)
+        assert made.words["effect"].iloc[-1] == pytest.approx(effect, abs=5e-3)
+    assert made.words.empty == (not detector.reads_text) and np.isnan(made.picture_effect) == (made.pixels is None)
+    if detector.reads_picture and detector.reads_text:
+        wanted = log_odds(text=text, image=pixels) - log_odds(text=text)
+        assert made.picture_effect == pytest.approx(wanted, abs=5e-3)
+    maps = {"micc": "relevance", "dmfl": "attention", "carmn": "attention"}
+    kind = name.split(",")[0]
+    assert set(made.patches["map"]) == {maps[kind]} if kind in maps else made.patches.empty
+    if detector.reads_picture and made.patches.empty:
+        assert [flag for flag in made.flags if flag.startswith("map of")], made.flags
+
+
+def test_the_maps_are_those_of_the_model(few: cfg.Settings) -> None:
+    """MICC's kept patches are its top K per scale and their weights sum to 1; each patch of Eq 12 divides its attention
+    among the words."""
+    text, pixels = posts_of(few, 1).iloc[0]
+    micc, dmfl = (Detector.from_runs([MAKE[name](few)], few) for name in ("micc", "dmfl"))
+    patches = micc.explain({"text": text, "image": pixels}).patches
+    k = micc.parts[0].config.detector.top_k
+    for _, part in patches.groupby("scale"):
+        assert set(part.nlargest(k, "value").index) == set(part.index[part["kept"].astype(bool)])
+        assert part["x1"].max() == part["y1"].max() == 96 and (part["x1"] - part["x0"]).nunique() == 1
+    assert patches["weight"].sum() == pytest.approx(1, abs=1e-4) and patches["value"].between(-1, 1).all()
+    made = dmfl.explain({"text": text, "image": pixels})
+    grid = made.attention["dmfl"]
+    assert grid.columns.tolist() == tokenize(text, "word") and len(grid) == len(made.patches)
+    assert grid.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
+    assert made.patches["value"].sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_post_that_lacks_something_is_explained_as_far_as_it_goes(both: Detector, of_words: Detector) -> None:
+    black = np.zeros((9, 9, 3), np.uint8)
+    texted, shown, neither = (
+        both.explain(post) for post in ({"text": "a red lantern"}, {"image": black}, {"text": " "})
+    )
+    assert len(texted.words) == 3 and np.isnan(texted.picture_effect) and texted.patches.empty
+    assert "picture: none" in texted.flags and "map: only of a post with text and picture" in texted.flags
+    assert shown.words.empty and np.isfinite(shown.picture_effect) and "words: no text" in shown.flags
+    assert neither.answer.isna()["calibrated"] and neither.words.empty and np.isnan(neither.text_effect)
+    many = of_words.explain({"text": "red lantern " * 150})
+    assert len(many.words) == explained.MOST_WORDS and "words: the first 200 of 300" in many.flags
+    with pytest.raises(ValueError, match="one post"):
+        both.explain([{"text": "x"}])
 
 
 # --- posts --------------------------------------------------------------------------------------

@@ -178,6 +178,24 @@ def test_train_refuses_with_a_remedy_and_saves_nothing(trained: Path, tmp_path: 
     assert not (tmp_path / "d").exists()
 
 
+def test_explain_says_and_draws_what_moved_the_answer(trained: Path, tmp_path: Path, capsys) -> None:
+    text = "people in Paris share now, street news"
+    code, out = run(capsys, "explain", trained / "d", "--text", text, "-o", tmp_path / "why.png")
+    assert code == 0 and (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
+    code, told = run(capsys, "explain", trained / "d", "--text", text, "--json")
+    told = json.loads(told)
+    effects = {word["word"]: word["effect"] for word in told["words"]}
+    assert {"share", "now"} == set(sorted(effects, key=effects.get)[-2:]), "what marks label 1 there"
+    assert min(effects["share"], effects["now"]) > 0 and f"{effects['share']:+.3f}  share" in out
+    assert told["picture_effect"] is None and "picture: the detector reads none" in told["flags"]
+    refusals = {"is there already": ["--text", "x", "-o", tmp_path / "why.png"], "give --text": [],
+                ".png, .pdf, .svg": ["--text", "x", "-o", tmp_path / "why.exe"]}  # fmt: skip
+    for remedy, arguments in refusals.items():
+        code, out = run(capsys, "explain", trained / "d", *arguments)
+        assert code == 2 and remedy in out, (remedy, out)
+    assert run(capsys, "explain", trained / "d", "--text", " ")[0] == 1
+
+
 def test_predict_starts_within_six_seconds_of_computing(trained: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "rumorlib", "predict", str(trained / "d"), "--text", "storm share now"]

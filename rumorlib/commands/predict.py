@@ -42,27 +42,32 @@ def main(arguments: Sequence[str]) -> int:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     except (SavedDetectorError, StreamError, ValueError, OSError) as error:
-        reason = "".join(c if c.isprintable() else "?" for c in str(error))
-        print(json.dumps({"code": 2, "reason": reason}) if options.json else f"refused: {reason}")
-        return 2
+        return refuse(error, options.json)
+
+
+def refuse(error: Exception, as_json: bool) -> int:
+    """Say why nothing was done; returns the exit code."""
+    reason = "".join(c if c.isprintable() else "?" for c in str(error))
+    print(json.dumps({"code": 2, "reason": reason}) if as_json else f"refused: {reason}")
+    return 2
 
 
 def _one(detector: Detector, options: Any) -> int:
     said = detector.predict({"text": options.text, "image": options.image}).iloc[0]
-    told = _told(said) | {"label_means": detector.about["label_means"], "threshold": detector.threshold}
+    answer = plain_answer(said) | {"label_means": detector.about["label_means"], "threshold": detector.threshold}
     if options.json:
-        print(json.dumps(told, ensure_ascii=False))
-    elif told["label"] is None:
+        print(json.dumps(answer, ensure_ascii=False))
+    elif answer["label"] is None:
         print(f"no answer: the detector needs {said['missing']}")
     else:
-        far = "yes: do not rely on the answer" if told["unlike_training"] else "no"
-        print(f"probability       {told['calibrated']:.3f} that label 1 holds: {told['label_means']}")
-        print(f"label             {told['label']} (from {told['threshold']:.3f} on)\nunlike training   {far}")
-        print(f"missing           {told['missing'] or 'nothing'}")
-    return int(told["label"] is None)
+        far = "yes: do not rely on the answer" if answer["unlike_training"] else "no"
+        print(f"probability       {answer['calibrated']:.3f} that label 1 holds: {answer['label_means']}")
+        print(f"label             {answer['label']} (from {answer['threshold']:.3f} on)\nunlike training   {far}")
+        print(f"missing           {answer['missing'] or 'nothing'}")
+    return int(answer["label"] is None)
 
 
-def _told(said: Any) -> dict[str, Any]:
+def plain_answer(said: Any) -> dict[str, Any]:
     """An answer as JSON types; None where there is none."""
     has = not math.isnan(said["calibrated"])
     found = {name: float(said[name]) if has else None for name in ("probability", "calibrated")}
@@ -107,7 +112,7 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
 def _answered(detector: Detector, chunk: list[Row], root: Path, width: int) -> tuple[list[list[str]], int]:
     """Output lines of some rows, and how many of them have no answer."""
     good = [row for row in chunk if not row.problem]
-    said = iter(map(_told, [one for _, one in detector.predict([row.post for row in good], root).iterrows()]))
+    said = iter(map(plain_answer, [one for _, one in detector.predict([row.post for row in good], root).iterrows()]))
     lines, without = [], 0
     for row in chunk:
         told = next(said) if not row.problem else {"missing": ""}

@@ -29,6 +29,8 @@ _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af\u3040-\u30f
 _WORD = re.compile(r"<url>|<user>|[^\W_]+(?:'[^\W_]+)*")
 _CHAR = re.compile(rf"<url>|<user>|[{_CJK}]|(?:(?![{_CJK}])[^\W_])+")
 _MARK = re.compile(r"(<url>|<user>)")
+_SPAN = re.compile(r"https?://\S+|[@#]?\w+(?:['\u2019]\w+)*|[^\w\s]+")
+_HAS_CJK = re.compile(f"[{_CJK}]")
 
 
 def tokenize(text: str, unit: Unit) -> list[str]:
@@ -63,6 +65,19 @@ def _segment(marked: str) -> list[str]:
         else:
             tokens += [word for word in map(str.strip, _segmenter().lcut(piece)) if any(map(str.isalnum, word))]
     return tokens
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where the words of a text stand, as written: links, words with their @ or #, runs of other signs; runs with CJK
+    characters as jieba cuts them. Every visible character is in one of them."""
+    found = []
+    for match in _SPAN.finditer(text):
+        start, run = match.start(), match.group()
+        if _HAS_CJK.search(run) and "://" not in run:
+            found += [(start + a, start + b) for _, a, b in _segmenter().tokenize(run)]
+        else:
+            found.append(match.span())
+    return found
 
 
 @cache

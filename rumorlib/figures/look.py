@@ -33,11 +33,17 @@ _WORDS = {"en": "loss, English", "zh": "loss, Chinese", "f1": "F1", "auc": "AUC"
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The look, for the time of a `with` block or, as a decorator, of a call: seaborn's "ticks" in print size."""
+    """The look, for the time of a `with` block or, as a decorator, of a call: seaborn's "ticks" in print size, or
+    matplotlib's own where seaborn is not installed (it comes with the notebooks)."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
-    with plt.rc_context({**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_SETTINGS}):
+    try:
+        import seaborn as sns
+    except ImportError:
+        base = {}
+    else:
+        base = {**sns.axes_style("ticks"), **sns.plotting_context("paper")}
+    with plt.rc_context({**base, **_SETTINGS}):
         yield
 
 

@@ -54,8 +54,8 @@ def example_posts(
     fig, panels = look.panels(len(images), 1.9, 2.0 + 0.14 * lines, columns=4, title=title)
     fig.get_layout_engine().set(h_pad=0.08)  # a heading of four lines keeps off the picture above it
     for axes, image, heading, drawn in zip(panels, images, headings, boxes):
-        _picture(axes, image)
-        _frame(axes, drawn or ())
+        picture(axes, image)
+        frame(axes, drawn or ())
         axes.set_title(heading, fontsize=8)
     used = {colour for drawn in boxes for _, colour in drawn or ()}
     _legend(fig, used, {SUPPORT: "supports the claim", CONTRADICTING: "contradicts the claim"})
@@ -102,8 +102,8 @@ def relevance_maps(
     rows = [panels[i * (n_scales + 1) : (i + 1) * (n_scales + 1)] for i in range(len(images))]
     for row, image, text, box in zip(rows, images, titles, truth_boxes):
         for axes in row:
-            _picture(axes, image if axes is row[0] else _grey(image))
-            _frame(axes, [(box, SUPPORT)] if box is not None else ())
+            picture(axes, image if axes is row[0] else grey(image))
+            frame(axes, [(box, SUPPORT)] if box is not None else ())
         row[0].set_ylabel(look.wrapped(text, 24), rotation=0, ha="right", va="center", fontsize=8)
     for s, heading in enumerate(scales):
         column = [row[s + 1] for row in rows]
@@ -139,8 +139,8 @@ def weight_parts(
     fig, panels = look.panels(2 * len(images), 2.9, 2.0, columns=2, title=title)
     reach = 1.6 * max(frame[["semantic", "relevance"]].abs().to_numpy().max() for frame in parts)
     for left, right, image, kept, frame, text in zip(panels[::2], panels[1::2], images, boxes, parts, titles):
-        _picture(left, image)
-        _frame(left, [(box, TOP) for box in kept])
+        picture(left, image)
+        frame(left, [(box, TOP) for box in kept])
         smallest = min(x1 - x0 for x0, _, x1, _ in kept)
         for number, (x0, y0, x1, y1) in enumerate(kept, 1):  # a patch inside another keeps its own corner
             x, y, side = (x0 + 2, y0 + 9, "left") if x1 - x0 <= smallest else (x1 - 2, y1 - 3, "right")
@@ -190,14 +190,14 @@ def attention_heatmaps(
         reach = max([LEAST_REACH, *(np.abs(np.log(np.maximum(v, FAINTEST))).max() for v in against_even.values())])
         for axes, (heading, values) in zip(here, against_even.items()):
             norm = LogNorm(np.exp(-reach), np.exp(reach))
-            picture = axes.imshow(np.maximum(values, FAINTEST), cmap="RdBu_r", norm=norm, aspect="auto")
+            shown = axes.imshow(np.maximum(values, FAINTEST), cmap="RdBu_r", norm=norm, aspect="auto")
             axes.set_title(f"{look.english(corpus)}, {heading}")
             if (apart := np.abs(np.log(np.maximum(values, FAINTEST))).max()) < EVEN:
                 told = "even within 0.1 %" if apart < 0.001 else f"even within {100 * apart:.1f} %"
                 axes.text(0.5, 0.5, told, transform=axes.transAxes, ha="center", va="center", color="0.35")
             for axis in (axes.xaxis, axes.yaxis):
                 axis.get_major_locator().set_params(integer=True, nbins=6)
-        bar = fig.colorbar(picture, ax=here, label="weight / even weight", pad=0.01)
+        bar = fig.colorbar(shown, ax=here, label="weight / even weight", pad=0.01)
         bar.set_ticks(ends := [np.exp(-reach), 1, np.exp(reach)], labels=[f"{end:.2g}" for end in ends])
         bar.ax.minorticks_off()
     fig.supxlabel(look.english(keys), fontsize=9)
@@ -213,13 +213,14 @@ def _same_length(**lists: Sequence[Any]) -> None:
         raise ValueError("lengths differ: " + ", ".join(f"{name} {len(items)}" for name, items in lists.items()))
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
+def grey(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 luminance: below a coloured map only brightness can still be read."""
-    grey = (image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    luminance = (image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    return np.repeat(luminance[:, :, None], 3, axis=2)
 
 
-def _picture(axes: Axes, image: np.ndarray) -> None:
+def picture(axes: Axes, image: np.ndarray) -> None:
+    """An image (H, W, 3) uint8 without axes, in pixels."""
     height, width = image.shape[:2]
     axes.imshow(image, extent=(0, width, height, 0))  # so that pixel boxes lie on pixel edges
     axes.set(xticks=(), yticks=())
@@ -227,7 +228,7 @@ def _picture(axes: Axes, image: np.ndarray) -> None:
         spine.set_visible(False)
 
 
-def _frame(axes: Axes, boxes: Iterable[tuple[Box, str]], width: float = 1.8) -> None:
+def frame(axes: Axes, boxes: Iterable[tuple[Box, str]], width: float = 1.8) -> None:
     """Boxes with a dark rim, so that they show on any ground."""
     for (x0, y0, x1, y1), colour in boxes:
         dash = (0, (3, 1.5)) if colour == CONTRADICTING else "-"
@@ -246,7 +247,7 @@ def _relevance_column(
     for axes, values, kept in zip(column, finite, top_boxes):
         extent = axes.images[0].get_extent()
         overlay = axes.imshow(values, extent=extent, cmap=_MAP, vmin=low, vmax=high, alpha=0.6)
-        _frame(axes, [(box, TOP) for box in kept])
+        frame(axes, [(box, TOP) for box in kept])
     place = column[-1].inset_axes((0, -0.11, 1, 0.05))  # inside the bottom panel's bounds, so that rows stay level
     bar = axes.get_figure().colorbar(overlay, cax=place, orientation="horizontal", label=unit)
     bar.solids.set_alpha(1)

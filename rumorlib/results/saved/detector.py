@@ -17,7 +17,7 @@ from rumorlib.config import RunConfig, Settings
 from rumorlib.data import keys
 from rumorlib.data.posts import Corpus
 from rumorlib.inputs import content
-from rumorlib.results.saved import card, decision, folder, given, models
+from rumorlib.results.saved import card, decision, explained, folder, given, models
 from rumorlib.results.saved.folder import SavedDetectorError
 from rumorlib.results.saved.given import Given
 from rumorlib.results.saved.models import Part
@@ -170,6 +170,22 @@ class Detector:
         if not chunks:
             return pd.DataFrame(columns=list(columns), index=asked.index)
         return pd.concat(chunks).set_axis(asked.index, axis=0)
+
+    def explain(self, post: Mapping[str, Any]) -> explained.Explanation:
+        """Why a post gets its answer: the effect of each word, of the picture, and the maps of models that have some.
+
+        Args: post: as of `predict`, one. Raises: ValueError: not one post.
+        """
+        if not isinstance(post, Mapping):
+            raise ValueError("explain takes one post: a dict with text, image or both")
+        size = self._sees.vision.image_size_px if self._sees else 0
+        asked, calibration = given.posts_of(post, decode=size), self.about["calibration"]
+
+        def says(posts: Given) -> np.ndarray:
+            return calibration["slope"] * self._joined(self._each(posts)) + calibration["intercept"]
+
+        answer = self._answer(asked, slice(0, 1)).iloc[0]
+        return explained.explanation(self.parts, asked, answer, says, size)
 
     def _answer(self, asked: Given, which: slice) -> pd.DataFrame:
         part = Given(asked.texts[which], asked.pictures[which], asked.missing[which], asked.index[which])

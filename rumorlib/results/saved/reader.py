@@ -129,8 +129,9 @@ class Reader:
         if self._last and len(self._last[0]) == len(pictures) and all(map(operator.is_, self._last[0], pictures)):
             return self._last[1]
         there = [row for row, picture in enumerate(pictures) if picture is not None]
+        once = {id(pictures[row]): pictures[row] for row in there}  # one post in many wordings has one picture
         vision, cls = self.vision, getattr(self.detector, "image_cls", False)
-        pixels = [pictures[row].pixels(vision.image_size_px) for row in there]
+        pixels = [picture.pixels(vision.image_size_px) for picture in once.values()]
         if vision.kind == "feature_map":
             made = self.encoders.image(vision, cls)(pixels).half().cpu() if pixels else None
         else:
@@ -139,7 +140,8 @@ class Reader:
         dtype = torch.float16 if vision.kind == "feature_map" else torch.uint8
         raw = torch.zeros(len(pictures), *shape, dtype=dtype)
         if made is not None:
-            raw[there] = made
+            place = {key: number for number, key in enumerate(once)}
+            raw[there] = made[[place[id(pictures[row])] for row in there]]
         self._last = list(pictures), raw
         return raw
 
