@@ -11,6 +11,7 @@ import json
 import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -46,9 +47,10 @@ def fit_counter(dev: list[float], train: TrainConfig) -> tuple[Counter, Fit, lis
     """Train with the given dev losses; also the weight at the end of each epoch."""
     model, after = Counter(), []
     todo = iter(dev)
+    watcher = SimpleNamespace(after_epoch=lambda model, epoch: after.append(model.weight.item()))
     fitted = fit(
         model, lambda generator: [1.0, 1.0], 2, lambda: {"loss": next(todo), "accuracy": 0.5}, train, seed=0,
-        after_epoch=lambda epoch: after.append(model.weight.item()),
+        watcher=watcher,
     )  # fmt: skip
     return model, fitted, after
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from rumorlib.config.checks import Checked, Seed, SettingError, Several, check, nearest
+from rumorlib.config.checks import Checked, Seed, SettingError, Several, Weight, check, nearest
 from rumorlib.config.corpora import CORPORA, own_corpus, record
 from rumorlib.config.paths import cache_root, data_root, output_root
 from rumorlib.config.runs import Profile
@@ -52,6 +52,7 @@ class Settings(Checked):
     train: Train = "missing"  # missing: runs not on disk · all: every run again · none: read only
     grid: Grid = "reduced"  # reduced: few points · full: every point, and at demo three seeds
     data_root: Path | None = None  # None at demo, and where only posts of one's own are read
+    checkpoint_minutes: Weight = 10.0  # between checkpoints of a run; decides no result, so it is no part of a config
 
     @property
     def text_only(self) -> tuple[str, ...]:

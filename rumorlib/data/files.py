@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import secrets
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,18 +23,24 @@ if TYPE_CHECKING:
 
 
 def write_bytes(path: Path, content: bytes) -> str:
-    """Write a file atomically (draft beside it, fsync, rename); return its sha256."""
+    """Write a file atomically (draft beside it, fsync, rename, fsync of the folder); return its sha256."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    draft = draft_of(path)
     try:
         with draft.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+        sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
     return hashlib.sha256(content).hexdigest()
+
+
+def draft_of(path: Path) -> Path:
+    """A name beside `path` that nobody else has: on a shared disk process ids are no names."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 def write_json(path: Path, content: Any) -> str:
@@ -70,7 +77,7 @@ def stored_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     told = read_json(about)
     if not isinstance(told, dict) or not path.is_file() or told.get("sha256") != file_hash(path):
         made = make()
-        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+        draft = draft_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:

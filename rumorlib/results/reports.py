@@ -7,6 +7,7 @@ import fnmatch
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,7 +203,7 @@ def add_extra(report: Report, name: str, frame: pd.DataFrame) -> Report:
 
 def _train(folder: Path, config: cfg.RunConfig, settings: cfg.Settings) -> None:
     """Run stage 1 and the parent if there are any, then the run itself, and write it."""
-    from rumorlib.training import kinds
+    from rumorlib.training import checkpoints, kinds
 
     weights, more = {}, {}
     for name, needed in (("stage1", config.stage1), ("parent", config.parent)):
@@ -210,11 +211,27 @@ def _train(folder: Path, config: cfg.RunConfig, settings: cfg.Settings) -> None:
             report = run_or_load(needed, settings, checkpoint=True)
             more[name] = {"run": report.name, "checkpoint_sha256": report.hashes[runs.CHECKPOINT]}
             weights[name] = report.checkpoint()
-    with circumstances.measured() as took:
+    place = checkpoints.Place(runs.unfinished(config), lambda: _belongs(config, settings, more),
+                              60 * settings.checkpoint_minutes)  # fmt: skip
+    with checkpoints.kept_in(place), circumstances.measured() as took:
         outcome = kinds.run(config, settings, **weights)
-    runs.write_run(folder, config, outcome, time_s := took.pop("time_s"), **more, **took)
+    time_s = took.pop("time_s") + place.spent_s
+    more |= {"resumed": place.resumed} if place.resumed else {}
+    runs.write_run(folder, config, outcome, time_s, **more, **took)
+    place.remove()
     ledger.enter(config, json.loads((folder / "report.json").read_text(encoding="utf-8")))
     print(f"{config.path.as_posix()}: {time_s:.1f} s", flush=True)
+
+
+def _belongs(config: cfg.RunConfig, settings: cfg.Settings, started_from: Mapping[str, Any]) -> dict[str, str]:
+    """What decides a run, as hashes: a checkpoint counts where all are the same."""
+    from rumorlib.inputs import content
+    from rumorlib.training import checkpoints
+
+    weights = {f"weights of {name}": about["checkpoint_sha256"] for name, about in started_from.items()}
+    libraries = {name: version for name, version in circumstances.library_versions().items() if name != "pandas"}
+    return {"config": cfg.config_hash(config), "code": checkpoints.code(), **content.of_run(config, settings),
+            **weights, **libraries}  # fmt: skip
 
 
 def _load(config: cfg.RunConfig, settings: cfg.Settings) -> Report | None:

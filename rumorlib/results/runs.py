@@ -55,6 +55,11 @@ class CorruptRun(RunError):
     """A file of a finished run is not what was written."""
 
 
+def unfinished(config: cfg.RunConfig) -> Path:
+    """Folder of what a run keeps while it is made: its checkpoints."""
+    return cfg.output_root() / "results" / config.profile / "unfinished" / config.path
+
+
 # --- writing ----------------------------------------------------------------------------------
 
 

@@ -62,7 +62,7 @@ def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -
     model, tensors, corpus, facts = on_posts(config, settings, checkpoint)
     kept = watch.Watch(config, tensors, corpus.posts)
     kept.before(model)
-    outcome = fit_detector(config, model, tensors, corpus.posts, lambda epoch: kept.after_epoch(model, epoch))
+    outcome = fit_detector(config, model, tensors, corpus.posts, kept)
     extras = kept.extras(model)
     if corpus.images is None:
         extras["truncated"] = evidence.truncated(model, tensors, corpus.posts)

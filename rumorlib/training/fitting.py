@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +20,7 @@ from rumorlib.data.posts import of_texts
 from rumorlib.data.splitting import split_files
 from rumorlib.metrics import evaluation, learning
 from rumorlib.models import named
-from rumorlib.training import loop
+from rumorlib.training import checkpoints, loop
 
 _log = logging.getLogger(__name__)
 SPLITS = ("train", "dev", "test")
@@ -52,7 +51,7 @@ def fit_detector(
     model: nn.Module,
     tensors: PostTensors,
     posts: pd.DataFrame,
-    after_epoch: Callable[[int], None] | None = None,
+    watcher: loop.Watcher | None = None,
 ) -> Outcome:
     """Train on train, stop on dev, predict every post once; on the GPU if there is one."""
     tensors = tensors.on(loop.device())
@@ -66,7 +65,8 @@ def fit_detector(
         train,
         config.seed,
         name=f"{config.model} {config.dataset} {config.variant} seed {config.seed}",
-        after_epoch=after_epoch,
+        watcher=watcher,
+        place=checkpoints.place(),
     )
     facts = {
         "n_parameters": n_parameters(model),

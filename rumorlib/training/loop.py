@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import torch
@@ -18,6 +17,8 @@ from tqdm import tqdm
 from rumorlib.config import TrainConfig
 from rumorlib.data.batches import Batch, CaptionBatch, device, moved, where_is
 from rumorlib.encoders.frozen import bf16_is_fast
+from rumorlib.training import checkpoints
+from rumorlib.training.progress import Passes, Progress
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+class Watcher(checkpoints.Stateful, Protocol):
+    """Looks on while a model trains, and keeps what it saw through a stop."""
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        """After each look at dev with its number, from 1: the epoch, where that is once a pass."""
+
+
 def fit(
     model: nn.Module,
     batches: Callable[[torch.Generator], Iterable],
@@ -95,7 +103,8 @@ def fit(
     train: TrainConfig,
     seed: int,
     name: str = "training",
-    after_epoch: Callable[[int], None] | None = None,
+    watcher: Watcher | None = None,
+    place: checkpoints.Place | None = None,
 ) -> Fit:
     """Minimise `model.training_loss(batch)["loss"]`, on the GPU if there is one; keep the epoch of the lowest dev loss.
 
@@ -105,47 +114,46 @@ def fit(
         n_batches: batches per epoch, for the schedule and the bar.
         dev_loss: dev figures of the model as it stands; key "loss" decides. It never sees test.
         train: with `patience=None` all epochs run and the last is kept, as where an experiment names its epochs.
-        after_epoch: called after each look at dev with its number, from 1: the epoch, where that is once a pass.
+        place: where checkpoints are written and one is looked for: a training that was stopped goes on from there.
     Raises: FloatingPointError: a loss is not finite. ValueError: an epoch has no batch.
     """
     where = where_is(on_device(model))
     optimizer, n_steps = _optimizer(model, train), budget(train, n_batches)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(train, n_steps))
-    generator = torch.Generator().manual_seed(seed)
-    passes = (iter(batches(generator)) for _ in range(train.epochs))
-    stream = chain.from_iterable(passes)
-    rows, best, best_state, best_row, best_step, step = [], math.inf, None, 0, 0, 0
-    with tqdm(total=n_steps, desc=name, unit="batch", mininterval=2, dynamic_ncols=False) as bar:
-        while step < n_steps:
-            part = next(passes, None) if train.evaluate_every is None else islice(stream, train.evaluate_every)
+    passes = Passes(batches, torch.Generator().manual_seed(seed), train.epochs)
+    at, learned = Progress(), checkpoints.Learned(model)
+    parts = {"model": learned, "optimizer": optimizer, "schedule": schedule, "passes": passes, "progress": at,
+             "generators": checkpoints.Generators()} | ({"watcher": watcher} if watcher else {})  # fmt: skip
+    if place is not None:
+        place.restore(parts)
+    with tqdm(total=n_steps, initial=at.step, desc=name, unit="batch", mininterval=2, dynamic_ncols=False) as bar:
+        while at.step < n_steps:
+            if train.evaluate_every is None and not at.n_seen:
+                passes.begin()
+            most = n_steps - at.step
+            most = most if train.evaluate_every is None else min(most, train.evaluate_every - at.n_seen)
+            model.train()
             with tf32(train, where):
-                means, n_seen, rate = _steps(model, islice(part or (), n_steps - step), optimizer, schedule, train, bar)
-            if not n_seen and not step:
+                for batch in passes.take(most, across=train.evaluate_every is not None):
+                    _step_on(model, batch, optimizer, schedule, train, at)
+                    bar.update()
+                    if place is not None and place.is_due():
+                        place.write(at.step, parts)
+            if not at.n_seen and not at.step:
                 raise ValueError(f"{name}: no batch to train on; is the train split empty or a single image?")
-            if not n_seen:  # a pass may have a batch less than its number of posts says
+            if not at.n_seen:  # a pass may have a batch less than its number of posts says
                 break
-            step += n_seen
-            if not math.isfinite(means["train_loss"]):
-                raise FloatingPointError(f"{name}: loss is {means['train_loss']} by step {step}; lower the lr")
-            dev = dev_loss()
-            if not math.isfinite(dev["loss"]):
-                raise FloatingPointError(f"{name}: dev loss is {dev['loss']} after step {step}; is dev empty?")
-            epoch = len(rows) + 1 if train.evaluate_every is None else round(step / n_batches, 3)
-            rows.append({"epoch": epoch, "step": step, **means, **{f"dev_{k}": v for k, v in dev.items()}, "lr": rate})
-            bar.set_postfix_str(f"epoch {epoch} train {means['train_loss']:.3f} dev {dev['loss']:.3f}")
-            if after_epoch is not None:
-                after_epoch(len(rows))
-            if train.patience is None and train.patience_steps is None:
-                best_row = len(rows)  # the last is kept, and the model holds it
-            elif dev["loss"] < best:
-                best, best_row, best_step = dev["loss"], len(rows), step
-                best_state = {key: value.detach().clone() for key, value in model.state_dict().items()}
-            elif _patience_is_over(train, len(rows) - best_row, step - best_step):
+            bar.set_postfix_str(_look(at, dev_loss, n_batches, train, name))
+            if watcher is not None:
+                watcher.after_epoch(model, len(at.rows))
+            if _is_over(at, learned, train):
                 break
-    if best_state is not None:
-        model.load_state_dict(best_state)
+            if place is not None and place.is_due(at_look=True):
+                place.write(at.step, parts)
+    if at.best_state is not None:
+        learned.load_state_dict(at.best_state)
     model.eval()
-    return Fit(pd.DataFrame(rows), best_row, precision(train, where))
+    return Fit(pd.DataFrame(at.rows), at.best_row, precision(train, where))
 
 
 SMALLEST_BATCH = 16
@@ -164,26 +172,40 @@ def budget(train: TrainConfig, n_batches: int) -> int:
     return most if train.steps is None else min(max(train.steps, train.min_epochs * n_batches), most)
 
 
-def _patience_is_over(train: TrainConfig, looks: int, steps: int) -> bool:
-    return looks >= train.patience if train.patience_steps is None else steps >= train.patience_steps
+def _look(at: Progress, dev_loss: Callable[[], dict[str, float]], n_batches: int, train: TrainConfig, name: str) -> str:
+    """A row of the history. Returns: what the bar says of it."""
+    if not math.isfinite(loss := at.means()["train_loss"]):
+        raise FloatingPointError(f"{name}: loss is {loss} by step {at.step}; lower the lr")
+    dev = dev_loss()
+    if not math.isfinite(dev["loss"]):
+        raise FloatingPointError(f"{name}: dev loss is {dev['loss']} after step {at.step}; is dev empty?")
+    epoch = len(at.rows) + 1 if train.evaluate_every is None else round(at.step / n_batches, 3)
+    at.look(epoch, dev)
+    return f"epoch {epoch} train {loss:.3f} dev {dev['loss']:.3f}"
 
 
-def _steps(
-    model: nn.Module, batches: Iterable, optimizer, schedule, train: TrainConfig, bar: tqdm
-) -> tuple[dict[str, float], int, float]:
-    """A step for each batch. Returns the mean of each loss over posts, how many steps, and the last one's rate. Sums
-    are tensors until the end, so that no step waits for a number."""
-    model.train()
-    where, sums, n_posts, n_seen, rate = where_is(model), {}, 0, 0, 0.0
-    for batch in batches:
-        with autocast(train, where):
-            losses = model.training_loss(batch if where.type == "cpu" else moved(batch, where))
-        rate = float(optimizer.param_groups[-1]["lr"])
-        _step(model, losses["loss"], optimizer, schedule, train)
-        sums = {key: sums.get(key, 0.0) + value.detach() * n_of(batch) for key, value in losses.items()}
-        n_posts, n_seen = n_posts + n_of(batch), n_seen + 1
-        bar.update()
-    return {f"train_{key}": float(value) / n_posts for key, value in sums.items()}, n_seen, rate
+def _is_over(at: Progress, learned: checkpoints.Learned, train: TrainConfig) -> bool:
+    """Keep the weights if they are the best so far; whether patience is at its end."""
+    loss = at.rows[-1]["dev_loss"]
+    if train.patience is None and train.patience_steps is None:
+        at.best_row = len(at.rows)  # the last is kept, and the model holds it
+    elif loss < at.best:
+        at.best, at.best_row, at.best_step, at.best_state = loss, len(at.rows), at.step, learned.state_dict()
+    elif train.patience_steps is None:
+        return len(at.rows) - at.best_row >= train.patience
+    else:
+        return at.step - at.best_step >= train.patience_steps
+    return False
+
+
+def _step_on(model: nn.Module, batch: Any, optimizer, schedule, train: TrainConfig, at: Progress) -> None:
+    """A step on a batch, counted."""
+    where = where_is(model)
+    with autocast(train, where):
+        losses = model.training_loss(batch if where.type == "cpu" else moved(batch, where))
+    rate = float(optimizer.param_groups[-1]["lr"])
+    _step(model, losses["loss"], optimizer, schedule, train)
+    at.count(losses, n_of(batch), rate)
 
 
 def n_of(batch: Any) -> int:

@@ -8,7 +8,7 @@ import torch
 from rumorlib import inputs
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data.batches import CPU, moved
-from rumorlib.training import evidence, loop
+from rumorlib.training import checkpoints, evidence, loop
 from rumorlib.training.fitting import SPLITS, Outcome, mean_losses, n_parameters, told_faults
 
 
@@ -32,7 +32,8 @@ def run(config: RunConfig, settings: Settings) -> Outcome:
         return mean_losses(model, dev)
 
     n_batches = -(-len(rows["train"]) // train.batch_size)
-    fit = loop.fit(model, batches, n_batches, dev_loss, train, config.seed, name=f"SCLIP {config.dataset}")
+    fit = loop.fit(model, batches, n_batches, dev_loss, train, config.seed, name=f"SCLIP {config.dataset}",
+                   place=checkpoints.place())  # fmt: skip
     metrics = {
         split: {language: evidence.retrieval(model, tensors, rows[split], language) for language in tensors.texts}
         for split in ("dev", "test")

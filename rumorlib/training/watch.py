@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from rumorlib.training import evidence
 
 N_BATCH = 128  # posts of the fixed batch
 N_RAW = 2  # of them, posts whose raw scores are kept: a file of a run stays below 500 kB
+SEEN = ("_maps", "_other_image", "_raw", "_pointing", "_sides")
 Maps = list[np.ndarray]  # per post (N, words) weights, real words only
 
 
@@ -56,6 +58,15 @@ class Watch:
         """After an epoch, 1-based."""
         if epoch in self.config.train.record_epochs:
             self._record(model, epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has seen so far."""
+        return {name: getattr(self, name) for name in SEEN}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        for name in SEEN:
+            setattr(self, name, state[name])
 
     def _record(self, model: DMFL, epoch: int) -> None:
         rows = fixed_batch(self.posts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 import rumorlib
-from rumorlib.data import files
+from rumorlib.data import files, sealed
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -31,13 +30,10 @@ def write(folder: Path, about: dict[str, Any], tensors: dict[str, Tensor], words
         raise SavedDetectorError(f"{folder} is there and no saved detector; name a folder that is not there yet")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).unlink(missing_ok=True)  # a detector that is half written is none
-    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    hashes = {WEIGHTS: files.write_bytes(folder / WEIGHTS, save(content))}
-    for name, value in words.items():
-        hashes[f"{name}.json"] = files.write_json(folder / f"{name}.json", value)
+    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    contents = {WEIGHTS: weights} | {f"{name}.json": files.json_bytes(value) for name, value in words.items()}
     files.write_bytes(folder / CARD, card.encode())
-    whole = about | {"format": FORMAT, "rumorlib": rumorlib.__version__, "files": hashes}
-    files.write_json(folder / CONFIG, whole | {"sha256": _sha256(files.plain(whole))})
+    sealed.write(folder / CONFIG, about | {"format": FORMAT, "rumorlib": rumorlib.__version__}, contents)
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
@@ -55,22 +51,12 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any
             f"{rumorlib.__version__} with format {FORMAT}; install that version, or train the detector again"
         )
     again = "copy the folder again, or train the detector again"
-    if _sha256({name: value for name, value in about.items() if name != "sha256"}) != about.get("sha256"):
-        raise SavedDetectorError(f"{folder / CONFIG} was changed after it was saved; {again}")
-    content = {}
-    for name, wanted in about["files"].items():
-        path = folder / Path(name).name
-        if not files.is_regular(path):
-            raise SavedDetectorError(f"{path} is missing; {again}")
-        content[name] = path.read_bytes()
-        if hashlib.sha256(content[name]).hexdigest() != wanted:
-            raise SavedDetectorError(f"{path} was changed after it was saved (its sha256 differs); {again}")
+    try:
+        _, content = sealed.read(folder / CONFIG, about)
+    except sealed.Damaged as error:
+        raise SavedDetectorError(f"{error}; {again}") from None
     try:
         tensors = load(content.pop(WEIGHTS))
     except (KeyError, SafetensorError) as error:
         raise SavedDetectorError(f"{folder / WEIGHTS} cannot be read ({error}); {again}") from None
     return about, tensors, {name.removesuffix(".json"): json.loads(text) for name, text in content.items()}
-
-
-def _sha256(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
