@@ -144,7 +144,7 @@ def _dmfl(run: RunConfig, train: TrainConfig) -> tuple[nn.Module, PostTensors]:
         n_patches = max(grid_sides(run.stage1.sclip.vision)) ** 2
     model = DMFL(config, torch.randn(N_WORDS, config.word2vec.d_word), d_image, n_patches, N_PIECES)
     ids, mask, *_ = _ids(n, config.word2vec.max_length + 2, N_WORDS)
-    pieces = torch.randint(4, N_PIECES, (n, config.logic_pieces)) if config.logic_init == "bert" else None
+    pieces = torch.randint(4, N_PIECES, (n, config.logic_text.max_length)) if config.logic_init == "bert" else None
     images = torch.randn(n, n_patches + config.image_cls, d_image).half()
     return model, _posts(Texts(ids, mask, None, pieces), images, n)
 

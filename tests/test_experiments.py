@@ -242,7 +242,7 @@ SIZES = {  # sizes, data, encoders and length of training; nothing else may depe
     "detector.logic_width", "detector.logic_depth", "detector.logic_heads",
     "detector.word2vec.d_word", "detector.word2vec.epochs", "detector.word2vec.max_length",
     "detector.image", "detector.image_components", "detector.image_cls",
-    "detector.logic_init", "detector.logic_weights",
+    "detector.logic_init", "detector.logic_text",
 }  # fmt: skip
 ENGLISH = {"demo": "demo-en", "laptop": "photo-en", "paper": "pheme"}
 

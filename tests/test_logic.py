@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from rumorlib import config as cfg
 from rumorlib import inputs
-from rumorlib.config import DMFLConfig, RunConfig, Settings, Word2VecConfig
+from rumorlib.config import DMFLConfig, RunConfig, Settings, TextConfig, Word2VecConfig
 from rumorlib.data import posts
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vocabulary import PAD
@@ -24,9 +24,11 @@ from rumorlib.training import dmfl_runs, loop
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "flew", "away", "##s"]
 SMALL = DMFLConfig(
-    d_model=12, n_heads=2, d_head=4, logic_width=8, logic_depth=2, logic_heads=2, logic_pieces=6,
+    d_model=12, n_heads=2, d_head=4, logic_width=8, logic_depth=2, logic_heads=2,
     word2vec=Word2VecConfig(d_word=5, epochs=1, max_length=6), parts="text_transformer", alignment="none",
 )  # fmt: skip
+
+TINY = TextConfig(kind="frozen", weights="tiny-bert", max_length=6)
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def corpus() -> posts.Corpus:
 
 
 def on_posts(bert: Path, corpus: posts.Corpus, monkeypatch: pytest.MonkeyPatch, **changes):
-    detector = replace(SMALL, logic_init="bert", logic_weights="tiny-bert", **changes)
+    detector = replace(SMALL, logic_init="bert", logic_text=TINY, **changes)
     config = RunConfig("dmfl", "pheme-text", profile="paper", detector=detector)
     instead(monkeypatch, inputs.corpus_of, lambda *_: corpus)
     rows = torch.randn(1, 9, 7), torch.zeros(4, dtype=torch.long)
@@ -67,7 +69,7 @@ def on_posts(bert: Path, corpus: posts.Corpus, monkeypatch: pytest.MonkeyPatch, 
 def test_without_an_image_the_chain_is_bert(bert: Path, corpus: posts.Corpus, monkeypatch) -> None:
     model, tensors, _, _ = on_posts(bert, corpus, monkeypatch)
     batch = tensors.batch(torch.arange(4))
-    assert batch.pieces.shape == (4, 6)  # cut at logic_pieces
+    assert batch.pieces.shape == (4, 6)  # cut at max_length
     theirs = BertModel.from_pretrained(bert / "weights" / "tiny-bert", add_pooling_layer=False).eval()
     mask = batch.pieces != PAD
     with torch.no_grad():
@@ -94,6 +96,37 @@ def test_the_full_model_reads_words_in_one_chain_and_pieces_in_the_other(bert: P
     assert model.logic.token.weight.grad.any() and model.word_vectors.weight.grad.any()
     with pytest.raises(ValueError, match="word pieces"):
         model(batch._replace(pieces=None))
+
+
+def test_on_frozen_layers_the_chain_goes_on_where_they_end(bert: Path, corpus, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
+    model, tensors, _, _ = on_posts(bert, corpus, monkeypatch, logic_frozen=1, logic_depth=1)
+    batch = tensors.batch(torch.arange(4))
+    theirs = BertModel.from_pretrained(bert / "weights" / "tiny-bert", add_pooling_layer=False).eval()
+    tokens = BertTokenizerFast.from_pretrained(bert / "weights" / "tiny-bert")(
+        corpus.posts["text"].tolist(), padding=True, truncation=True, max_length=6, return_tensors="pt"
+    )
+    with torch.no_grad():
+        expected = theirs(**tokens).last_hidden_state
+        rows, mask = model.eval().logic_tokens(None, batch)
+        ours = model.logic.hidden(rows, mask, None).rows
+    torch.testing.assert_close(ours[mask], expected[mask], rtol=1e-2, atol=1e-2)  # rows are stored in half precision
+    assert set(model.logic.taken) == set(bert_names(1, 1)) and not hasattr(model.logic, "position")
+    with pytest.raises(ValueError, match="2 layers"):
+        on_posts(bert, corpus, monkeypatch, logic_frozen=3)
+
+
+def test_on_a_whole_frozen_encoder_new_layers_of_any_width_learn(bert: Path, corpus, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("RUMORLIB_CACHE", str(tmp_path / "cache"))
+    changes = {"parts": "full", "alignment": "forward", "logic_frozen": 2, "logic_width": 4, "logic_depth": 1}
+    model, tensors, _, _ = on_posts(bert, corpus, monkeypatch, **changes)
+    batch = tensors.batch(torch.arange(4))
+    model.training_loss(batch)["loss"].backward()
+    assert model.pretrained == () and model.logic.token.weight.grad.any()
+    alone = model.eval().prob_rumor(tensors.batch(torch.tensor([1])))
+    torch.testing.assert_close(alone, model.prob_rumor(batch)[1:2])  # padding of longer posts plays no part
+    with pytest.raises(ValueError, match="word pieces"):
+        model(batch._replace(hidden=None))
 
 
 def test_sizes_that_are_not_berts_are_refused(bert: Path, corpus: posts.Corpus, monkeypatch) -> None:

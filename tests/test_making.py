@@ -172,9 +172,9 @@ def test_a_sweep_from_the_command_line(few_untrained: Settings, capsys: pytest.C
             {"micc.top_k": list(range(1, 201)), "micc.fusion_weight": [i / 100 for i in range(101)]},
             "20200 combinations",
         ),
-        ({"dmfl.logic_weights": ["a/b", "a_b"]}, "logic_weights=a_b"),
-        ({"dmfl.logic_weights": ["x" * 300]}, "longer than"),
-        ({"dmfl.logic_weights": ["a\nb"]}, "cannot name a folder"),
+        ({"dmfl.word2vec.vectors": ["a/b", "a_b"]}, "vectors=a_b"),
+        ({"dmfl.word2vec.vectors": ["x" * 300]}, "longer than"),
+        ({"dmfl.word2vec.vectors": ["a\nb"]}, "cannot name a folder"),
     ],
 )
 def test_combinations_that_are_too_many_or_cannot_be_told_apart_are_refused(asked: dict, message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rumorlib.config.checks import Checked, Count, Mass, Positive, Rate, SettingError, Several, Share, Weight
+from rumorlib.config.checks import Checked, Count, Mass, Positive, Rate, SettingError, Several, Share, Weight, Whole
 from rumorlib.config.encoders import TextConfig, VisionConfig, Word2VecConfig
 
 
@@ -27,7 +27,10 @@ class MICCConfig(Checked):
     fusion_weight: Share = 0.65  # paper: lambda 0.65-0.70, weight of the semantic side (C7)
     alignment: Literal["top_k", "all_patches", "global"] = "top_k"  # MICC-A/γ: all_patches; MICC-A/δ: global
     fusion: Literal["scale_aware", "concat", "mean"] = "scale_aware"  # MICC-Ms/α: concat; MICC-Ms/β: mean
-    classifier_input: Literal["concat", "product", "relevance"] = "concat"  # C5: concat is the literal model
+    classifier_input: Literal["concat", "product", "relevance", "towers"] = "concat"  # C5: concat is the literal model
+    # towers: both towers' own pooled features too, which the joint space has lost
+    relevance_scale: Literal["cosine", "temperature"] = "cosine"  # of rho in Eq 24 (C42): as M8 has it, between unit
+    # vectors, or over the temperature that stage 1 learned, as InfoNCE reads it
     width: Count = 256  # hidden units of the FFN and of the classifier (C2)
     dropout: Rate = 0.2  # C2: 0.1-0.3
     freeze: Literal["sclip", "tokens", "nothing"] = "tokens"
@@ -90,8 +93,9 @@ class DMFLConfig(Checked):
     # full; TB: logic_only; TL: semantic_only; TCNN: text_cnn; TTRAS: text_transformer; I: image
     image: VisionConfig | None = None  # frozen encoder whose map gives R_v; None: patch tokens of stage 1's tower
     logic_init: Literal["scratch", "stage1", "bert"] = "scratch"  # C28: where the logic chain starts
-    logic_weights: str | None = None  # BERT's folder below <data>/weights, for logic_init="bert"
-    logic_pieces: Count = 128  # word pieces read, [CLS] and [SEP] included
+    logic_text: TextConfig | None = None  # that encoder, for logic_init="bert"; its max_length counts word pieces
+    logic_frozen: Whole = 0  # its lowest layers that are run once per post and never trained; if that is all of them,
+    # the chain's own `logic_depth` layers stand on top and start from scratch
     image_components: Count | None = None  # C27: principal components of that map's channels; None: all channels
     image_cls: bool = False  # C37: `image` is a ViT whose own [CLS] row is read (Eq 10); False: the rows' mean
     image_positions: bool = False  # C37: patches get learned positions after an encoder that carries none

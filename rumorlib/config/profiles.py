@@ -9,7 +9,7 @@ test.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rumorlib.config.checks import SettingError
@@ -51,6 +51,7 @@ class Sizes:
     feature_dropout: float = 0.0
     temperature: float = 0.07  # of SCLIP's loss at the start
     mask_twins: bool = True  # in SCLIP's loss (C40)
+    logic_frozen: dict[str, int] = field(default_factory=dict)  # layers of each language's encoder that DMFL only reads
     scale_unit: float = 1.0  # receptive fields relative to the papers' (drawn scenes are 96 px wide, not 192)
 
 

@@ -116,6 +116,8 @@ class Texts(NamedTuple):
     mask: Tensor | None  # (n, L) bool, True = token
     features: Tensor | None = None  # (n, d_text) frozen sentence features
     pieces: Tensor | None = None  # (n, P) long: ids of a pretrained encoder's word pieces, 0 = padding
+    hidden: Tensor | None = None  # (n, P, W) fp16: what its frozen layers make of them
+    towers: Tensor | None = None  # (n, d) a post's text and picture as frozen towers leave them, pooled, side by side
 
     def rows(self, rows: Tensor, where: torch.device | None = None) -> Texts:
         """The texts at `rows`, on `where` or where these are."""
@@ -158,6 +160,8 @@ class Batch(NamedTuple):
     # columns a model has to count, and a GPU to wait for.
     n_columns: int | None = None
     n_pieces: int | None = None
+    hidden: Tensor | None = None  # (B, P, W), as in Texts
+    towers: Tensor | None = None  # (B, d)
 
     def posts(self, rows: Tensor) -> Batch:
         """The posts at `rows` of the batch."""
@@ -211,7 +215,7 @@ class PostTensors:
     @cached_property
     def _columns(self) -> tuple[Tensor | None, Tensor | None]:
         """`last_column` of every post's words and word pieces."""
-        ids, mask, _, pieces = self.texts
+        ids, mask, pieces = self.texts.ids, self.texts.mask, self.texts.pieces
         return (None if ids is None else last_column(mask)), (None if pieces is None else last_column(pieces != 0))
 
     def batch(self, rows: Tensor, where: torch.device | None = None) -> Batch:
@@ -224,7 +228,8 @@ class PostTensors:
             None if last is None or not len(rows) else max(1, int(last[rows].amax())) for last in self._columns
         )
         labels = pick(self.label), pick(self.weight), sent(rows, where)
-        return Batch(text.ids, text.mask, text.features, images, *labels, text.pieces, n_columns, n_pieces)
+        return Batch(text.ids, text.mask, text.features, images, *labels, text.pieces, n_columns, n_pieces, text.hidden,
+                     text.towers)  # fmt: skip
 
     def shuffled(self, rows: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """One epoch over `rows` in a seeded order; the last batch may be smaller."""

@@ -30,6 +30,7 @@ TEXTS_PER_SHARD = 4096
 IMAGES_PER_BATCH = 32
 TEXTS_PER_BATCH = 64
 ROWS_FITTED = 40_000  # rows that components are fitted on at most
+LENGTHS = 16  # word pieces of texts are stored in multiples of it
 MAPS_AT_ONCE = 512  # the maps of a corpus in float32 fill gigabytes
 
 
@@ -110,6 +111,54 @@ def text_features(
         made = _encoded(iter(by_length), encode, TEXTS_PER_BATCH)
         store.fill(made, TEXTS_PER_SHARD, len(todo), f"texts, {Path(weights).name}", progress)
     return store.gather(hashes)
+
+
+def text_rows(
+    texts: Sequence[str], weights: Path, cache: Path, layers: int, max_length: int, progress: bool = True
+) -> tuple[Tensor, Tensor]:
+    """What the lowest layers of a frozen BERT make of every word piece, float32 products, each distinct text once.
+
+    Args: as `text_features`; layers: how many of them, at least 1.
+    Returns: mask (n, P) bool, True = a piece, and rows (n, P, W) fp16, zeros where masked, on the CPU, P being the
+        longest text's pieces rounded up to 16.
+    Raises: as `text_features`.
+    """
+    folder = pretrained.checked(weights)
+    tokenizer = pretrained.tokenizer_of(folder)
+    lengths = [len(ids) for ids in tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]]
+    width = -(-max(lengths, default=1) // LENGTHS) * LENGTHS
+    asked = {"kind": "text rows", "max_length": max_length, "layers": layers, "width": width}
+    store = feature_store.open_store(cache, folder, asked)
+    hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
+    todo = store.missing(dict(zip(hashes, texts, strict=True)))
+    if todo:
+        encode = row_encoder(folder, layers, max_length, batches.device())
+        by_length = sorted(todo.items(), key=lambda item: (-len(item[1]), item[0]))
+        made = _encoded(iter(by_length), lambda part: _widened(encode(part)[1], width), TEXTS_PER_BATCH)
+        store.fill(made, TEXTS_PER_SHARD // 4, len(todo), f"word pieces, {folder.name}", progress)
+    return torch.arange(width) < torch.tensor(lengths)[:, None], store.gather(hashes)
+
+
+def row_encoder(weights: Path, layers: int, max_length: int, device: torch.device) -> Callable[[list], tuple]:
+    """What makes masks (B, P) and rows (B, P, W) float32 of a list of texts, nothing cached; see `text_rows`."""
+    from transformers import BertModel
+
+    tokenizer = pretrained.tokenizer_of(weights)
+    model = pretrained.model_of(weights, kind=BertModel, add_pooling_layer=False).to(device)
+    model.encoder.layer = model.encoder.layer[:layers]
+
+    @torch.inference_mode()
+    def encode(texts: list[str]) -> tuple[Tensor, Tensor]:
+        tokens = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt").to(device)
+        mask = tokens["attention_mask"].bool()
+        return mask, model(**tokens).last_hidden_state.float() * mask[..., None]
+
+    return encode
+
+
+def _widened(rows: Tensor, width: int) -> Tensor:
+    """(B, P, W) with zeros below, to (B, width, W)."""
+    return F.pad(rows, (0, 0, 0, width - rows.shape[1]))
 
 
 def bf16_is_fast(device: torch.device) -> bool:

@@ -191,9 +191,12 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
     language = record(dataset).language
     words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
     default = replace(sizes.dmfl, word2vec=words, lambda_c=record(dataset).lambda_c)
-    starts = {"stage1": {"logic_width": sizes.d_joint}, "bert": {"logic_weights": sizes.texts[language].weights}}
+    starts = {"stage1": {"logic_width": sizes.d_joint}, "bert": {"logic_text": sizes.texts[language],
+              "logic_frozen": sizes.logic_frozen.get(language, 0)}}  # fmt: skip
     default = replace(default, **starts.get(changes.get("logic_init", default.logic_init), {}))
     detector, stage1 = replace(default, **changes), None
+    if detector.parts in ("semantic_only", "text_cnn", "image"):  # without a logic chain
+        detector = replace(detector, logic_init="scratch", logic_text=None, logic_frozen=0)
     if not detector.reads_image:
         detector = replace(detector, image=None, image_components=None, image_cls=False, image_positions=False)
     if (detector.reads_image and not detector.image) or detector.logic_init == "stage1":

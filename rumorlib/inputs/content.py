@@ -46,7 +46,7 @@ def weights(config: Any) -> set[str]:
     """Folders of pretrained weights that a run's config names, stage 1's not: that run has its own."""
     if not dataclasses.is_dataclass(config):
         return set().union(*map(weights, config)) if isinstance(config, tuple) else set()
-    found = {getattr(config, name, None) for name in ("weights", "logic_weights")} - {None}
+    found = {getattr(config, "weights", None)} - {None}
     parts = [f.name for f in dataclasses.fields(config) if f.name not in ("stage1", "parent")]
     return found.union(*(weights(getattr(config, name)) for name in parts))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from rumorlib import config as cfg
 from rumorlib.config import DetectorConfig, DMFLConfig, RunConfig, Settings, Word2VecConfig
 from rumorlib.data.batches import Texts, moved, where_is
 from rumorlib.data.posts import Corpus
-from rumorlib.encoders import pretrained
+from rumorlib.encoders import frozen, pretrained
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.encoders.vocabulary import CLS, SEP, UNK, Vocabulary, tokenize
 from rumorlib.encoders.word2vec import load_vectors, train_word2vec
@@ -93,14 +94,34 @@ def joint_words(lexicon: Vocabulary, config: RunConfig, settings: Settings, chec
     return vectors
 
 
-def bert_pieces(texts: list[str], detector: DMFLConfig, settings: Settings) -> tuple[Tensor, dict[str, Tensor]]:
-    """Word pieces (n, P) of texts and the weights of a local BERT folder."""
+class BertTexts(NamedTuple):
+    """Texts as a logic chain that starts from BERT reads them, and what it starts from."""
+
+    pieces: Tensor | None = None  # (n, P) long: ids of word pieces, 0 = padding; 1 for every piece where `hidden` is read
+    hidden: Tensor | None = None  # (n, P, W) fp16, of the frozen layers
+    state: dict[str, Tensor] | None = None  # weights by BertModel's names
+    n_layers: int = 0
+
+
+def bert_texts(texts: list[str], detector: DMFLConfig, settings: Settings) -> BertTexts:
+    """Word pieces of texts, what the frozen layers of a local BERT folder make of them, and its weights.
+
+    Raises: ValueError: more frozen layers than there are, or padding that is not BERT's.
+    """
     from transformers import BertModel
 
-    folder = encoded.weights_folder(detector.logic_weights, settings)
+    tower = detector.logic_text
+    folder = encoded.weights_folder(tower.weights, settings)
+    bert = pretrained.model_of(folder, kind=BertModel, add_pooling_layer=False)
+    n_layers, state = bert.config.num_hidden_layers, dict(bert.state_dict())
+    if detector.logic_frozen > n_layers:
+        raise ValueError(f"{folder.name} has {n_layers} layers, and logic_frozen asks for {detector.logic_frozen}")
+    given = [tower.prefix + text for text in texts]
+    if detector.logic_frozen:
+        mask, hidden = frozen.text_rows(given, folder, cfg.cache_root(), detector.logic_frozen, tower.max_length)
+        return BertTexts(mask.long(), hidden, state, n_layers)
     tokenizer = pretrained.tokenizer_of(folder)
-    made = tokenizer(texts, padding=True, truncation=True, max_length=detector.logic_pieces, return_tensors="pt")
+    made = tokenizer(given, padding=True, truncation=True, max_length=tower.max_length, return_tensors="pt")
     if tokenizer.pad_token_id != 0:
         raise ValueError(f"{folder.name}: padding is id {tokenizer.pad_token_id}, and BERT's is 0; is it a BERT?")
-    bert = pretrained.model_of(folder, kind=BertModel, add_pooling_layer=False)
-    return made["input_ids"], dict(bert.state_dict())
+    return BertTexts(made["input_ids"], None, state, n_layers)

@@ -66,6 +66,10 @@ def read(source: Source) -> tuple[Texts, Tensor | Aligned, Tensor]:
     frozen = corpus, config.stage1, checkpoint
     if detector.reads == "joint":
         texts = Texts(None, None, sclip.joint_texts(*frozen, config.language, settings))
+        if detector.classifier_input == "towers":
+            text = sclip.text_vectors(corpus, config.stage1, checkpoint, config.language, settings).features
+            tokens, rows = sclip.patch_tokens(*frozen, settings)
+            texts = texts._replace(towers=torch.cat([text.half(), tokens.float().mean(1).half()[rows]], dim=1))
         return texts, *aligned(*frozen, config.language, settings, detector)
     texts = encoded.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
     if detector.reads == "tokens":

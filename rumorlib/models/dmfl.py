@@ -16,7 +16,7 @@ from rumorlib.config import DMFLConfig
 from rumorlib.data.batches import Batch, FeatureMap, Patches, used_columns
 from rumorlib.encoders.vocabulary import CLS, PAD, SEP
 from rumorlib.models.attention import Attended, AttentionBlock, masked_mean
-from rumorlib.models.logic import LogicChain, bert_names
+from rumorlib.models.logic import LogicChain
 
 
 class DMFLOutput(NamedTuple):
@@ -87,6 +87,7 @@ class DMFL(nn.Module):
         d_image: D, width of the image rows (channels of a feature map).
         n_patches: N, read where `config.image_positions` asks for learned positions (C37).
         n_tokens: rows of the logic chain's own token table, where `config.logic_init` gives it one.
+        d_hidden: width of the rows of BERT's frozen layers, where `config.logic_frozen` names some.
     Raises: ValueError: widths that do not divide; positions without n_patches.
     """
 
@@ -97,6 +98,7 @@ class DMFL(nn.Module):
         d_image: int,
         n_patches: int | None = None,
         n_tokens: int | None = None,
+        d_hidden: int | None = None,
     ) -> None:
         super().__init__()
         word_vectors = torch.as_tensor(word_vectors)
@@ -125,7 +127,8 @@ class DMFL(nn.Module):
             self.align_text = nn.Linear(d, d, bias=False)  # W_t
             self.align_image = nn.Linear(d, d, bias=False)  # W_i
         if self.has_logic:
-            tokens = {"n_tokens": n_tokens} if own_tokens else {"d_word": d_word}
+            tokens = {"d_word": d_hidden} if config.logic_frozen else {"n_tokens": n_tokens}
+            tokens = tokens if own_tokens else {"d_word": d_word}
             self.logic = LogicChain(config, d_image if sees_image else None, **tokens)
         if config.parts == "full":
             self.fusion_logits = nn.Parameter(torch.zeros(2))  # C16: w1 = w2 = 1/2 at first
@@ -135,9 +138,7 @@ class DMFL(nn.Module):
     @property
     def pretrained(self) -> tuple[str, ...]:
         """How names of parameters begin that another training has made: they may learn more slowly."""
-        if self.config.logic_init != "bert" or not self.has_logic:
-            return ()
-        return tuple(f"logic.{name}" for name in bert_names(self.config.logic_depth))
+        return tuple(f"logic.{name}" for name in self.logic.taken) if self.has_logic else ()
 
     def _attentions(self) -> tuple[str, ...]:
         """Names of the attention blocks of this variant; `share_attention` is MFAN's single block."""
@@ -203,15 +204,18 @@ class DMFL(nn.Module):
         return patches + self.image_positions, cls_row
 
     def logic_tokens(self, words: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What the logic chain reads (C17), and which of it is real: word vectors, or ids into its own token table.
+        """What the logic chain reads (C17), and which of it is real: word vectors, ids into its own token table, or
+        rows of frozen layers.
 
         Raises: ValueError: BERT's word pieces are asked for and the batch has none.
         """
         if self.config.logic_init != "bert":
             return (words if self.config.logic_init == "scratch" else batch.text_ids), batch.text_mask
-        if batch.pieces is None:
+        if batch.pieces is None or (self.config.logic_frozen and batch.hidden is None):
             raise ValueError("logic_init='bert' reads word pieces, and the batch has none")
         pieces = batch.pieces[:, : used_columns(batch.pieces != PAD, batch.n_pieces)]
+        if self.config.logic_frozen:
+            return batch.hidden[:, : pieces.shape[1]].float(), pieces != PAD
         return pieces, pieces != PAD
 
     def text_rows(self, words: Tensor, batch: Batch) -> Rows:

@@ -48,7 +48,8 @@ class LogicChain(nn.Module):
     Args:
         config: widths, depth, and `logic_init`: where the weights start (choice C28).
         d_image: D.
-        d_word: width of the word vectors, mapped to W; None where the chain has a token table of its own.
+        d_word: width of the rows it is given: word vectors, or what frozen layers of BERT left of word pieces; mapped to
+            W. None where the chain has a token table of its own.
         n_tokens: rows of that table.
     """
 
@@ -61,39 +62,47 @@ class LogicChain(nn.Module):
             raise ValueError(f"logic_width {width} is not a multiple of logic_heads {config.logic_heads}")
         if (d_word is None) == (n_tokens is None):
             raise ValueError(f"logic_init={config.logic_init!r}: give d_word or n_tokens, as the chain's tokens are")
-        self.token = nn.Linear(d_word, width, bias=False) if d_word else nn.Embedding(n_tokens, width, padding_idx=PAD)
+        self.taken: tuple[str, ...] = ()  # parameters that another training has made
+        self.on_layers = config.logic_frozen > 0  # rows come from BERT's layers, with positions and segment in them
+        if self.on_layers:
+            self.token = nn.Identity() if d_word == width else nn.Linear(d_word, width, bias=False)
+        else:
+            table = nn.Embedding(n_tokens, width, padding_idx=PAD) if n_tokens else None
+            self.token = table or nn.Linear(d_word, width, bias=False)
         # A table of unit vectors, read times sqrt(W) as in the first Transformer: so words learn as fast as the rest.
         self.scale = width**0.5 if config.logic_init == "stage1" else 1.0
-        length = config.logic_pieces if bert else config.word2vec.max_length + 2  # + 2: [CLS] and [SEP] around L words
-        self.position = nn.Embedding(length, width)
-        self.segment = nn.Parameter(torch.zeros(width))
         eps = BERT_EPS if bert else 1e-5
-        self.norm = nn.LayerNorm(width, eps)
+        if not self.on_layers:
+            # + 2: [CLS] and [SEP] around L words
+            length = config.logic_text.max_length if bert else config.word2vec.max_length + 2
+            self.position = nn.Embedding(length, width)
+            self.segment = nn.Parameter(torch.zeros(width))
+            self.norm = nn.LayerNorm(width, eps)
+            nn.init.normal_(self.position.weight, std=0.02)  # BERT
         self.patches = nn.Linear(d_image, width) if d_image else None
         layer = width, config.logic_heads, d_image is not None, bert, eps
         self.layers = nn.ModuleList(LogicLayer(*layer) for _ in range(config.logic_depth))
         self.out = nn.Linear(width, config.d_model)
-        nn.init.normal_(self.position.weight, std=0.02)  # BERT
 
     def forward(self, words: Tensor, mask: Tensor, patches: Tensor | None, need_map: bool = False) -> Attended:
-        """Word vectors (B, L, d_word) or token ids (B, L), mask (B, L), patches (B, N, D) to rows (B, L, d) and the
-        last CA's map."""
+        """Rows (B, L, d_word) or token ids (B, L), mask (B, L), patches (B, N, D) to rows (B, L, d) and the last CA's
+        map."""
         rows, _, weights = self.hidden(words, mask, patches, need_map)
         return Attended(self.out(rows), weights=weights)
 
     def hidden(self, words: Tensor, mask: Tensor, patches: Tensor | None, need_map: bool = False) -> Attended:
         """As `forward`, before the projection to d: rows (B, L, W), which are BERT's where it starts from BERT and sees
         no image."""
-        if words.shape[1] > len(self.position.weight):
-            raise ValueError(f"{words.shape[1]} tokens do not fit the config's {len(self.position.weight)} positions")
-        rows = (
-            self.scale * self.token(words) + self.position.weight[: words.shape[1]] + self.segment
-        )  # Eq. 13: (B, L, W)
-        rows = self.norm(rows)
+        rows = self.token(words) if self.on_layers else self._embedded(words)  # Eq. 13: (B, L, W)
         patches, weights = None if self.patches is None else self.patches(patches), None  # (B, N, W)
         for layer in self.layers:
             rows, _, weights = layer(rows, mask, patches, need_map and layer is self.layers[-1])  # Eq. 14
         return Attended(rows, weights=weights)
+
+    def _embedded(self, words: Tensor) -> Tensor:
+        if words.shape[1] > len(self.position.weight):
+            raise ValueError(f"{words.shape[1]} tokens do not fit the config's {len(self.position.weight)} positions")
+        return self.norm(self.scale * self.token(words) + self.position.weight[: words.shape[1]] + self.segment)
 
     @torch.no_grad()
     def start_from_joint(self, tokens: Tensor) -> None:
@@ -121,14 +130,16 @@ class LogicChain(nn.Module):
                 cross.out.weight.copy_(cross.value.weight.T)
 
     @torch.no_grad()
-    def start_from_bert(self, state: dict[str, Tensor]) -> None:
+    def start_from_bert(self, state: dict[str, Tensor], frozen: int = 0) -> None:
         """Begin as BERT: its token, position and segment rows, its self-attention and feed-forward layers; the
         cross-attention is new, as in BLIP (choice C28).
 
-        Args: state: weights of a `BertModel`, by its names. Raises: ValueError: sizes differ, or names are missing.
+        Args: state: weights of a `BertModel`, by its names. frozen: its layers below, which rows come from.
+        Raises: ValueError: sizes differ, or names are missing.
         """
         own = dict(self.named_parameters())
-        taken = bert_names(len(self.layers))
+        taken = bert_names(len(self.layers), frozen)
+        self.taken = tuple(taken)
         if missing := sorted({name for name, _ in taken.values()} - set(state)):
             raise ValueError(f"no BERT weights: {', '.join(missing[:3])} missing, of {len(missing)}")
         for name, (theirs, first) in taken.items():
@@ -139,15 +150,17 @@ class LogicChain(nn.Module):
             own[name].copy_(value)
 
 
-def bert_names(depth: int) -> dict[str, tuple[str, bool]]:
+def bert_names(depth: int, frozen: int = 0) -> dict[str, tuple[str, bool]]:
     """Name of each parameter of a `LogicChain` that BERT has -> BERT's name for it, and whether only its first row is
-    meant (a post is segment 0)."""
-    names = {"token.weight": ("embeddings.word_embeddings.weight", False)}
-    names |= {"position.weight": ("embeddings.position_embeddings.weight", False)}
-    names |= {"segment": ("embeddings.token_type_embeddings.weight", True)}
-    pairs = {"norm": "embeddings.LayerNorm"}
+    meant (a post is segment 0). On `frozen` layers the chain begins with the next one."""
+    names, pairs = {}, {}
+    if not frozen:
+        names |= {"token.weight": ("embeddings.word_embeddings.weight", False)}
+        names |= {"position.weight": ("embeddings.position_embeddings.weight", False)}
+        names |= {"segment": ("embeddings.token_type_embeddings.weight", True)}
+        pairs |= {"norm": "embeddings.LayerNorm"}
     for i in range(depth):
-        theirs = f"encoder.layer.{i}"
+        theirs = f"encoder.layer.{frozen + i}"
         ours = f"layers.{i}"
         parts = {"query": "self.query", "key": "self.key", "value": "self.value", "out": "output.dense"}
         pairs |= {f"{ours}.self_attention.{name}": f"{theirs}.attention.{part}" for name, part in parts.items()}

@@ -125,16 +125,18 @@ class ScaleAwareFusion(nn.Module):
         self.score = mlp(d_joint, width, 1)  # FFN of Eq 23
         self.fusion_weight = fusion_weight
 
-    def forward(self, patches: Tensor, relevance: Tensor | None, gate: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, patches: Tensor, relevance: Tensor | None, gate: Tensor | None = None, scale: Tensor | float = 1.0
+    ) -> tuple[Tensor, Tensor]:
         """(B, M, D) kept patches and their (B, M) relevance → V_refact (B, D) and weights (B, M) that sum to 1.
 
         Without relevance (alignment removed) the semantic score alone decides: lambda = 1 (choice C10). gate: (B, M)
-        1 or 0, patches at 0 have no weight and no part in the softmax.
+        1 or 0, patches at 0 have no weight and no part in the softmax. scale: of relevance beside the semantic score.
         """
         semantic = self.score(patches).squeeze(-1).float()  # (B, M), Eq 23: w_i = FFN(M'_i)
         scores = semantic
-        if relevance is not None:  # Eq 24: s_i = lambda · w_i + (1 − lambda) · rho_i
-            scores = self.fusion_weight * semantic + (1 - self.fusion_weight) * relevance
+        if relevance is not None:  # Eq 24: s_i = lambda · w_i + (1 − lambda) · rho_i, rho at its scale (C42)
+            scores = self.fusion_weight * semantic + (1 - self.fusion_weight) * scale * relevance
         weights = scores.softmax(-1)  # Eq 25: over all scales jointly (choice C8)
         if gate is not None:
             weights = weights * gate
@@ -171,7 +173,10 @@ class MICC(nn.Module):
             size = torch.tensor([min(config.top_k, n) for n in n_patches])
             self.register_buffer("n_of_scale", size, persistent=False)
         d_image = n_kept(config, n_patches) * d if config.fusion == "concat" else d
-        extra = {"concat": 0, "product": 2 * d, "relevance": 2 * S}[config.classifier_input]
+        d_towers = sclip.text_towers[language].width, sclip.config.vision.width
+        extra = {"concat": 0, "product": 2 * d, "relevance": 2 * S, "towers": sum(d_towers)}[config.classifier_input]
+        if config.classifier_input == "towers":
+            self.tower_norms = nn.ModuleList(map(nn.LayerNorm, d_towers))  # their features are of any size
         if config.classifier_input == "product" and config.fusion == "concat":
             raise ValueError("classifier_input='product' needs one image vector; fusion='concat' gives several")
         if config.classifier_input == "relevance" and config.alignment != "top_k":
@@ -186,7 +191,11 @@ class MICC(nn.Module):
             aligned = align(self.config, self.sclip.n_patches, text, self._patches(aligned), batch.row)
         gate = self._gate(aligned)
         image, weights = self._fuse(aligned.patches.float(), aligned.rho, gate)
-        logit = self.classifier(self._classifier_input(text, image, aligned.relevance)).squeeze(-1)  # M10-M11
+        read = self._classifier_input(text, image, aligned.relevance)
+        if self.config.classifier_input == "towers":
+            towers = (norm(part) for norm, part in zip(self.tower_norms, self._towers(batch), strict=True))
+            read = torch.cat([read, *towers], dim=-1)
+        logit = self.classifier(read).squeeze(-1)  # M10-M11
         return MICCOutput(logit.float(), aligned.relevance, aligned.indices, weights)
 
     def _text(self, batch: Batch) -> Tensor:
@@ -217,10 +226,20 @@ class MICC(nn.Module):
     def _fuse(self, kept: Tensor, rho: Tensor | None, gate: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """One image vector, and the weights that made it (Eqs 23-25 and its ablations)."""
         if self.config.fusion == "scale_aware":
-            return self.fuse(kept, rho, gate)
+            by_temperature = self.config.relevance_scale == "temperature"
+            return self.fuse(kept, rho, gate, self.sclip.logit_scale.exp() if by_temperature else 1.0)
         if self.config.fusion == "concat":  # MICC-Ms/α
             return kept.flatten(1), None
         return kept.mean(1), kept.new_full(kept.shape[:2], 1 / kept.shape[1])  # MICC-Ms/β
+
+    def _towers(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What the towers say before the joint space: the text's vector (B, d_t), and the mean patch token (B, d_v)."""
+        sizes = [norm.normalized_shape[0] for norm in self.tower_norms]
+        if self.config.reads == "joint":
+            return batch.towers.float().split(sizes, dim=1)
+        text = self.sclip.text_towers[self.language](Texts(batch.text_ids, batch.text_mask, batch.text_features))
+        tokens = batch.images.float() if self.config.reads == "tokens" else self.sclip.image_tower(batch.images)
+        return text, tokens.mean(1)
 
     def _classifier_input(self, text: Tensor, image: Tensor, relevance: Tensor) -> Tensor:
         """[T ‖ V] (M10), or with T⊙V and |T − V|, or with max and mean relevance per scale (choice C5)."""

@@ -117,8 +117,28 @@ def ours_stands_apart(run: Stored) -> Stored:
     return run | {"detector": detector} | found
 
 
+def logic_text(run: Stored) -> Stored:
+    """The encoder a logic chain starts from is a text tower's config; no layer of those from before was frozen."""
+    detector = run["detector"] or {}
+    if run["model"] != "dmfl" or "logic_weights" not in detector:
+        return run
+    kept = {name: value for name, value in detector.items() if name not in ("logic_weights", "logic_pieces")}
+    tower = None
+    if detector["logic_weights"]:
+        tower = {"kind": "frozen", "weights": detector["logic_weights"], "max_length": detector["logic_pieces"]}
+    return run | {"detector": kept | {"logic_text": tower, "logic_frozen": 0}}
+
+
+def relevance_scale(run: Stored) -> Stored:
+    """C42 asks at which scale Eq 24 reads relevance; the runs from before had it between unit vectors."""
+    if run["model"] != "micc" or not run["detector"]:
+        return run
+    return run | {"detector": {"relevance_scale": "cosine"} | run["detector"]}
+
+
 RULES: tuple[Callable[[Stored], Stored], ...] = (
-    kind_of_run, lengths_in_steps, lengths_of_batches, twins, precision, nothing_unneeded, ours_stands_apart, prefixes
+    kind_of_run, lengths_in_steps, lengths_of_batches, twins, precision, nothing_unneeded, ours_stands_apart, prefixes,
+    logic_text, relevance_scale,
 )  # fmt: skip
 
 

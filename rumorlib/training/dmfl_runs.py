@@ -15,7 +15,7 @@ from rumorlib.data.batches import PostTensors, Texts, device
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.vocabulary import tokenize
 from rumorlib.encoders.word2vec import closeness
-from rumorlib.inputs.dmfl_inputs import bert_pieces, image_rows, joint_words, word_vectors
+from rumorlib.inputs.dmfl_inputs import BertTexts, bert_texts, image_rows, joint_words, word_vectors
 from rumorlib.models.dmfl import DMFL
 from rumorlib.training import evidence, loop, watch
 from rumorlib.training.fitting import Outcome, fit_detector
@@ -35,21 +35,20 @@ def on_posts(
     texts = corpus.posts["text"].tolist()
     ids, mask = lexicon.encode(texts, detector.word2vec.max_length + 2, cls=True, sep=True)
     longest = int(mask.sum(1).max())
-    pieces = state = None
-    if detector.logic_init == "bert":
-        pieces, state = bert_pieces(texts, detector, settings)
+    bert = bert_texts(texts, detector, settings) if detector.logic_init == "bert" else BertTexts()
     images, image_row = image_rows(inputs.Source(config, corpus, settings, checkpoint))
-    read = Texts(ids[:, :longest], mask[:, :longest], pieces=pieces)
+    read = Texts(ids[:, :longest], mask[:, :longest], pieces=bert.pieces, hidden=bert.hidden)
     tensors = inputs.post_tensors(corpus.posts, read, images, image_row)
     loop.seed_everything(config.seed)
     d_image = images.shape[-1] if images.ndim == 3 else images.shape[1]
     n_rows = images.shape[1] if images.ndim == 3 else images[0, 0].numel()
-    n_tokens = len(state["embeddings.word_embeddings.weight"]) if state else len(lexicon)
-    model = DMFL(detector, torch.tensor(vectors), d_image, n_rows - detector.image_cls, n_tokens)
+    n_tokens = len(bert.state["embeddings.word_embeddings.weight"]) if bert.state else len(lexicon)
+    d_hidden = None if bert.hidden is None else bert.hidden.shape[-1]
+    model = DMFL(detector, torch.tensor(vectors), d_image, n_rows - detector.image_cls, n_tokens, d_hidden)
     if detector.logic_init == "stage1" and model.has_logic:
         model.logic.start_from_joint(joint_words(lexicon, config, settings, checkpoint))
-    if state and model.has_logic:
-        model.logic.start_from_bert(state)
+    if bert.state and model.has_logic and detector.logic_frozen < bert.n_layers:
+        model.logic.start_from_bert(bert.state, detector.logic_frozen)
     facts = {"word2vec_coverage": coverage, "n_words": len(lexicon)}
     if detector.parts == "text_cnn":  # what the vectors are like, beside what the CNN makes of them
         train = [tokenize(text, lexicon.unit) for text in corpus.posts.loc[corpus.posts["split"] == "train", "text"]]

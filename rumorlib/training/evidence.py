@@ -134,7 +134,7 @@ def first_words(texts: Texts, n: int) -> Texts:
     ids, mask = texts.ids[:, : n + 2].clone(), texts.mask[:, : n + 2]
     if ids.shape[1] == n + 2:
         ids[mask[:, n + 1], n + 1] = SEP
-    return Texts(ids, mask, texts.features, texts.pieces)
+    return texts._replace(ids=ids, mask=mask)
 
 
 @torch.inference_mode()

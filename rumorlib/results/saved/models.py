@@ -230,7 +230,9 @@ def _network(reader: Reader, state: dict[str, Tensor]) -> nn.Module:
         n_rows = shape[0] if len(shape) == 2 else int(np.prod(shape[1:]))
         table = state.get("logic.token.weight") if detector.logic_init == "bert" else None
         n_tokens = len(reader.words) if table is None else len(table)
-        return DMFL(detector, vectors, d_image, n_rows - detector.image_cls, n_tokens)
+        # of frozen layers: what the token map reads, or the chain's own width where there is no map
+        d_hidden = detector.logic_width if table is None else table.shape[1]
+        return DMFL(detector, vectors, d_image, n_rows - detector.image_cls, n_tokens, d_hidden)
     if config.model == "detector":
         return named.build(detector, named.Given(vectors, shapes["text"], tuple(shape)))
     return {"safe": SAFE, "carmn": CARMN, "mfan": MFAN, "eann": EANN}[config.model](detector, vectors, d_image)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rumorlib.config import BaselineConfig, DMFLConfig, MICCConfig, RunConfig, VisionConfig
+from rumorlib.config import BaselineConfig, DMFLConfig, MICCConfig, RunConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Batch, Texts, device
 from rumorlib.encoders import frozen, pretrained
 from rumorlib.encoders.sclip import SCLIP
@@ -35,11 +35,14 @@ class Encoders:
     folder: Callable[[str], Path]  # name -> folder, checked
     _loaded: dict[Any, Callable[[list], Tensor]] = field(default_factory=dict)
 
-    def text(self, name: str) -> Callable[[list[str]], Tensor]:
-        """Texts -> (n, d)."""
-        if ("text", name) not in self._loaded:
-            self._loaded["text", name] = frozen.text_encoder(self.folder(name), TOKENS, device(), False)
-        return self._loaded["text", name]
+    def text(self, tower: TextConfig) -> Callable[[list[str]], Tensor]:
+        """Texts -> (n, d), read with the prefix that the encoder was trained on."""
+        if ("text", tower.weights) not in self._loaded:
+            self._loaded["text", tower.weights] = frozen.text_encoder(
+                self.folder(tower.weights), TOKENS, device(), False
+            )
+        encode = self._loaded["text", tower.weights]
+        return lambda texts: encode([tower.prefix + text for text in texts])
 
     def image(self, vision: VisionConfig, cls: bool) -> Callable[[list[np.ndarray]], Tensor]:
         """Pixels -> (n, C, h, w), or with `cls` rows."""
@@ -55,6 +58,13 @@ class Encoders:
         if ("pieces", name) not in self._loaded:
             self._loaded["pieces", name] = pretrained.tokenizer_of(self.folder(name))
         return self._loaded["pieces", name]
+
+    def rows(self, tower: TextConfig, layers: int) -> Callable[[list[str]], tuple[Tensor, Tensor]]:
+        """Texts -> (mask, rows) of the lowest layers of a folder's BERT."""
+        key = ("rows", tower.weights, layers, tower.max_length)
+        if key not in self._loaded:
+            self._loaded[key] = frozen.row_encoder(self.folder(tower.weights), layers, tower.max_length, device())
+        return self._loaded[key]
 
 
 @dataclass
@@ -108,7 +118,7 @@ class Reader:
         elif stage1 is not None and stage1.kind == "frozen" and self._reads_stage1_text:
             found.append(("texts", stage1.weights))
         if getattr(self.detector, "logic_init", "") == "bert":
-            found.append(("word pieces", self.detector.logic_weights))
+            found.append(("word pieces", self.detector.logic_text.weights))
         return found
 
     @property
@@ -183,7 +193,7 @@ class Reader:
         """As `inputs.encode_texts`."""
         tower = self._stage1_text
         if tower.kind == "frozen":
-            return Texts(None, None, self.encoders.text(tower.weights)(texts).half().cpu())
+            return Texts(None, None, self.encoders.text(tower)(texts).half().cpu())
         ids, mask = self.stage1_words.encode(texts, tower.max_length, cls=True)
         longest = int(mask.sum(1).max())
         return Texts(ids[:, :longest], mask[:, :longest])
@@ -207,7 +217,7 @@ class Reader:
     def frozen_texts(self, texts: list[str]) -> Tensor:
         """(n, d) as `features.frozen_texts`."""
         if own := getattr(self.detector, "text", None):
-            return self.encoders.text(own.weights)(texts).half().float().cpu()
+            return self.encoders.text(own)(texts).half().float().cpu()
         if self._stage1_text.kind == "frozen":
             return self.stage1_texts(texts).features.float()
         return self.joint_texts(texts)
@@ -237,27 +247,36 @@ class Reader:
         read, images = make(texts, pictures)
         n = len(texts)
         return Batch(read.ids, read.mask, read.features, images, torch.zeros(n), torch.ones(n), torch.arange(n),
-                     read.pieces)  # fmt: skip
+                     read.pieces, hidden=read.hidden, towers=read.towers)  # fmt: skip
 
     def _micc(self, texts: list[str], pictures: Sequence[Any]) -> tuple[Texts, Tensor]:
         detector: MICCConfig = self.detector
         raw = self.raw_images(pictures)
         if detector.reads == "joint":
-            return Texts(None, None, self.joint_texts(texts)), self.joint_patches(raw)
+            towers = None
+            if detector.classifier_input == "towers":
+                towers = torch.cat([self.text_vectors(texts), self.tokens(raw).float().mean(1)], dim=1)
+            return Texts(None, None, self.joint_texts(texts), towers=towers), self.joint_patches(raw)
         return self.stage1_texts(texts), self.tokens(raw) if detector.reads == "tokens" else raw
 
     def _words(self, texts: list[str], pictures: Sequence[Any]) -> tuple[Texts, Tensor]:
         ids, mask = self.words.encode(texts, self.detector.word2vec.max_length + 2, cls=True, sep=True)
-        rows, sentences, pieces = self.image_rows(pictures), None, None
+        rows, sentences, pieces, hidden = self.image_rows(pictures), None, None, None
         if self.config.model == "detector":
             sentences = self.text_vectors(texts)
         if self.config.model in ("eann", "mfan"):
             rows = rows.flatten(2).transpose(1, 2) if rows.ndim == 4 else rows
             rows = rows.float().mean(dim=1, keepdim=True)
         if getattr(self.detector, "logic_init", "") == "bert":
-            asked = {"padding": True, "truncation": True, "max_length": self.detector.logic_pieces}
-            pieces = self.encoders.pieces(self.detector.logic_weights)(texts, return_tensors="pt", **asked)["input_ids"]
-        return Texts(ids, mask, sentences, pieces), rows
+            tower, layers = self.detector.logic_text, self.detector.logic_frozen
+            given = [tower.prefix + text for text in texts]
+            if layers:
+                real, hidden = self.encoders.rows(tower, layers)(given)
+                pieces, hidden = real.long().cpu(), hidden.half().cpu()  # as the store holds them
+            else:
+                asked = {"padding": True, "truncation": True, "max_length": tower.max_length, "return_tensors": "pt"}
+                pieces = self.encoders.pieces(tower.weights)(given, **asked)["input_ids"]
+        return Texts(ids, mask, sentences, pieces, hidden), rows
 
     def _spotfake(self, texts: list[str], pictures: Sequence[Any]) -> tuple[Texts, Tensor]:
         raw = self.raw_images(pictures)
