@@ -22,7 +22,7 @@ from rumorlib.metrics import evaluation
 from rumorlib.models import heads
 from rumorlib.results import ledger
 from rumorlib.studies.protocol import anatomy, counterfactuals, selection
-from rumorlib.training import bench_runs, exchange_runs
+from rumorlib.training import bench_runs, exchange_runs, fitting
 from rumorlib.training.fitting import Outcome
 
 CONFIG = cfg.HeadsConfig(components=8, width=16, epochs=20, batch_size=32, lr=1e-2, n_seeds=3, doses=(0.0, 0.5, 1.0))
@@ -310,11 +310,33 @@ def test_rules_among_trained_detectors_read_what_is_stored() -> None:
 @pytest.mark.parametrize("name", exchange_runs.EXCHANGES)
 def test_exchanges_permute_pictures_within_what_they_keep(name: str) -> None:
     posts, (within, differs) = bench().posts, exchange_runs.EXCHANGES[name]
-    found = exchange_runs.partners(posts, within, differs)
+    found = fitting.partners(posts, within, differs)
     assert sorted(found) == list(range(len(posts))), "the set of pictures stays"
     if within:
         assert (posts[within].to_numpy()[found] == posts[within].to_numpy()).all()
     assert (posts[differs].to_numpy()[found] != posts[differs].to_numpy()).all()
+
+
+def test_on_a_published_split_test_is_read_with_pictures_of_others_too() -> None:
+    posts = bench().posts.assign(split=["train", "test"] * (len(bench().posts) // 2))
+    test = posts[posts["split"] == "test"].reset_index(drop=True)
+    outcome = Outcome({}, predictions=test.assign(log_odds=0.0))
+
+    def answer(rows: torch.Tensor, others: torch.Tensor) -> np.ndarray:  # says whose picture it was shown
+        assert rows.tolist() == np.flatnonzero(posts["split"] == "test").tolist()
+        return others.numpy().astype(float)
+
+    def read(dataset: str, kind: str = "text_image_lr", protocol: str = "") -> pd.DataFrame:
+        config = cfg.RunConfig("baseline", dataset, protocol=protocol, detector=cfg.BaselineConfig(kind))
+        return fitting.with_others_pictures(config, posts, outcome, answer).predictions
+
+    found = read("mfan-pheme")
+    shown = found.loc[found["split"] == fitting.OTHERS_PICTURES, "log_odds"].astype(int).to_numpy()
+    assert sorted(shown) == np.flatnonzero(posts["split"] == "test").tolist(), "every test picture, once"
+    assert (posts["event"].to_numpy()[shown] == test["event"].to_numpy()).all(), "within the event"
+    assert (shown != np.flatnonzero(posts["split"] == "test")).mean() > 0.5
+    for other in ({"kind": "text_lr"}, {"dataset": "twitter"}, {"protocol": "resplit:1"}):
+        assert len(read(**{"dataset": "mfan-pheme"} | other)) == len(test), "no second reading"
 
 
 def test_a_regression_on_pictures_loses_what_the_exchange_takes() -> None:

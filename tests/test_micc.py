@@ -354,6 +354,34 @@ def test_posts_aligned_beforehand_give_the_same_result(changes: dict, classifier
     torch.testing.assert_close(cached.logit, whole(batch).logit[rows], atol=1e-5, rtol=0)
 
 
+def test_towers_reach_the_classifier_beside_the_joint_space_whatever_is_made_once() -> None:
+    whole = new_micc(classifier_input="towers").eval()
+    batch = new_batch()
+    with torch.no_grad():
+        texts, tokens = Texts(batch.text_ids, batch.text_mask), whole.sclip.image_tower(batch.images)
+        joint = new_batch(images=whole.sclip.project_patches(tokens))._replace(
+            text_features=whole.sclip.encode_text(texts, "en"),
+            towers=torch.cat([whole.sclip.text_towers["en"](texts), tokens.mean(1)], dim=1),
+        )
+        for freeze, given in (("tokens", new_batch(images=tokens)), ("sclip", joint)):
+            model = MICC(dataclasses.replace(whole.config, freeze=freeze), whole.sclip, "en").eval()
+            model.load_state_dict(whole.state_dict())
+            torch.testing.assert_close(model(given).logit, whole(batch).logit, atol=1e-5, rtol=0)
+        moved = joint._replace(towers=joint.towers.flip(0))
+        assert not torch.allclose(model(moved).logit, model(joint).logit)
+
+
+def test_relevance_over_the_temperature_sharpens_eq_24_and_nothing_else() -> None:
+    plain, sharp = (new_micc(relevance_scale=how, fusion_weight=0.0) for how in ("cosine", "temperature"))
+    sharp.load_state_dict(plain.state_dict())
+    batch, scale = new_batch(), plain.sclip.logit_scale.exp()
+    with torch.no_grad():
+        before, after = plain.eval()(batch), sharp.eval()(batch)
+        kept = before.relevance.gather(1, before.indices)
+    assert torch.equal(before.indices, after.indices) and torch.equal(before.relevance, after.relevance)
+    torch.testing.assert_close(after.weights, (scale * kept).softmax(1))
+
+
 # --- the whole ------------------------------------------------------------------------------------------
 
 

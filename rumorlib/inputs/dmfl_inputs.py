@@ -97,7 +97,7 @@ def joint_words(lexicon: Vocabulary, config: RunConfig, settings: Settings, chec
 class BertTexts(NamedTuple):
     """Texts as a logic chain that starts from BERT reads them, and what it starts from."""
 
-    pieces: Tensor | None = None  # (n, P) long: ids of word pieces, 0 = padding; 1 for every piece where `hidden` is read
+    pieces: Tensor | None = None  # (n, P) long: ids of word pieces, 0 = padding; where `hidden` is read 1 for each
     hidden: Tensor | None = None  # (n, P, W) fp16, of the frozen layers
     state: dict[str, Tensor] | None = None  # weights by BertModel's names
     n_layers: int = 0

@@ -48,8 +48,8 @@ class LogicChain(nn.Module):
     Args:
         config: widths, depth, and `logic_init`: where the weights start (choice C28).
         d_image: D.
-        d_word: width of the rows it is given: word vectors, or what frozen layers of BERT left of word pieces; mapped to
-            W. None where the chain has a token table of its own.
+        d_word: width of the rows it is given, mapped to W: word vectors, or what frozen layers of BERT left of word
+            pieces. None where the chain has a token table of its own.
         n_tokens: rows of that table.
     """
 

@@ -6,12 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from rumorlib import inputs
 from rumorlib.config import RunConfig, Settings
 from rumorlib.inputs import features
 from rumorlib.models import baselines
-from rumorlib.training.fitting import Outcome, score
+from rumorlib.training.fitting import Outcome, score, with_others_pictures
 
 
 def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -> Outcome:
@@ -27,4 +28,11 @@ def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -
     for split, index in rows.items():
         log_odds[index] = answers[split]
     facts = {"inverse_regularisation": detector.inverse_regularisation} if len(tried) else {}
-    return dataclasses.replace(score(posts, log_odds, facts), history=tried)
+
+    def answer(rows: Tensor, others: Tensor) -> np.ndarray:
+        part = features.of_rows(read, rows.numpy())
+        part = dataclasses.replace(part, image_features=read.image_features[others.numpy()])
+        return baselines.fit_predict(detector, parts["train"], {"test": part}, config.language)["test"]
+
+    outcome = with_others_pictures(config, posts, score(posts, log_odds, facts), answer)
+    return dataclasses.replace(outcome, history=tried)

@@ -16,7 +16,6 @@ import torch
 from rumorlib import inputs
 from rumorlib.config import BaselineConfig, RunConfig, Settings
 from rumorlib.data.batches import Aligned, Texts
-from rumorlib.data.splitting import splits
 from rumorlib.inputs import fixed_features
 from rumorlib.inputs.fixed_features import Bench
 from rumorlib.metrics import evaluation
@@ -48,23 +47,6 @@ def of_micc(config: RunConfig, settings: Settings, stage1: Path, parent: Path) -
     return outcome(posts, made)
 
 
-def partners(posts: pd.DataFrame, within: str, differs: str, seed: int = 0) -> np.ndarray:
-    """(n,) for each post the row of the one whose picture it gets: a permutation.
-
-    Within each value of `within` ("": all), posts are ordered by `differs` and moved on by the size of its largest
-    value, so that `differs` changes wherever no value has more than half of the posts.
-    """
-    blocks = posts[within].astype(str) if within else pd.Series("", index=posts.index)
-    names = posts[differs].where(posts[differs] != "", posts["post_id"])
-    order = [splits.shuffled(seed, name) for name in names]
-    found = np.arange(len(posts))
-    for rows in pd.Series(np.arange(len(posts))).groupby(blocks.to_numpy()).indices.values():
-        ordered = np.array(sorted(rows, key=lambda row: order[row]))
-        largest = names.iloc[rows].value_counts().iloc[0]
-        found[ordered] = np.roll(ordered, -int(largest))
-    return found
-
-
 def reading(intervention: str) -> str:
     """Name of the reading of test in the stored predictions."""
     return "test" if intervention == AS_IT_IS else f"test_{intervention.replace(' ', '_')}"
@@ -90,7 +72,7 @@ def _of_regression(bench: Bench, config: BaselineConfig) -> Asked:
     asked = {AS_IT_IS: (bench.text[test], own)}
     shares = dict.fromkeys((AS_IT_IS, BLANKED, EMPTIED), 0.0)
     for name, how in EXCHANGES.items():
-        found = partners(posts, *how)
+        found = fitting.partners(posts, *how)
         asked[name], shares[name] = (bench.text[test], own[found]), _exchanged(posts, found)
     nothing = bench.image[train].mean(0), bench.text[train].mean(0)  # zero once standardised
     asked[BLANKED] = bench.text[test], np.broadcast_to(nothing[0], own.shape)
@@ -118,7 +100,7 @@ def _of_micc(config: RunConfig, settings: Settings, stage1: Path, weights: Path)
     blank = torch.cat([own.images, torch.zeros_like(own.images[:1])])
     asked = {AS_IT_IS: (own, 0.0)}
     for name, how in EXCHANGES.items():
-        found = partners(posts, *how)
+        found = fitting.partners(posts, *how)
         asked[name] = replace(own, image_row=own.image_row[torch.tensor(found)]), _exchanged(posts, found)
     asked[BLANKED] = replace(own, images=blank, image_row=torch.full_like(own.image_row, len(own.images))), 0.0
     asked[EMPTIED] = replace(own, texts=_emptied(own.texts)), 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from rumorlib import config as cfg
 from rumorlib import inputs
-from rumorlib.config import RunConfig
+from rumorlib.config import BaselineConfig, RunConfig
 from rumorlib.data.batches import CPU, PostTensors, array, moved, where_is
 from rumorlib.data.posts import of_texts
-from rumorlib.data.splitting import split_files
+from rumorlib.data.splitting import split_files, splits
 from rumorlib.metrics import evaluation, learning
 from rumorlib.models import named
 from rumorlib.training import checkpoints, loop
@@ -52,8 +54,12 @@ def fit_detector(
     tensors: PostTensors,
     posts: pd.DataFrame,
     watcher: loop.Watcher | None = None,
+    apart: PostTensors | None = None,
 ) -> Outcome:
-    """Train on train, stop on dev, predict every post once; on the GPU if there is one."""
+    """Train on train, stop on dev, predict every post once; on the GPU if there is one.
+
+    Args: apart: the posts with pictures that have not met their texts yet, where those of `tensors` have.
+    """
     tensors = tensors.on(loop.device())
     train, rows = config.train, {split: inputs.rows_of(posts, split) for split in ("train", "dev")}
     size = loop.batch_size(train, len(rows["train"]))
@@ -76,7 +82,59 @@ def fit_detector(
     }
     outcome = score(posts, predict(model, tensors), facts)
     facts = outcome.facts | told_faults(config, outcome.metrics, fit.history)
+    free = (apart or tensors).on(loop.device())
+    outcome = with_others_pictures(config, posts, outcome, lambda rows, others: predict(
+        model, dataclasses.replace(free.part(rows), image_row=free.image_row[others])
+    ))  # fmt: skip
     return dataclasses.replace(outcome, history=fit.history, state=moved(model.state_dict(), CPU), facts=facts)
+
+
+OTHERS_PICTURES = "test_others_pictures"  # a reading of test, beside its own
+
+
+def with_others_pictures(
+    config: RunConfig, posts: pd.DataFrame, outcome: Outcome, answer: Callable[[Tensor, Tensor], np.ndarray]
+) -> Outcome:
+    """The outcome, with a second reading of the test posts of a published split: each with the picture of another one,
+    of the same event where the corpus has events. What a model loses so is what it takes from the pictures.
+
+    Args: answer: log-odds of posts (rows) with the pictures of others (rows), in this order.
+    """
+    if cfg.about(config.dataset).protocol != "published" or config.protocol not in ("", "published"):
+        return outcome
+    if not reads_pictures(config):
+        return outcome
+    rows = np.flatnonzero((posts["split"] == "test").to_numpy())
+    test = posts.iloc[rows].reset_index(drop=True)
+    found = partners(test, "event" if cfg.about(config.dataset).events else "", "image_group")
+    log_odds = evaluation.to_store(answer(torch.from_numpy(rows), torch.from_numpy(rows[found])))
+    own = outcome.predictions[outcome.predictions["split"] == "test"]
+    others = own.assign(split=OTHERS_PICTURES, log_odds=log_odds)
+    return dataclasses.replace(outcome, predictions=pd.concat([outcome.predictions, others], ignore_index=True))
+
+
+def reads_pictures(config: RunConfig) -> bool:
+    """Whether a run's model looks at image rows that may be exchanged; MUSE's have become similarities before."""
+    if isinstance(config.detector, BaselineConfig):
+        return config.detector.kind in ("image_lr", "text_image_lr", "image_forest")
+    return config.model != "muse" and getattr(config.detector, "reads_image", True)
+
+
+def partners(posts: pd.DataFrame, within: str, differs: str, seed: int = 0) -> np.ndarray:
+    """(n,) for each post the row of the one whose picture it gets: a permutation.
+
+    Within each value of `within` ("": all), posts are ordered by `differs` and moved on by the size of its largest
+    value, so that `differs` changes wherever no value has more than half of the posts.
+    """
+    blocks = posts[within].astype(str) if within else pd.Series("", index=posts.index)
+    names = posts[differs].where(posts[differs] != "", posts["post_id"])
+    order = [splits.shuffled(seed, name) for name in names]
+    found = np.arange(len(posts))
+    for rows in pd.Series(np.arange(len(posts))).groupby(blocks.to_numpy()).indices.values():
+        ordered = np.array(sorted(rows, key=lambda row: order[row]))
+        largest = names.iloc[rows].value_counts().iloc[0]
+        found[ordered] = np.roll(ordered, -int(largest))
+    return found
 
 
 def told_faults(config: RunConfig, metrics: dict[str, Any], history: pd.DataFrame) -> dict[str, list[str]]:

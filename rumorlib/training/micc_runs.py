@@ -9,7 +9,7 @@ import pandas as pd
 
 from rumorlib import inputs
 from rumorlib.config import RunConfig, Settings
-from rumorlib.data.batches import PostTensors
+from rumorlib.data.batches import Aligned, PostTensors
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.inputs import micc_inputs
 from rumorlib.models.micc import MICC
@@ -42,11 +42,19 @@ def run(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
         return found
 
     before = look("stage 1 only")
-    outcome = fit_detector(config, model, tensors, posts)
+    outcome = fit_detector(config, model, tensors, posts, apart=_apart(config, settings, checkpoint, tensors))
     extras = {name: pd.concat([before[name], frame], ignore_index=True) for name, frame in look("fine-tuned").items()}
     if "support_x0" in posts:
         extras["relevance"] = evidence.relevance_of_posts(model, tensors, posts)
     return dataclasses.replace(outcome, extras=extras)
+
+
+def _apart(config: RunConfig, settings: Settings, checkpoint: Path, tensors: PostTensors) -> PostTensors:
+    """Posts whose patches have not been aligned with their texts yet."""
+    if not isinstance(tensors.images, Aligned):
+        return tensors
+    images, rows = inputs.joint_patches(inputs.corpus_of(config, settings), config.stage1, checkpoint, settings)
+    return dataclasses.replace(tensors, images=images, image_row=rows)
 
 
 def _dev_retrieval(config: RunConfig, settings: Settings, sclip: SCLIP) -> pd.DataFrame:
