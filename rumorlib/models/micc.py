@@ -176,6 +176,7 @@ class MICC(nn.Module):
         d_towers = sclip.text_towers[language].width, sclip.config.vision.width
         extra = {"concat": 0, "product": 2 * d, "relevance": 2 * S, "towers": sum(d_towers)}[config.classifier_input]
         if config.classifier_input == "towers":
+            self.d_towers = sum(d_towers)
             self.tower_norms = nn.ModuleList(map(nn.LayerNorm, d_towers))  # their features are of any size
         if config.classifier_input == "product" and config.fusion == "concat":
             raise ValueError("classifier_input='product' needs one image vector; fusion='concat' gives several")

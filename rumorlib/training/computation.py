@@ -149,7 +149,10 @@ def _micc(config: RunConfig) -> tuple[nn.Module, Any]:
     frozen = config.stage1.sclip.text(config.language).kind == "frozen"
     features = _random(N_POSTS, D_FEATURE, seed=5) if frozen else None
     if config.detector.reads == "joint":
-        return model, _batch(_unit(N_POSTS, n, d, seed=6), _unit(N_POSTS, d, seed=5))
+        batch = _batch(_unit(N_POSTS, n, d, seed=6), _unit(N_POSTS, d, seed=5))
+        if config.detector.classifier_input == "towers":
+            batch = batch._replace(towers=_random(N_POSTS, model.d_towers, seed=9))
+        return model, batch
     if config.detector.reads == "tokens":
         return model, _batch(_random(N_POSTS, n, config.stage1.sclip.vision.width, seed=6), features)
     return model, _batch(_images(config.stage1.sclip.vision, N_POSTS), features)
@@ -164,7 +167,11 @@ def _word_vectors(config: Any) -> Tensor:
 def _dmfl(config: RunConfig) -> tuple[nn.Module, Any]:
     images = _random(N_POSTS, N_ROWS, D_FEATURE, seed=6)
     n_patches = N_ROWS - config.detector.image_cls
-    return DMFL(config.detector, _word_vectors(config.detector), D_FEATURE, n_patches, N_WORDS), _batch(images)
+    model = DMFL(config.detector, _word_vectors(config.detector), D_FEATURE, n_patches, N_WORDS, D_FEATURE)
+    batch = _batch(images)
+    if config.detector.logic_frozen:
+        batch = batch._replace(hidden=_random(*batch.pieces.shape, D_FEATURE, seed=9))
+    return model, batch
 
 
 def _words_and_rows(model: Callable[..., nn.Module]) -> Callable[[RunConfig], tuple[nn.Module, Any]]:

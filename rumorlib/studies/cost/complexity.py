@@ -99,8 +99,8 @@ def counted(config: DMFLConfig, d_image: int, n_words: int, n_patches: int) -> d
 
 def _untrained(config: DMFLConfig, d_image: int, n_words: int, n_patches: int) -> tuple[DMFL, Batch]:
     words = replace(config.word2vec, max_length=max(config.word2vec.max_length, n_words))
-    start = "scratch" if config.logic_init == "scratch" else "stage1"  # both others look tokens up in a table
-    config = replace(config, word2vec=words, logic_init=start)
+    start = "scratch" if config.logic_init == "scratch" else "stage1"  # all others look tokens up, or are given rows
+    config = replace(config, word2vec=words, logic_init=start, logic_frozen=0)
     model = DMFL(config, torch.zeros(8, config.word2vec.d_word), d_image, n_patches, n_tokens=8).eval()
     return model, one_post(torch.zeros(1, n_patches + config.image_cls, d_image), n_words)
 
