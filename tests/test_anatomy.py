@@ -328,13 +328,16 @@ def test_on_a_published_split_test_is_read_with_pictures_of_others_too() -> None
 
     def read(dataset: str, kind: str = "text_image_lr", protocol: str = "") -> pd.DataFrame:
         config = cfg.RunConfig("baseline", dataset, protocol=protocol, detector=cfg.BaselineConfig(kind))
-        return fitting.with_others_pictures(config, posts, outcome, answer).predictions
+        return fitting.on_published_split(config, posts, outcome, answer).predictions
 
     found = read("mfan-pheme")
     shown = found.loc[found["split"] == fitting.OTHERS_PICTURES, "log_odds"].astype(int).to_numpy()
     assert sorted(shown) == np.flatnonzero(posts["split"] == "test").tolist(), "every test picture, once"
     assert (posts["event"].to_numpy()[shown] == test["event"].to_numpy()).all(), "within the event"
     assert (shown != np.flatnonzero(posts["split"] == "test")).mean() > 0.5
+    train = posts[posts["split"] == "train"]
+    crossing = test["image_group"].isin(train["image_group"]) | test["text_group"].isin(train["text_group"])
+    assert (found.loc[found["split"] == "test", "twin"] == crossing.astype(int)).all()
     for other in ({"kind": "text_lr"}, {"dataset": "twitter"}, {"protocol": "resplit:1"}):
         assert len(read(**{"dataset": "mfan-pheme"} | other)) == len(test), "no second reading"
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from rumorlib.config import RunConfig, Settings
-from rumorlib.config.profiles import SIZES
 from rumorlib.experiments.papers import baseline, dmfl, micc
 
 N_FOLDS = 5
@@ -20,27 +19,21 @@ Setting = tuple[Mapping[str, Any], Mapping[str, Any]]  # what it changes: fields
 # "default" is what the profile has; the others change it by as little as their name says.
 OF_MICC: dict[str, Setting] = {
     "default": ({}, {}),
+    "product": ({"classifier_input": "product"}, {}),
+    "relevance": ({"classifier_input": "relevance"}, {}),
+    "towers": ({"classifier_input": "towers"}, {}),
+    "temperature": ({"relevance_scale": "temperature"}, {}),
     "rate-3e-4": ({}, {"lr": 3e-4}),
-    "rate-3e-3": ({}, {"lr": 3e-3}),
-    "batch-64": ({}, {"steps_per_pass": 20}),
-    "decay-.1": ({}, {"weight_decay": 0.1}),
-    "dropout-.4": ({"dropout": 0.4}, {}),
-    "tokens": ({"freeze": "tokens"}, {"tower_lr_scale": 0.3}),
-    "tokens-slower": ({"freeze": "tokens"}, {"lr": 3e-4}),
+    "dropout-.5": ({"dropout": 0.5}, {}),
+    "towers-rate-3e-4": ({"classifier_input": "towers"}, {"lr": 3e-4}),
     "in-passes": ({}, {"steps": None, "epochs": 6, "evaluate_every": None, "patience": 2, "patience_steps": None,
                        "warmup_steps": None, "steps_per_pass": None, "batch_size": 256}),
 }  # fmt: skip
 OF_DMFL: dict[str, Setting] = {
     "default": ({}, {}),
-    "rate-3e-4": ({}, {"lr": 3e-4}),
-    "rate-3e-3": ({}, {"lr": 3e-3}),
-    "batch-64": ({}, {"steps_per_pass": 20}),
-    "decay-.1": ({}, {"weight_decay": 0.1}),
-    "dropout-.3": ({"dropout": 0.3}, {}),
-    "mobilenet": ({}, {}),  # the image encoder of the profile's other corpora
-    "in-passes": ({}, {"steps": None, "epochs": 3, "evaluate_every": None, "patience": 2, "patience_steps": None,
-                       "warmup_steps": None, "steps_per_pass": None, "batch_size": 128}),
-}  # fmt: skip
+    "no-alignment": ({"alignment": "none"}, {}),
+    "from-scratch": ({"logic_init": "scratch"}, {}),
+}
 ROWS = ("tfidf_lr", "text_lr", "image_lr", "text_image_lr")  # beside them
 
 
@@ -51,8 +44,6 @@ def runs(settings: Settings, dataset: str, model: str, name: str) -> list[RunCon
     make, known = {"micc": (micc, OF_MICC), "dmfl": (dmfl, OF_DMFL)}[model]
     detector, train = known[name]
     one = make(settings, dataset, 0, f"cv-{name}", **detector)
-    if name == "mobilenet":
-        one = replace(one, detector=replace(one.detector, image=SIZES[settings.profile].dmfl.image))
     one = replace(one, train=replace(one.train, **train))
     return [replace(one, protocol=f"folds:{fold}") for fold in range(N_FOLDS)]
 

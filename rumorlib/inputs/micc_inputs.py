@@ -69,7 +69,8 @@ def read(source: Source) -> tuple[Texts, Tensor | Aligned, Tensor]:
         if detector.classifier_input == "towers":
             text = sclip.text_vectors(corpus, config.stage1, checkpoint, config.language, settings).features
             tokens, rows = sclip.patch_tokens(*frozen, settings)
-            texts = texts._replace(towers=torch.cat([text.half(), tokens.float().mean(1).half()[rows]], dim=1))
+            towers = torch.cat([text.half(), tokens.float().mean(1).half()[rows]], dim=1)
+            texts = Texts(None, None, texts.features, towers=towers)
         return texts, *aligned(*frozen, config.language, settings, detector)
     texts = encoded.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
     if detector.reads == "tokens":

@@ -6,13 +6,17 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor
 
+from rumorlib import config as cfg
 from rumorlib import inputs
-from rumorlib.config import RunConfig, Settings
+from rumorlib.config import BaselineConfig, RunConfig, Settings
+from rumorlib.data.splitting import protocols, splits
 from rumorlib.inputs import features
 from rumorlib.models import baselines
-from rumorlib.training.fitting import Outcome, score, with_others_pictures
+from rumorlib.training.fitting import Outcome, on_published_split, score
 
 
 def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -> Outcome:
@@ -34,5 +38,60 @@ def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -
         part = dataclasses.replace(part, image_features=read.image_features[others.numpy()])
         return baselines.fit_predict(detector, parts["train"], {"test": part}, config.language)["test"]
 
-    outcome = with_others_pictures(config, posts, score(posts, log_odds, facts), answer)
+    outcome = on_published_split(config, posts, score(posts, log_odds, facts), answer)
     return dataclasses.replace(outcome, history=tried)
+
+
+N_DRAWS = {"drawn": 10}  # of a kind of corpus; of real posts 100
+EVENT_NAME = "event name"  # a row that reads nothing else; comes with the majority
+
+
+def draws(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -> Outcome:
+    """What the draw of a split is worth to a row of scikit-learn: scores on the published split, on draws of the same
+    sizes, and with whole events held out where the corpus is split otherwise; C is chosen on each draw's dev (C38).
+
+    No post's answer is kept, so this run is not scored; extra "draws": row, protocol (published, resplit:<seed>,
+    event:<name>), n_test, majority (share of the larger class of test), accuracy, macro_f1, C.
+    """
+    whole, known = inputs.corpus_of(config, settings), cfg.record(config.dataset)
+    read = features.of_corpus(inputs.Source(config, whole, settings, checkpoint))
+    detector = config.detector
+    sides = {"published": whole.posts["split"]}
+    sides |= {f"resplit:{k}": splits.resplit(whole.posts, k)["split"] for k in range(N_DRAWS.get(known.kind, 100))}
+    if known.events and known.kind == "posts":
+        for event in protocols.event_folds(whole.posts):
+            sides[f"event:{event}"] = splits.event_fold(whole.posts, event)["split"]
+    rows = []
+    for protocol, side in sides.items():
+        rows.append({"row": detector.kind, "protocol": protocol} | _on_split(detector, read, side, config.language))
+        if detector.kind == "majority" and known.events and known.kind == "posts":
+            called = _by_event(whole.posts, side)
+            rows.append({"row": EVENT_NAME, "protocol": protocol} | _scores(whole.posts["label"], called, side))
+    return Outcome({}, extras={"draws": pd.DataFrame(rows)})
+
+
+def _on_split(detector: BaselineConfig, read: baselines.Features, side: pd.Series, language: str) -> dict:
+    parts = {name: features.of_rows(read, np.flatnonzero(side == name)) for name in ("train", "dev", "test")}
+    chosen, _ = baselines.choose(detector, parts["train"], parts["dev"], language)
+    answer = baselines.fit_predict(chosen, parts["train"], {"test": parts["test"]}, language)["test"]
+    called = pd.Series(False, index=side.index)
+    called[side == "test"] = answer >= 0
+    label = pd.Series(np.asarray(read.label), index=side.index)
+    return _scores(label, called, side) | {"C": float(np.ravel(chosen.inverse_regularisation)[0])}
+
+
+def _by_event(posts: pd.DataFrame, side: pd.Series) -> pd.Series:
+    """Every post called as most train posts of its event are; of an event that train has not, as most train posts."""
+    train = posts[side == "train"]
+    share = train.groupby("event")["label"].mean()
+    return posts["event"].map(share).fillna(train["label"].mean()) >= 0.5
+
+
+def _scores(label: pd.Series, called: pd.Series, side: pd.Series) -> dict:
+    """Accuracy and macro-F1 of calls on test, beside the share of its larger class."""
+    label, called = label[side == "test"], called[side == "test"]
+    return {
+        "n_test": len(label), "majority": float(max(label.mean(), 1 - label.mean())),
+        "accuracy": accuracy_score(label, called),
+        "macro_f1": f1_score(label, called, average="macro", zero_division=0),
+    }  # fmt: skip

@@ -134,7 +134,7 @@ def first_words(texts: Texts, n: int) -> Texts:
     ids, mask = texts.ids[:, : n + 2].clone(), texts.mask[:, : n + 2]
     if ids.shape[1] == n + 2:
         ids[mask[:, n + 1], n + 1] = SEP
-    return texts._replace(ids=ids, mask=mask)
+    return Texts(ids, mask, *texts[2:])
 
 
 @torch.inference_mode()

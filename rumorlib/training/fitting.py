@@ -83,7 +83,7 @@ def fit_detector(
     outcome = score(posts, predict(model, tensors), facts)
     facts = outcome.facts | told_faults(config, outcome.metrics, fit.history)
     free = (apart or tensors).on(loop.device())
-    outcome = with_others_pictures(config, posts, outcome, lambda rows, others: predict(
+    outcome = on_published_split(config, posts, outcome, lambda rows, others: predict(
         model, dataclasses.replace(free.part(rows), image_row=free.image_row[others])
     ))  # fmt: skip
     return dataclasses.replace(outcome, history=fit.history, state=moved(model.state_dict(), CPU), facts=facts)
@@ -92,16 +92,20 @@ def fit_detector(
 OTHERS_PICTURES = "test_others_pictures"  # a reading of test, beside its own
 
 
-def with_others_pictures(
+def on_published_split(
     config: RunConfig, posts: pd.DataFrame, outcome: Outcome, answer: Callable[[Tensor, Tensor], np.ndarray]
 ) -> Outcome:
-    """The outcome, with a second reading of the test posts of a published split: each with the picture of another one,
-    of the same event where the corpus has events. What a model loses so is what it takes from the pictures.
+    """The outcome of a published split: test posts that train has too, nearly, are marked (column `twin`); and a second
+    reading of them, each with the picture of another one, of the same event where the corpus has events. What a model
+    loses so is what it takes from the pictures.
 
     Args: answer: log-odds of posts (rows) with the pictures of others (rows), in this order.
     """
     if cfg.about(config.dataset).protocol != "published" or config.protocol not in ("", "published"):
         return outcome
+    apart = set(posts["post_id"][splits.without_twins(posts)["split"] == "test"])
+    twin = (outcome.predictions["split"] == "test") & ~outcome.predictions["post_id"].isin(apart)
+    outcome = dataclasses.replace(outcome, predictions=outcome.predictions.assign(twin=twin.astype(int)))
     if not reads_pictures(config):
         return outcome
     rows = np.flatnonzero((posts["split"] == "test").to_numpy())

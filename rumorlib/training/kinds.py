@@ -40,6 +40,7 @@ BUILDERS: dict[tuple[str, str], Callable[..., Outcome]] = {
     ("anatomy", "bench"): bench_runs.anatomy,
     ("dose", "bench"): bench_runs.dose,
     ("select", "bench"): bench_runs.select,
+    ("draws", "baseline"): baseline_runs.draws,
 }
 
 
@@ -62,5 +63,6 @@ def run(config: RunConfig, settings: Settings, stage1: Path | None = None, paren
     facts = {"content": content.of_run(config, settings), "computation": computation.fingerprint(config)}
     if config.model != "sclip":
         corpus = inputs.corpus_of(config, settings)
-        facts |= {"label_means": corpus.label_means, "split_file": corpus.split_file if config.model != "bench" else ""}
+        one_split = config.model != "bench" and config.kind != "draws"
+        facts |= {"label_means": corpus.label_means, "split_file": corpus.split_file if one_split else ""}
     return dataclasses.replace(outcome, facts=outcome.facts | facts)

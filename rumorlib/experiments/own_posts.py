@@ -1,0 +1,79 @@
+"""Runs on the papers' own posts: what the published split, other draws, events and pictures are worth.
+
+Settings of MICC and DMFL were chosen by `cross_validation`, before any test post was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rumorlib.config import FEW_SEEDS, RunConfig, Settings, record
+from rumorlib.experiments import papers, rivals
+from rumorlib.experiments.cross_validation import CORPORA
+
+LINEAR = ("majority", "tfidf_lr", "text_lr", "image_lr", "text_image_lr")
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # C of the rows on frozen features, of which dev chooses one (C38)
+N_DEALT = 3  # draws of the published sizes for a network
+OTHERS = ("safe", "carmn", "mfan", "spotfake", "muse")
+MICC_INPUTS = {"default": "concat", "product": "product", "relevance": "relevance", "towers": "towers"}
+
+
+def datasets_of(profile: str) -> tuple[str, ...]:
+    """The papers' own posts; at demo drawn scenes, whose published split is an ordinary one by construction."""
+    return ("demo-en",) if profile == "demo" else CORPORA
+
+
+def linear(settings: Settings, kind: str = "train") -> list[RunConfig]:
+    """Rows of scikit-learn on the published split, or of kind "draws" on all splits; at demo those on words."""
+    runs = []
+    for dataset in settings.datasets:
+        for name in LINEAR if record(dataset).kind == "posts" else papers.OF_WORDS[:2]:
+            run = papers.baseline(settings, dataset, name)
+            if name.endswith(("text_lr", "image_lr")):
+                run = replace(run, detector=replace(run.detector, inverse_regularisation=STRENGTHS))
+            runs.append(run if kind == "train" else replace(run, kind=kind, variant=f"{name}-{kind}"))
+    return runs
+
+
+def detectors(settings: Settings) -> list[RunConfig]:
+    """MICC, with what its classifier may read beside; DMFL, and its logic chain on the text alone."""
+    runs = []
+    for dataset in settings.datasets:
+        for seed in settings.seeds:
+            inputs = MICC_INPUTS if record(dataset).kind == "posts" else dict(list(MICC_INPUTS.items())[:3])
+            runs += [papers.micc(settings, dataset, seed, name, classifier_input=how) for name, how in inputs.items()]
+            runs.append(papers.dmfl(settings, dataset, seed))
+            if record(dataset).kind == "posts":
+                runs.append(papers.dmfl(settings, dataset, seed, "TTRAS", **papers.DMFL_VARIANTS["TTRAS"]))
+    return runs
+
+
+def other_authors(settings: Settings) -> list[RunConfig]:
+    """Detectors of other authors, on real posts."""
+    seeds = settings.seeds[:FEW_SEEDS]
+    found = (dataset for dataset in settings.datasets if record(dataset).kind == "posts")
+    return [rivals.rival(settings, dataset, model, seed) for dataset in found for model in OTHERS for seed in seeds]
+
+
+def dealt(settings: Settings) -> list[RunConfig]:
+    """The detectors' first seed on other draws of the published sizes, with each event held out (one class of split
+    where a corpus has no events: whole groups of near-duplicates)."""
+    runs = []
+    for run in detectors(replace(settings, seeds=settings.seeds[:1])):
+        known = record(run.dataset)
+        if known.kind == "posts" and run.variant in ("default", "towers"):
+            names = [f"resplit:{k}" for k in range(N_DEALT)]
+            names += [f"event:{event}" for event in EVENTS] if known.events else ["grouped"]
+            runs += [replace(run, protocol=name) for name in names]
+    return runs
+
+
+EVENTS = ("charliehebdo", "ferguson", "germanwings", "ottawa", "sydney")  # of MFAN's PHEME
+
+
+def every(settings: Settings) -> Iterable[RunConfig]:
+    """All of them."""
+    return [
+        *linear(settings), *linear(settings, "draws"), *detectors(settings), *other_authors(settings), *dealt(settings)
+    ]  # fmt: skip

@@ -1,0 +1,144 @@
+"""The papers' own posts: each row on the published split, without twins of train, on other draws, with events held out.
+
+And what the pictures are worth to it: the same model, asked about each test post with the picture of another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.proportion import proportion_confint
+
+from rumorlib.config import about
+from rumorlib.experiments.names import NAMES, model_name
+from rumorlib.metrics import estimates, evaluation
+from rumorlib.results import Report
+from rumorlib.results.provenance import RUNS, by_runs
+from rumorlib.studies.scores import comparison
+from rumorlib.studies.scores.differences import is_fixed
+from rumorlib.training.fitting import OTHERS_PICTURES
+
+Group = tuple[str, str]  # dataset, printed row
+PUBLISHED = ("", "published")
+
+
+def page(reports: Sequence[Report], draws: Sequence[Report]) -> pd.DataFrame:
+    """A row per corpus and model.
+
+    Args: reports: trainings, on every protocol; draws: runs of kind "draws".
+    Returns: dataset, model, n_seeds, accuracy, acc_low, acc_high, n_test, f1_macro (published test); apart (accuracy on
+        its posts without a twin in train), n_apart; dealt, dealt_sd, dealt_most, n_dealt (accuracy on other draws of
+        the same sizes); event_f1 (macro-F1, mean over events held out), event_gain (accuracy less the share of the
+        larger class, the same mean); pictures, pictures_low, pictures_high (accuracy lost with pictures of others). nan
+        where a row has no such run, or reads no picture.
+    """
+    linear, rows = _linear(draws), []
+    for (dataset, model), group in _grouped(reports).items():
+        published = [one for one in group if one.config.protocol in PUBLISHED]
+        if not published:
+            continue
+        _, frame = comparison.pooled(published)[0]
+        rows.append({"dataset": dataset, "model": model, **_published(dataset, frame, is_fixed(published[0].config)),
+                     **(linear.get((dataset, model)) or _elsewhere(group)), **_pictures(dataset, frame),
+                     RUNS: [one.name for one in group]})  # fmt: skip
+    shown = {(row["dataset"], row["model"]) for row in rows}
+    rows += [{"dataset": key[0], "model": key[1], **found, RUNS: [one.name for one in draws]}
+             for key, found in linear.items() if key not in shown]  # fmt: skip
+    return by_runs(pd.DataFrame(rows), "dataset", "model")
+
+
+def _grouped(reports: Sequence[Report]) -> dict[Group, list[Report]]:
+    found: dict[Group, list[Report]] = {}
+    for report in reports:
+        found.setdefault((report.config.dataset, model_name(report.config)), []).append(report)
+    return found
+
+
+def _published(dataset: str, frame: pd.DataFrame, fixed: bool) -> dict[str, Any]:
+    test = frame[frame["split"] == "test"].reset_index(drop=True)
+    by_seed = [part for _, part in test.groupby("seed")]
+    found = {"n_seeds": len(by_seed)} | comparison.ends("acc", comparison.score(dataset, test, "accuracy"), "accuracy")
+    found["n_test"] = len(by_seed[0])
+    found["f1_macro"] = float(np.mean([evaluation.frame_metrics(part)["f1_macro"] for part in by_seed]))
+    apart = test[test["twin"] == 0] if "twin" in test else test[:0]
+    found["apart"] = float(((apart["log_odds"] >= 0) == apart["label"]).mean()) if len(apart) else np.nan
+    return found | {"n_apart": len(apart) // len(by_seed)}
+
+
+def _pictures(dataset: str, frame: pd.DataFrame) -> dict[str, float]:
+    """How much more accurate answers are with a post's own picture; of the same trainings, so one can tell."""
+    own, others = (frame[frame["split"] == split].reset_index(drop=True) for split in ("test", OTHERS_PICTURES))
+    if not len(others):
+        return {}
+    found = estimates.difference(own, others, "accuracy", comparison.clusterings(dataset, own), same_runs=True)
+    return comparison.ends("pictures", found)
+
+
+def _linear(draws: Sequence[Report]) -> dict[Group, dict[str, Any]]:
+    """What `_elsewhere` gives, of rows of scikit-learn."""
+    found = {}
+    for report in draws:
+        frame = report.extra("draws")
+        for row, part in frame.groupby("row", sort=False):
+            published = part[part["protocol"] == "published"].iloc[0]
+            own = {
+                "n_seeds": 1,
+                "n_test": published["n_test"],
+                "accuracy": published["accuracy"],
+                "f1_macro": published["macro_f1"],
+            }
+            name = NAMES.get(("baseline", row), row)
+            found[report.config.dataset, name] = (own if name == row else {}) | _over(part)
+    return found
+
+
+def _elsewhere(group: Sequence[Report]) -> dict[str, Any]:
+    """The same of trained models, from the metrics of their test posts."""
+    rows = []
+    for report in group:
+        test = report.metrics["test"]
+        share = test["n_rumor"] / test["n"]
+        rows.append({"protocol": report.config.protocol, "accuracy": test["accuracy"], "macro_f1": test["f1_macro"],
+                     "majority": max(share, 1 - share)})  # fmt: skip
+    return _over(pd.DataFrame(rows))
+
+
+def _over(part: pd.DataFrame) -> dict[str, Any]:
+    dealt = part.loc[part["protocol"].str.startswith("resplit"), "accuracy"]
+    event = part[part["protocol"].str.startswith(("event", "grouped"))]
+    found: dict[str, Any] = {"dealt": dealt.mean(), "dealt_sd": dealt.std(), "dealt_most": dealt.max()}
+    found |= {"n_dealt": len(dealt), "event_f1": event["macro_f1"].mean()}
+    return found | {"event_gain": (event["accuracy"] - event["majority"]).mean()}
+
+
+# --- beside the papers --------------------------------------------------------------------------
+
+
+def reported(table: pd.DataFrame) -> pd.DataFrame:
+    """The papers' accuracies on these posts, beside ours.
+
+    Returns: paper, dataset, row, reading, reported, low, high (Wilson's interval of a share of as many test posts),
+        ours, gap (nan where the row is not ours, too), above: rows of ours whose accuracy is at least the reported one.
+    """
+    rows = []
+    for paper, artifact in (("MICC", "m_e2"), ("DMFL", "d_e1")):
+        stated = comparison.reported(artifact)
+        for line in stated[(stated["metric"] == "accuracy") & (stated["unit"] == "fraction")].itertuples():
+            own = table[[about(name).reported == line.dataset for name in table["dataset"]]]
+            if len(own) and line.row in ("MICC", "DMFL", "MFAN"):
+                rows.append(_stated(paper, line, own))
+    return pd.DataFrame(rows)
+
+
+def _stated(paper: str, line: Any, own: pd.DataFrame) -> dict[str, Any]:
+    n = int(own["n_test"].iloc[0])
+    low, high = proportion_confint(round(line.value * n), n, method="wilson")
+    ours = own.loc[own["model"].str.startswith(line.row), "accuracy"]
+    value = float(ours.iloc[0]) if len(ours) else np.nan
+    above = own.loc[own["accuracy"] >= line.value, "model"]
+    return {"paper": paper, "dataset": own["dataset"].iloc[0], "row": line.row, "reading": line.reading,
+            "reported": line.value, "low": low, "high": high, "ours": value, "gap": value - line.value,
+            "above": ", ".join(above)}  # fmt: skip

@@ -1,0 +1,60 @@
+"""Rows on a published split, on draws of the same sizes, and with events held out."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rumorlib import config as cfg
+from rumorlib import results
+from rumorlib.experiments import papers
+from rumorlib.studies.protocol import own_posts
+from rumorlib.training import baseline_runs
+
+
+@pytest.fixture
+def own(tmp_path):
+    """60 posts of five events whose label a word tells, published in three sides; two test posts repeat train posts."""
+    rows = ["id,text,label,split,event"]
+    side = ("train", "train", "train", "dev", "test", "test")
+    for i in range(60):
+        text = f"{'odd' if i % 2 else 'even'} {hashlib.sha256(str(i).encode()).hexdigest()[:24]}"
+        rows.append(f"p{i},{text},{i % 2},{side[i // 2 % 6]},event {i % 5}")
+    rows += [f"twin{i},{rows[1 + i].split(',')[1]},{i % 2},test,event 0" for i in (0, 1)]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (tmp_path / "corpus.toml").write_text('protocol = "published"\nevents = true\n', encoding="utf-8")
+    yield tmp_path
+    cfg.CORPORA.pop("made", None)
+
+
+def test_rows_are_scored_on_every_protocol_and_twins_are_counted(own, output, monkeypatch):
+    monkeypatch.setattr(baseline_runs, "N_DRAWS", {"posts": 3})
+    settings = cfg.resolve("laptop", [f"made={own}"])
+    rows = [papers.baseline(settings, "made", kind) for kind in ("majority", "tfidf_lr")]
+    trained = [results.run_or_load(run, settings) for run in rows]
+    draws = [results.run_or_load(replace(run, kind="draws", variant=f"{run.variant}-draws"), settings) for run in rows]
+    table = own_posts.page(trained, draws).set_index("model")
+    words, majority = table.loc["TF-IDF + LR"], table.loc["majority"]
+    assert words["n_test"] - words["n_apart"] == 2, "two test posts are in train, too"
+    assert words["accuracy"] == words["apart"] == 1 and words["n_dealt"] == 3
+    assert words["dealt_most"] >= words["dealt"] and np.isnan(words.get("pictures", np.nan))
+    assert majority["accuracy"] <= 0.6 and majority["f1_macro"] < 0.5 and majority["event_gain"] <= 0
+    found = draws[1].extra("draws")
+    sizes = found.set_index("protocol")["n_test"]
+    assert set(sizes.index) == {
+        "published",
+        *(f"resplit:{k}" for k in range(3)),
+        *(f"event:event {i}" for i in range(5)),
+    }
+    assert sizes["resplit:0"] == sizes["published"]
+
+
+def test_a_reported_score_has_the_interval_of_a_share_of_as_many_posts(own, output, monkeypatch):
+    table = pd.DataFrame(
+        {"dataset": "mfan-pheme", "model": ["DMFL", "TF-IDF + LR"], "accuracy": [0.85, 0.9], "n_test": 385}
+    )
+    dmfl = own_posts.reported(table).set_index(["paper", "row"]).loc[("DMFL", "DMFL")]
+    assert (round(dmfl["low"], 3), round(dmfl["high"], 3)) == (0.853, 0.916)  # 342 of 385
+    assert dmfl["gap"] == pytest.approx(0.85 - 0.8883) and dmfl["above"] == "TF-IDF + LR"
