@@ -3,8 +3,8 @@
 MFAN's PHEME and Weibo at laptop. A length in passes does not travel: with 6 passes of batch 256, MICC makes 36 steps on
 PHEME and answers one class. Settings were compared by five-fold cross-validation over train and dev
 (experiments/cross_validation.py; table o_2), after a look at one fold for DMFL's rate: at 1e-3 its dev loss doubles
-after two passes, at 3e-4 it falls for three. Test posts had no say. Twitter and the photo tier keep what their committed
-runs were made with (profiles.py).
+after two passes, at 3e-4 it falls for three. Test posts had no say. Twitter and the photo tier keep what their
+committed runs were made with (profiles.py).
 """
 
 from __future__ import annotations

@@ -49,7 +49,13 @@ def runs(settings: Settings, dataset: str, model: str, name: str) -> list[RunCon
 
 
 def every(settings: Settings) -> list[RunConfig]:
-    """All runs of the study."""
+    """All runs of the study on those of its corpora that are asked for."""
     named = [("baseline", row) for row in ROWS]
     named += [(model, name) for model, known in (("micc", OF_MICC), ("dmfl", OF_DMFL)) for name in known]
-    return [run for dataset in CORPORA for model, name in named for run in runs(settings, dataset, model, name)]
+    return [
+        run
+        for dataset in CORPORA
+        if dataset in settings.datasets
+        for model, name in named
+        for run in runs(settings, dataset, model, name)
+    ]

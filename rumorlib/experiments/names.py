@@ -13,6 +13,7 @@ NAMES: dict[tuple[str, str], str] = {  # (model, variant) -> name, the papers' w
     ("micc", "default"): "MICC (literal)",
     ("micc", "product"): "MICC (product input)",
     ("micc", "relevance"): "MICC (relevance input)",
+    ("micc", "towers"): "MICC (towers input)",
     ("micc", "A-gamma"): "MICC-A/γ",
     ("micc", "A-delta"): "MICC-A/δ",
     ("micc", "Ms-alpha"): "MICC-Ms/α",

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from rumorlib.config import FEW_SEEDS, RunConfig, Settings, record
-from rumorlib.experiments import papers, rivals
+from rumorlib.experiments import cross_validation, papers, rivals
 from rumorlib.experiments.cross_validation import CORPORA
 
 LINEAR = ("majority", "tfidf_lr", "text_lr", "image_lr", "text_image_lr")
@@ -19,9 +20,12 @@ OTHERS = ("safe", "carmn", "mfan", "spotfake", "muse")
 MICC_INPUTS = {"default": "concat", "product": "product", "relevance": "relevance", "towers": "towers"}
 
 
-def datasets_of(profile: str) -> tuple[str, ...]:
-    """The papers' own posts; at demo drawn scenes, whose published split is an ordinary one by construction."""
-    return ("demo-en",) if profile == "demo" else CORPORA
+def own(settings: Settings) -> Settings:
+    """The settings with the papers' own posts, those asked for or both, and few seeds; at demo drawn scenes, whose split
+    is an ordinary one by construction."""
+    asked = tuple(name for name in settings.datasets if record(name).protocol == "published")
+    usual = ("demo-en",) if settings.profile == "demo" else CORPORA
+    return replace(settings, datasets=asked or usual, seeds=settings.seeds[:FEW_SEEDS])
 
 
 def linear(settings: Settings, kind: str = "train") -> list[RunConfig]:
@@ -57,8 +61,8 @@ def other_authors(settings: Settings) -> list[RunConfig]:
 
 
 def dealt(settings: Settings) -> list[RunConfig]:
-    """The detectors' first seed on other draws of the published sizes, with each event held out (one class of split
-    where a corpus has no events: whole groups of near-duplicates)."""
+    """The detectors' first seed on other draws of the published sizes, and with each event held out (where a corpus has
+    no events: whole groups of near-duplicates)."""
     runs = []
     for run in detectors(replace(settings, seeds=settings.seeds[:1])):
         known = record(run.dataset)
@@ -72,8 +76,13 @@ def dealt(settings: Settings) -> list[RunConfig]:
 EVENTS = ("charliehebdo", "ferguson", "germanwings", "ottawa", "sydney")  # of MFAN's PHEME
 
 
+def compared(settings: Settings) -> list[RunConfig]:
+    """The settings of training that were compared, before test was read; none at demo."""
+    return cross_validation.every(settings)
+
+
 def every(settings: Settings) -> Iterable[RunConfig]:
-    """All of them."""
-    return [
-        *linear(settings), *linear(settings, "draws"), *detectors(settings), *other_authors(settings), *dealt(settings)
-    ]  # fmt: skip
+    """All runs of notebook 12."""
+    asked = own(settings)
+    return [run for make in (compared, linear, partial(linear, kind="draws"), detectors, other_authors, dealt)
+            for run in make(asked)]  # fmt: skip

@@ -10,7 +10,17 @@ from functools import partial
 
 from rumorlib.config import RunConfig, Settings
 from rumorlib.config.profiles import swept
-from rumorlib.experiments import benches, compression, explained, papers, pretraining, protocol, rivals, texts
+from rumorlib.experiments import (
+    benches,
+    compression,
+    explained,
+    own_posts,
+    papers,
+    pretraining,
+    protocol,
+    rivals,
+    texts,
+)
 
 Maker = Callable[[Settings], Iterable[RunConfig]]
 
@@ -62,6 +72,7 @@ OF_NOTEBOOK: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
     ),
     "09_believable_numbers": ((papers.micc_main, papers.baselines, _on_benches), ()),
     "10_cost": ((), (compression.compression_runs,)),
+    "12_papers_own_posts": ((own_posts.every,), ()),
 }  # fmt: skip
 # Runs whose weights a notebook reads, beside what it reads of every run.
 WEIGHTS: dict[str, tuple[Maker, ...]] = {

@@ -41,11 +41,16 @@ def state_of(corpus: str, settings: Settings) -> str:
     return files.state(place if place.is_dir() else place.parent) if place else ""
 
 
+@lru_cache(maxsize=2)  # near-duplicates are searched once, however many ways the posts are split
+def _loaded(dataset: str, settings: Settings, corpus_seed: int, on_missing_image: OnMissing, _: str) -> Corpus:
+    return corpora.load(dataset, settings, corpus_seed, on_missing_image)
+
+
 @lru_cache(maxsize=4)
 def _corpus(
-    dataset: str, settings: Settings, corpus_seed: int, protocol: str, on_missing_image: OnMissing, _: str
+    dataset: str, settings: Settings, corpus_seed: int, protocol: str, on_missing_image: OnMissing, state: str
 ) -> Corpus:
-    loaded = corpora.load(dataset, settings, corpus_seed, on_missing_image)
+    loaded = _loaded(dataset, settings, corpus_seed, on_missing_image, state)
     if not (protocol or cfg.about(dataset).protocol) and (loaded.posts["split"] == "dev").any():
         return loaded
     chosen = protocols.parse(protocol) if protocol else protocols.usual(loaded)

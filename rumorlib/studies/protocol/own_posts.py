@@ -114,6 +114,47 @@ def _over(part: pd.DataFrame) -> dict[str, Any]:
     return found | {"event_gain": (event["accuracy"] - event["majority"]).mean()}
 
 
+def cross_validated(reports: Sequence[Report]) -> pd.DataFrame:
+    """Settings of training over the folds of published train and dev posts: each post is held out once.
+
+    Returns: dataset, model, setting, folds, accuracy and auc (means over folds), accuracy_sd (over folds), best_step
+        (median), unlearned: folds whose training has a fault (`metrics.learning`). Highest accuracy of a model first.
+    """
+    rows = []
+    groups: dict[tuple[str, ...], list[Report]] = {}
+    for report in reports:
+        config = report.config
+        setting = config.variant.removeprefix("cv-") if config.learns else ""
+        name = config.model.upper() if config.learns else model_name(config)
+        groups.setdefault((config.dataset, name, setting), []).append(report)
+    for (dataset, model, setting), group in groups.items():
+        dev = pd.DataFrame([report.metrics["dev"] for report in group])
+        steps = [_best_step(report) for report in group if report.config.learns]
+        rows.append({
+            "dataset": dataset, "model": model, "setting": setting, "folds": len(group),
+            "accuracy": dev["accuracy"].mean(), "accuracy_sd": dev["accuracy"].std(), "auc": dev["auc"].mean(),
+            "best_step": np.median(steps) if steps else np.nan,
+            "unlearned": sum(bool(report.faults()) for report in group), RUNS: [report.name for report in group],
+        })  # fmt: skip
+    frame = pd.DataFrame(rows).sort_values(["dataset", "model", "accuracy"], ascending=[True, True, False])
+    return by_runs(frame.reset_index(drop=True), "dataset", "model")
+
+
+def _best_step(report: Report) -> float:
+    history = report.history()
+    return float(history["step"].iloc[history["dev_loss"].argmin()])
+
+
+def bars(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `page` as `plots.metric_bars` draws them: dataset, model, metric, estimate, low, high."""
+    published = table.assign(metric="published test", estimate=table["accuracy"], low=table["acc_low"],
+                             high=table["acc_high"])  # fmt: skip
+    drawn = table.assign(metric="other draws of the split", estimate=table["dealt"],
+                         low=table["dealt"] - 2 * table["dealt_sd"], high=table["dealt_most"])  # fmt: skip
+    found = pd.concat([published, drawn], ignore_index=True)
+    return found[["dataset", "model", "metric", "estimate", "low", "high"]]
+
+
 # --- beside the papers --------------------------------------------------------------------------
 
 
