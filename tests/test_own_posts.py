@@ -11,6 +11,7 @@ from rumorlib import config as cfg
 from rumorlib import results
 from rumorlib.experiments import papers
 from rumorlib.studies.protocol import own_posts
+from rumorlib.studies.scores import recommended
 from rumorlib.training import baseline_runs
 
 
@@ -58,3 +59,21 @@ def test_a_reported_score_has_the_interval_of_a_share_of_as_many_posts(own, outp
     dmfl = own_posts.reported(table).set_index(["paper", "row"]).loc[("DMFL", "DMFL")]
     assert (round(dmfl["low"], 3), round(dmfl["high"], 3)) == (0.853, 0.916)  # 342 of 385
     assert dmfl["gap"] == pytest.approx(0.85 - 0.8883) and dmfl["above"] == "TF-IDF + LR"
+
+
+def test_the_recommended_detector_is_the_mean_of_standardised_log_odds_calibrated_on_dev():
+    rng = np.random.default_rng(0)
+    label = np.tile([0, 1], 100)
+    split = np.repeat(["dev", "test"], 100)
+    weak = pd.DataFrame(
+        {"row_key": range(200), "split": split, "label": label, "log_odds": label - 0.5 + rng.normal(size=200)}
+    )
+    strong = weak.assign(log_odds=40 + 100 * (label - 0.5) + 60 * rng.normal(size=200))
+    others = strong[split == "test"].assign(split="test_others", log_odds=-1000.0)
+    made = recommended.mean_log_odds([weak, pd.concat([strong, others], ignore_index=True)])
+    own, exchanged = made[made["split"] == "test"], made[made["split"] == "test_others"]
+    alone = max(((one["log_odds"][100:] >= shift) == label[100:]).mean() for one, shift in ((weak, 0), (strong, 40)))
+    assert ((own["log_odds"] >= 0) == own["label"]).mean() >= alone - 0.02, "neither scale nor offset of a part decides"
+    assert len(exchanged) == 100 and (exchanged["log_odds"] < 0).all(), "words read test as it is, pictures the others'"
+    scaled = recommended.mean_log_odds([weak, strong.assign(log_odds=strong["log_odds"] * 7 - 3)])
+    np.testing.assert_allclose(scaled["log_odds"], made["log_odds"][:200], atol=2e-3)

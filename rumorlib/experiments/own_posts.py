@@ -67,12 +67,12 @@ def other_authors(settings: Settings) -> list[RunConfig]:
 
 
 def dealt(settings: Settings) -> list[RunConfig]:
-    """The detectors' first seed on other draws of the published sizes, and with each event held out (where a corpus has
-    no events: whole groups of near-duplicates)."""
+    """The detectors' first seed, and TF-IDF, on other draws of the published sizes, and with each event held out (where
+    a corpus has no events: whole groups of near-duplicates)."""
     runs = []
-    for run in detectors(replace(settings, seeds=settings.seeds[:1])):
+    for run in [*linear(settings), *detectors(replace(settings, seeds=settings.seeds[:1]))]:
         known = record(run.dataset)
-        if known.kind == "posts" and run.variant in ("default", "towers"):
+        if known.kind == "posts" and run.variant in ("default", "towers", "tfidf_lr"):
             names = [f"resplit:{k}" for k in range(N_DEALT)]
             names += [f"event:{event}" for event in EVENTS] if known.events else ["grouped"]
             runs += [replace(run, protocol=name) for name in names]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rumorlib.config import RunConfig, SettingError, Settings, nearest, record, weights_place
-from rumorlib.config.profiles import SIZES
+from rumorlib.config.by_corpus import sizes_of
 from rumorlib.experiments import added, papers, rivals
 
 ROWS = (*papers.BASELINES, "text_forest", "image_forest")
@@ -37,9 +37,15 @@ def runs_of(model: str, settings: Settings, dataset: str, seed: int = 0) -> list
 
 
 def recommended(settings: Settings, dataset: str) -> list[RunConfig]:
-    """TF-IDF, and beside it a logistic regression on the profile's frozen text encoder where its weights are there."""
-    tower = SIZES[settings.profile].texts[record(dataset).language]
+    """TF-IDF, and beside it DMFL where posts have pictures and the weights of its frozen encoders are there; a logistic
+    regression on the frozen text encoder where only that one is (chosen by cross-validation, notebook 12)."""
+    sizes, known = sizes_of(settings.profile, dataset), record(dataset)
     found = [papers.baseline(settings, dataset, "tfidf_lr")]
-    if tower.kind == "frozen" and settings.data_root and weights_place(tower.weights, settings.data_root).is_dir():
-        found.append(papers.baseline(settings, dataset, "text_lr"))
+
+    def there(weights: str | None) -> bool:
+        return bool(weights and settings.data_root) and weights_place(weights, settings.data_root).is_dir()
+
+    if there(sizes.texts[known.language].weights):
+        with_pictures = known.pictures and sizes.dmfl.image and there(sizes.dmfl.image.weights)
+        found.append(papers.dmfl(settings, dataset) if with_pictures else papers.baseline(settings, dataset, "text_lr"))
     return found

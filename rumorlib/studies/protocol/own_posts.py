@@ -17,7 +17,7 @@ from rumorlib.experiments.names import NAMES, model_name
 from rumorlib.metrics import estimates, evaluation
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs
-from rumorlib.studies.scores import comparison
+from rumorlib.studies.scores import comparison, recommended
 from rumorlib.studies.scores.differences import is_fixed
 from rumorlib.training.fitting import OTHERS_PICTURES
 
@@ -36,18 +36,22 @@ def page(reports: Sequence[Report], draws: Sequence[Report]) -> pd.DataFrame:
         where a row has no such run, or reads no picture.
     """
     linear, rows = _linear(draws), []
-    for (dataset, model), group in _grouped(reports).items():
+    for (dataset, model), group in _grouped([*reports, *recommended.combined(reports)]).items():
         published = [one for one in group if one.config.protocol in PUBLISHED]
         if not published:
             continue
         _, frame = comparison.pooled(published)[0]
         rows.append({"dataset": dataset, "model": model, **_published(dataset, frame, is_fixed(published[0].config)),
-                     **(linear.get((dataset, model)) or _elsewhere(group)), **_pictures(dataset, frame),
-                     RUNS: [one.name for one in group]})  # fmt: skip
+                     **(_elsewhere(group) | linear.get((dataset, model), {})), **_pictures(dataset, frame),
+                     RUNS: _names(group)})  # fmt: skip
     shown = {(row["dataset"], row["model"]) for row in rows}
     rows += [{"dataset": key[0], "model": key[1], **found, RUNS: [one.name for one in draws]}
              for key, found in linear.items() if key not in shown]  # fmt: skip
     return by_runs(pd.DataFrame(rows), "dataset", "model")
+
+
+def _names(group: Sequence[Report]) -> list[str]:
+    return [one.name for report in group for one in getattr(report, "parts", [report])]
 
 
 def _grouped(reports: Sequence[Report]) -> dict[Group, list[Report]]:
