@@ -132,3 +132,19 @@ def test_what_the_reader_refuses_names_the_way(content: str | bytes, tmp_path: P
     (tmp_path / "manifest.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(PostsError, match="python -m rumorlib import"):
         layouts.open_folder(tmp_path)
+
+
+def test_verite_comes_with_its_own_columns_and_words_with_pictures_or_without(tmp_path: Path, capsys) -> None:
+    rows = ["true", "miscaptioned", "out-of-context", "true"]
+    lines = [f'{i},"A caption, number {i}",images/{i}.jpg,{label}' for i, label in enumerate(rows)]
+    (tmp_path / "VERITE.csv").write_text("\n".join([",caption,image_path,label", *lines]) + "\n")
+    asked = tmp_path / "VERITE.csv", "--rumor", "miscaptioned,out-of-context", "--non-rumor", "true"
+    code, said = run(capsys, *asked)
+    assert code == 2 and "--texts-only" in said
+    assert run(capsys, *asked, "--texts-only", "--dry-run")[0] == 0
+    (tmp_path / "images").mkdir()
+    for i in range(4):
+        Image.new("RGB", (8, 8), (i * 60, 0, 0)).save(tmp_path / "images" / f"{i}.jpg")
+    assert run(capsys, *asked)[0] == 0
+    made = posts(tmp_path / "manifest.csv")
+    assert made["label"].tolist() == [0, 1, 1, 0] and made["image"].tolist() == [f"images/{i}.jpg" for i in range(4)]

@@ -62,6 +62,8 @@ def read(options) -> tuple[foreign.Table, Imported]:
         for side in ("rumor", "non_rumor", "leave_out")
     ))  # fmt: skip
     pictures = None
+    if options.texts_only:
+        columns.pop("image", None)
     if "image" in columns:
         pictures = mapping.Pictures(options.images or options.file.parent, options.root)
     made = mapping.imported(table.cells, columns, labels, pictures)
@@ -141,6 +143,7 @@ def _parser() -> parameters.Parser:
         parser.add_argument(f"--{option}", metavar="WORD,WORD", help=f"words of the label column that mean {what}")
     parser.add_argument("--means", help="what label 1 means, in words; every report repeats it")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="where the pictures lie; default: beside FILE")
+    parser.add_argument("--texts-only", action="store_true", help="leave the pictures out, as where they cannot be had")
     parser.add_argument("--root", default="", metavar="PATH", help="beginning of absolute names that stands for FOLDER")
     parser.add_argument("--encoding", help="of the file, where it does not show")
     parser.add_argument("--separator", choices=list(foreign.SEPARATORS), help="of the cells, where it does not show")

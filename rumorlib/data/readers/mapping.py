@@ -18,7 +18,7 @@ from rumorlib.data.posts import PostsError
 
 # Names seen for each column, lower case, letters and digits only.
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "text": ("text", "content", "tweettext", "tweet", "posttext", "post", "body", "message", "fulltext", "文本", "正文",
+    "text": ("text", "content", "tweettext", "tweet", "posttext", "post", "body", "message", "fulltext", "caption", "文本", "正文",
              "内容", "微博正文", "微博内容", "微博", "推文"),
     "label": ("label", "verdict", "class", "target", "rumor", "rumour", "isrumor", "isrumour", "fake", "isfake",
               "veracity", "groundtruth", "2waylabel", "标签", "类别", "是否谣言", "真假", "谣言"),
@@ -257,7 +257,7 @@ def imported(
         missing = [(row + 1, why) for row, (key, why) in zip(rows, found) if why]
         if missing and not any(made["image"]):
             raise PostsError(f"none of {len(missing):,} pictures is found (row {missing[0][0]}: {missing[0][1]}); "
-                             "say where they lie: --images FOLDER")  # fmt: skip
+                             "say where they lie: --images FOLDER; or take the texts alone: --texts-only")  # fmt: skip
         if missing:
             problems.append(f"{len(missing):,} pictures are missing, first in row {missing[0][0]}: {missing[0][1]}")
         several = sum(len(names_in(value)) > 1 for value in part[columns["image"]])
