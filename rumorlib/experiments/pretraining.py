@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from rumorlib.config import CORPORA, DATASETS, FEW_SEEDS, ControlConfig, RunConfig, Settings, record
+from rumorlib.config import CORPORA, DATASETS, FEW_SEEDS, RunConfig, Settings, record
 from rumorlib.config.profiles import (
     APART,
     OF_POSTS,
@@ -85,12 +85,6 @@ AS_LONG: dict[str, dict[str, Any]] = {  # what was measured at six passes, and s
     "default": {},
     "product": {"classifier_input": "product"},
     "relevance": {"classifier_input": "relevance"},
-    "Ms-alpha": {"fusion": "concat"},
-    "bottom-k": {"controls": ControlConfig("bottom")},
-    "random-k": {"controls": ControlConfig("random")},
-    "lambda-0": {"fusion_weight": 0.0},
-    "lambda-1": {"fusion_weight": 1.0},
-    "lambda-0-temperature": {"fusion_weight": 0.0, "relevance_scale": "temperature"},
 }
 
 

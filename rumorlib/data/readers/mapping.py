@@ -18,8 +18,8 @@ from rumorlib.data.posts import PostsError
 
 # Names seen for each column, lower case, letters and digits only.
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "text": ("text", "content", "tweettext", "tweet", "posttext", "post", "body", "message", "fulltext", "caption", "文本", "正文",
-             "内容", "微博正文", "微博内容", "微博", "推文"),
+    "text": ("text", "content", "tweettext", "tweet", "posttext", "post", "body", "message", "fulltext", "caption",
+             "文本", "正文", "内容", "微博正文", "微博内容", "微博", "推文"),
     "label": ("label", "verdict", "class", "target", "rumor", "rumour", "isrumor", "isrumour", "fake", "isfake",
               "veracity", "groundtruth", "2waylabel", "标签", "类别", "是否谣言", "真假", "谣言"),
     "id": ("id", "postid", "tweetid", "mid", "weiboid", "编号", "序号"),
