@@ -41,7 +41,8 @@ COLUMNS = [
 STATUSES = {"reproduced", "partial", "not_possible", "diagram", "planned"}
 NOTEBOOKS = {
     "", "01_data_exploration", "02_sclip_pretraining", "03_micc", "04_dmfl", "05_ablations", "06_sensitivity",
-    "07_correlation_heatmaps", "08_explanations", "09_believable_numbers", "10_cost", "12_papers_own_posts",
+    "07_correlation_heatmaps", "08_explanations", "09_believable_numbers", "10_cost", "11_your_posts",
+    "12_papers_own_posts",
 }  # fmt: skip
 EXPERIMENTS = {*(f"m_e{n}" for n in range(1, 9)), *(f"d_e{n}" for n in range(1, 8))}  # of the two papers
 REPORTED_COLUMNS = ["paper", "dataset", "row", "metric", "value", "unit", "reading", "source", "derivation"]

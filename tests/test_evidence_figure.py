@@ -24,7 +24,7 @@ def made(words: list[str], shown: bool = True, sides: tuple[int, ...] = (2, 4)) 
     answer = pd.Series({"calibrated": 0.7, "unlike_training": True, "missing": ""})
     pixels = np.full((96, 96, 3), 200, np.uint8) if shown else None
     patches = pd.DataFrame(rows if shown else [], columns=PATCHES)
-    return Explanation(answer, frame, 0.25 if shown else np.nan, 1.5, patches, {}, pixels, [])
+    return Explanation(answer, pd.DataFrame(), frame, 0.25 if shown else np.nan, 1.5, patches, {}, pixels, [])
 
 
 @pytest.mark.parametrize("text", HOSTILE)

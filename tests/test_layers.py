@@ -31,6 +31,7 @@ OPTIONAL = (
     "jupyterlab",
     "ipykernel",
     "IPython",
+    "ipywidgets",
     "papermill",
     "nbformat",
     "nbval",

@@ -86,8 +86,8 @@ def test_the_engine_and_the_number_of_workers_change_no_result(output: Path, tmp
 
 def test_every_notebook_has_its_place_in_the_plan_and_laptop_is_all_there() -> None:
     assert set(plans.OF_NOTEBOOK) == {path.stem for path in execute.find([], execute.NOTEBOOKS)}
-    there = planning.planned([name for name in plans.OF_NOTEBOOK if name[:2] not in ("07", "08")], {"profile": "laptop",
-                         "train": "none"})  # fmt: skip
+    committed = [name for name in plans.OF_NOTEBOOK if name[:2] not in ("07", "08", "11")]  # these read weights
+    there = planning.planned(committed, {"profile": "laptop", "train": "none"})
     assert not there.missing and len(there.asked) > 800
     assert planning.lines(there) == [f"{len(there.asked)} runs, all there"]
 

@@ -223,5 +223,17 @@ def main(words: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     root = cfg.output_root()
-    print("\n".join([f"written to {root}:", *(f"  {path.relative_to(root)}" for path in written)]))
+    print(
+        "\n".join([f"written to {root}:", *(f"  {path.relative_to(root)}" for path in written), *_next(names, given)])
+    )
     return 0
+
+
+def _next(names: Sequence[str], given: dict[str, Any]) -> list[str]:
+    """How to use what the demo has trained, where it made detectors of it."""
+    from rumorlib.commands import at_hand
+
+    if Path(at_hand.FORM).stem not in names or given.get("profile", "demo") != "demo":
+        return []
+    known = inspect.signature(cfg.resolve).parameters
+    return ["", *at_hand.closing_lines(cfg.resolve(**{name: value for name, value in given.items() if name in known}))]

@@ -18,6 +18,7 @@ from rumorlib.experiments import (
     papers,
     pretraining,
     protocol,
+    recommended,
     rivals,
     texts,
 )
@@ -74,6 +75,7 @@ OF_NOTEBOOK: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
     ),
     "09_believable_numbers": ((papers.micc_main, papers.baselines, _on_benches), ()),
     "10_cost": ((), (compression.compression_runs,)),
+    "11_your_posts": ((recommended.to_try,), ()),
     "12_papers_own_posts": ((own_posts.every,), ()),
 }  # fmt: skip
 # Runs whose weights a notebook reads, beside what it reads of every run.
@@ -82,6 +84,7 @@ WEIGHTS: dict[str, tuple[Maker, ...]] = {
     "08_explanations": (
         explained.explained_runs, explained.lambda_end_runs, explained.adaptive_runs, explained.marked_runs
     ),
+    "11_your_posts": (recommended.to_try,),
 }  # fmt: skip
 OF_DMFL = (papers.dmfl_ablations, papers.dmfl_heads, *DMFL_LOSSES)  # what `with_dmfl=False` leaves out of 05 and 06
 

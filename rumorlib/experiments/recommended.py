@@ -49,3 +49,17 @@ def recommended(settings: Settings, dataset: str) -> list[RunConfig]:
         with_pictures = known.pictures and sizes.dmfl.image and there(sizes.dmfl.image.weights)
         found.append(papers.dmfl(settings, dataset) if with_pictures else papers.baseline(settings, dataset, "text_lr"))
     return found
+
+
+def to_try(settings: Settings) -> list[RunConfig]:
+    """What notebook 11's form offers where nothing is saved: of the main rows one seed of the MICC that also reads
+    products, and of DMFL, per dataset with pictures."""
+    return [
+        one
+        for dataset in settings.datasets
+        if record(dataset).pictures
+        for one in (
+            papers.micc(settings, dataset, settings.seeds[0], "product", classifier_input="product"),
+            papers.dmfl(settings, dataset, settings.seeds[0]),
+        )
+    ]

@@ -83,14 +83,14 @@ class Detector:
     def _known(self, corpus: Corpus) -> Novelty:
         train = np.flatnonzero(corpus.posts["split"] == "train")
         texts = corpus.posts["text"].to_numpy()[train].tolist() if self.reads_text else None
-        pooled = None
+        label, shown, pooled = corpus.posts["label"].to_numpy(), train[:0], None
         if self._sees is not None:
             shown = train[corpus.posts["image"].to_numpy()[train] != ""]
             shown = np.sort(np.random.default_rng(0).permutation(shown)[:PICTURES_KNOWN])
             chunks = np.array_split(shown, max(1, -(-len(shown) // AT_ONCE)))
             found = [self._sees.pooled_images(models.pictures_of(corpus, rows)) for rows in chunks if len(rows)]
             pooled = torch.cat(found) if found else None
-        return Novelty.fit(texts, pooled)
+        return Novelty.fit(texts, pooled, label[train], label[shown])
 
     def _decide(self, corpus: Corpus, goal: str) -> None:
         posts, about = corpus.posts.reset_index(drop=True), self.about
@@ -185,7 +185,9 @@ class Detector:
             return calibration["slope"] * self._joined(self._each(posts)) + calibration["intercept"]
 
         answer = self._answer(asked, slice(0, 1)).iloc[0]
-        return explained.explanation(self.parts, asked, answer, says, size)
+        pooled = self._sees.pooled_images(asked.pictures) if asked.pictures[0] is not None else None
+        nearest = self.novelty.nearest(asked.texts[0], pooled)
+        return explained.explanation(self.parts, asked, answer, nearest, says, size)
 
     def _answer(self, asked: Given, which: slice) -> pd.DataFrame:
         part = Given(asked.texts[which], asked.pictures[which], asked.missing[which], asked.index[which])

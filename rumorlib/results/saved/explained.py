@@ -39,10 +39,12 @@ class Explanation:
     patches: a row per model, map, scale and patch: its box in pixels of `pixels`, value; MICC: kept, weight in fusion.
     attention: of models that have one, (patches, tokens) weights of Eq 12, mean over heads.
     pixels: uint8 (H, H, 3), the picture as it is read; None without one.
+    nearest: labels of the training posts with the nearest words and pictures (`Novelty.nearest`), never more of them.
     flags: what could not be explained, and why.
     """
 
     answer: pd.Series
+    nearest: pd.DataFrame
     words: pd.DataFrame
     picture_effect: float
     text_effect: float
@@ -53,17 +55,18 @@ class Explanation:
 
 
 def explanation(
-    parts: Sequence[Part], asked: Given, answer: pd.Series, says: Callable[[Given], np.ndarray], size_px: int
-) -> Explanation:
+    parts: Sequence[Part], asked: Given, answer: pd.Series, nearest: pd.DataFrame,
+    says: Callable[[Given], np.ndarray], size_px: int,
+) -> Explanation:  # fmt: skip
     """Explain one post.
 
     Args:
-        asked: it alone. answer: its row of `predict`. says: posts -> (n,) calibrated log-odds.
+        asked: it alone. answer: its row of `predict`. nearest: see there. says: posts -> (n,) calibrated log-odds.
         size_px: side of `pixels`; 0: no model reads pictures.
     """
     text, picture = asked.texts[0], asked.pictures[0] if size_px else None
     reads_text = any(part.reader.reads_text for part in parts)
-    told: dict[str, Any] = {"pixels": picture.pixels(size_px) if picture is not None else None}
+    told: dict[str, Any] = {"nearest": nearest, "pixels": picture.pixels(size_px) if picture is not None else None}
     flags = [f"words: {why}" for why in ["the detector reads none"] * (not reads_text) or ["no text"] * (not text)]
     flags += [f"picture: {why}" for why in ["the detector reads none"] * (not size_px) or ["none"] * (picture is None)]
     if answer.isna()["calibrated"]:
