@@ -36,5 +36,10 @@ def main(arguments: list[str]) -> int:
         return 130
 
 
+def command() -> int:
+    """The script `rumorlib` of an installed package."""
+    return main(sys.argv[1:])
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command())

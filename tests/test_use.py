@@ -164,7 +164,12 @@ def test_train_refuses_with_a_remedy_and_saves_nothing(trained: Path, tmp_path: 
     monkeypatch.setenv("RUMORLIB_OUTPUT", str(tmp_path / "output"))
     foreign = tmp_path / "f.csv"
     foreign.write_text("tweet,verdict\nx,1\ny,0\n")
+    alike = tmp_path / "alike.csv"
+    alike.write_text(
+        "text,label\n" + "".join(f"the river floods the old town tonight {i},{i % 2}\n" for i in range(60))
+    )
     refusals = {
+        "write a column split": [alike, "--out", tmp_path / "d"],
         "python -m rumorlib import": [foreign, "--out", tmp_path / "d"],
         "did you mean": [trained / "posts.csv", "--out", tmp_path / "d", "--model", "recomended"],
         "precision=.9 or cost=5:1": [trained / "posts.csv", "--out", tmp_path / "d", "--threshold", "best"],

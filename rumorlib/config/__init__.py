@@ -34,6 +34,7 @@ from rumorlib.config.detectors import (
 )
 from rumorlib.config.encoders import SCLIPConfig, TextConfig, VisionConfig, Word2VecConfig
 from rumorlib.config.paths import (
+    IS_CHECKOUT,
     MADE_SINCE,
     PROJECT_ROOT,
     cache_root,

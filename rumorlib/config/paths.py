@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+_ABOVE = Path(__file__).resolve().parents[2]
+IS_CHECKOUT = (_ABOVE / "pyproject.toml").is_file()
+# Of an installed package the folder that is worked in takes the checkout's place: nothing is written beside libraries.
+PROJECT_ROOT = _ABOVE if IS_CHECKOUT else Path.cwd()
 
 
 def output_root() -> Path:

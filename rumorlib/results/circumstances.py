@@ -19,6 +19,8 @@ def git_state() -> dict[str, Any]:
     """Commit of the code and whether rumorlib/ differs from it; commit None outside a checkout."""
 
     def git(*words: str) -> str | None:
+        if not cfg.IS_CHECKOUT:
+            return None
         command = ["git", "-C", str(cfg.PROJECT_ROOT), *words]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)

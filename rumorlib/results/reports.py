@@ -274,7 +274,10 @@ def _check_belongs(report: Report, settings: cfg.Settings) -> None:
 
 def declared_since(run: str, finished_utc: str) -> list[dict[str, str]]:
     """Lines of results/changes.csv (since, runs, what, why) about a run, that were declared after it was made: what was
-    made before is shown with a mark until it is made anew. `runs` is a pattern of names, as in a shell."""
+    made before is shown with a mark until it is made anew. `runs` is a pattern of names, as in a shell.
+    An installed package has no such file."""
+    if not CHANGES.is_file():
+        return []
     with CHANGES.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     return [line for line in lines if finished_utc < line["since"] and fnmatch.fnmatch(run, line["runs"])]

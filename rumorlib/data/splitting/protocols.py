@@ -272,8 +272,10 @@ def _both_classes(posts: pd.DataFrame, corpus: str) -> pd.DataFrame:
     classes = posts.groupby("split")["label"].nunique().reindex(list(SHARES), fill_value=0)
     if (classes < 2).any():
         raise PostsError(
-            f"{corpus}: {', '.join(classes.index[classes < 2])} would lack a class, the groups are too few or too "
-            f"large; use random, or another event\n{_shown(split_counts(posts))}"
+            f"{corpus}: {', '.join(classes.index[classes < 2])} would lack a class, as posts nearly the same, or "
+            "of one event, stay together, and their groups are too few or too large; add posts that differ, or write "
+            f"a column split (train, dev, test) beside them; in Python protocol='random' is open, too\n"
+            f"{_shown(split_counts(posts))}"
         )
     return posts
 
