@@ -69,7 +69,8 @@ def test_it_trains_predicts_and_explains_without_the_notebooks_libraries(wheel: 
     posts.to_csv(folder / "posts.csv", index=False)
     text = posts["text"][0]
 
-    words = [["--help"], ["train", "posts.csv", "--out", "d"], ["predict", "d", "--text", text, "--json"],
+    words = [["--help"], ["train", "posts.csv", "--out", "d", "--model", "tfidf-lr"],
+             ["predict", "d", "--text", text, "--json"],
              ["explain", "d", "--text", text, "-o", "why.png"]]  # fmt: skip
     asked = [sys.executable, "-c", BLOCKED, str(site), json.dumps(words)]
     environment = {"PYTHONPATH": str(site), "PATH": "", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
