@@ -52,7 +52,7 @@ def test_a_failed_run_stops_those_that_need_it_and_no_other(
 ) -> None:
     made: list[str] = []
 
-    def make(config: RunConfig, settings: Settings) -> None:
+    def make(config: RunConfig, settings: Settings, wait: bool) -> None:
         if config.model == "sclip":
             raise MemoryError("no room")
         made.append(config.path.as_posix())

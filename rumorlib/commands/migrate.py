@@ -41,8 +41,7 @@ def outdated(folder: Path) -> Iterator[tuple[Path, Stored]]:
 
 def migrate(run: Path, config: Stored) -> None:
     """Give one run its new config: a complete copy beside it, put in its place by one rename."""
-    draft = run.with_name(f".{run.name}.{os.getpid()}.part")
-    shutil.rmtree(draft, ignore_errors=True)
+    draft = files.draft_of(run)
     try:
         shutil.copytree(run, draft, copy_function=_link)
         report = json.loads((run / "report.json").read_text(encoding="utf-8"))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
+from rumorlib.results import locks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,14 +46,15 @@ def append(profile: str, run: str, config_hash: str, split_hash: str, when: str,
     commit = f"{git.get('commit') or 'none'}{' and changes' if git.get('dirty') else ''}"
     path = path_of(profile)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    lines = [COLUMNS] * (not path.exists()) + [(run, config_hash, split_hash, when, commit)]
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(handle, text.getvalue().encode())
-    finally:
-        os.close(handle)
+    with locks.held(path.with_suffix(".lock")):  # one of several writers makes the first line
+        text = io.StringIO()
+        lines = [COLUMNS] * (not path.exists()) + [(run, config_hash, split_hash, when, commit)]
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, text.getvalue().encode())
+        finally:
+            os.close(handle)
 
 
 def read(profile: str) -> list[dict[str, str]]:

@@ -25,10 +25,11 @@ from tqdm import tqdm
 from rumorlib import config as cfg
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data import files
-from rumorlib.results import reports, store
+from rumorlib.results import locks, reports, store
 
 TIMES = "results/{}/times.csv"  # of a profile whose runs are not committed
 RESERVE_MIB = 1500  # left to everything that is no worker
+BUSY = "another process makes it"
 UNKNOWN_MIB, UNKNOWN_S = 2000, 60.0  # of a run of which no finished one tells
 
 
@@ -159,16 +160,21 @@ def make(todo: Mapping[str, RunConfig], settings: Settings, workers: int = 1) ->
     with bar, cfg.environment(TQDM_DISABLE="1"), parallel_config(n_jobs=workers):
         for level in levels(todo):
             ready = [path for path in level if not _skipped(path, todo[path], said)]
-            tasks = (delayed(_one)(todo[path], settings, cfg.own_folders()) for path in ready)
-            for path, problem in Parallel(return_as="generator_unordered")(tasks):
-                if problem:
-                    said.failed[path] = problem
-                else:
-                    said.made.append(path)
-                done += expected(todo[path])[0]
-                bar.set_description(f"{len(said.made)}/{len(todo)} runs", refresh=False)
-                bar.set_postfix_str(path, refresh=False)
-                bar.update(min(done, bar.total) - bar.n)
+            for wait in (False, True):  # first what nobody else is at, then what others were at
+                tasks = (delayed(_one)(todo[path], settings, cfg.own_folders(), wait) for path in ready)
+                ready = []
+                for path, problem in Parallel(return_as="generator_unordered")(tasks):
+                    if problem == BUSY:
+                        ready.append(path)
+                        continue
+                    if problem:
+                        said.failed[path] = problem
+                    else:
+                        said.made.append(path)
+                    done += expected(todo[path])[0]
+                    bar.set_description(f"{len(said.made)}/{len(todo)} runs", refresh=False)
+                    bar.set_postfix_str(path, refresh=False)
+                    bar.update(min(done, bar.total) - bar.n)
     get_reusable_executor().shutdown(wait=True)  # the corpora that workers hold are memory of what comes next
     return said
 
@@ -183,13 +189,16 @@ def _skipped(path: str, config: RunConfig, said: Made) -> bool:
     return False
 
 
-def _one(config: RunConfig, settings: Settings, own: Mapping[str, str]) -> tuple[str, str]:
-    """In a worker: make one run. Returns: its folder, and a traceback if it failed."""
+def _one(config: RunConfig, settings: Settings, own: Mapping[str, str], wait: bool) -> tuple[str, str]:
+    """In a worker: make one run. Returns: its folder, and a traceback if it failed, BUSY if another process makes it
+    and this one shall not `wait`."""
     for name, folder in own.items():
         cfg.own_corpus(name, folder)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            reports.make(config, settings)
+            reports.make(config, settings, wait)
+    except locks.Held:
+        return config.path.as_posix(), BUSY
     except Exception:
         return config.path.as_posix(), traceback.format_exc()
     return config.path.as_posix(), ""

@@ -7,16 +7,14 @@ import fnmatch
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
 from rumorlib.data import files
-from rumorlib.results import ledger
-from rumorlib.results import circumstances, migrations
-from rumorlib.results import runs
+from rumorlib.results import migrations, produced
+from rumorlib.results import locks, runs
 from rumorlib.results import store
 
 if TYPE_CHECKING:
@@ -159,7 +157,7 @@ def run_or_load(config: cfg.RunConfig, settings: cfg.Settings, *, checkpoint: bo
         raise runs.MissingRun(_how_to_run(folder, config))
     if report:
         print(f"{report.name}: weights missing or damaged, training again", flush=True)
-    _train(folder, config, settings)
+    _train(folder, config, settings, again=settings.train == "all")
     _TRAINED.add(this_run)
     trained = _load(config, settings)
     assert trained, folder
@@ -180,9 +178,10 @@ def is_there(config: cfg.RunConfig, settings: cfg.Settings, checkpoint: bool = F
     return report is not None and (not checkpoint or _has_checkpoint(report, settings))
 
 
-def make(config: cfg.RunConfig, settings: cfg.Settings) -> None:
-    """Make one run, whether it is there or not; what it starts from is loaded, or made where it is missing."""
-    _train(run_folder(config), config, replace(settings, train="missing"))
+def make(config: cfg.RunConfig, settings: cfg.Settings, wait: bool = True) -> None:
+    """Make one run that is missing, or with train="all" was not made since the command began; what it starts from is
+    loaded, or made where it is missing. Raises: locks.Held: another process makes it, and this one shall not `wait`."""
+    _train(run_folder(config), config, replace(settings, train="missing"), settings.train == "all", wait)
 
 
 def add_extra(report: Report, name: str, frame: pd.DataFrame) -> Report:
@@ -201,37 +200,32 @@ def add_extra(report: Report, name: str, frame: pd.DataFrame) -> Report:
     return replace(report, hashes=hashes)
 
 
-def _train(folder: Path, config: cfg.RunConfig, settings: cfg.Settings) -> None:
-    """Run stage 1 and the parent if there are any, then the run itself, and write it."""
-    from rumorlib.training import checkpoints, kinds
-
+def _train(folder: Path, config: cfg.RunConfig, settings: cfg.Settings, again: bool, wait: bool = True) -> None:
+    """Run stage 1 and the parent if there are any, then, under its lock, the run itself unless another process has done
+    that, and write it. Args: again: what lay there before this call does not count."""
     weights, more = {}, {}
     for name, needed in (("stage1", config.stage1), ("parent", config.parent)):
         if needed:
             report = run_or_load(needed, settings, checkpoint=True)
             more[name] = {"run": report.name, "checkpoint_sha256": report.hashes[runs.CHECKPOINT]}
             weights[name] = report.checkpoint()
-    place = checkpoints.Place(runs.unfinished(config), lambda: _belongs(config, settings, more),
-                              60 * settings.checkpoint_minutes)  # fmt: skip
-    with checkpoints.kept_in(place), circumstances.measured() as took:
-        outcome = kinds.run(config, settings, **weights)
-    time_s = took.pop("time_s") + place.spent_s
-    more |= {"resumed": place.resumed} if place.resumed else {}
-    runs.write_run(folder, config, outcome, time_s, **more, **took)
-    place.remove()
-    ledger.enter(config, json.loads((folder / "report.json").read_text(encoding="utf-8")))
-    print(f"{config.path.as_posix()}: {time_s:.1f} s", flush=True)
+    before = runs.done(folder)
+    with locks.held(runs.unfinished(config).with_suffix(".lock"), wait) as lock:
+        runs.tidy(folder)
+        old = again and runs.done(folder) == before and not _is_new(folder)
+        if old or not _is_whole(config, settings):
+            produced.make(folder, config, settings, weights, more, lock)
 
 
-def _belongs(config: cfg.RunConfig, settings: cfg.Settings, started_from: Mapping[str, Any]) -> dict[str, str]:
-    """What decides a run, as hashes: a checkpoint counts where all are the same."""
-    from rumorlib.inputs import content
-    from rumorlib.training import checkpoints
-
-    weights = {f"weights of {name}": about["checkpoint_sha256"] for name, about in started_from.items()}
-    libraries = {name: version for name, version in circumstances.library_versions().items() if name != "pandas"}
-    return {"config": cfg.config_hash(config), "code": checkpoints.code(), **content.of_run(config, settings),
-            **weights, **libraries}  # fmt: skip
+def _is_whole(config: cfg.RunConfig, settings: cfg.Settings) -> bool:
+    """Whether the run is there with all of its files, as they were written, the weights among them if it has any."""
+    try:
+        report = _load(config, settings)
+        if report is None or report.store or (config.learns and runs.CHECKPOINT not in report.hashes):
+            return False
+        return all(runs.verified(report.folder, name, report.hashes) for name in report.hashes)
+    except (runs.RunError, OSError):
+        return False
 
 
 def _load(config: cfg.RunConfig, settings: cfg.Settings) -> Report | None:

@@ -12,6 +12,7 @@ could be taken for a result. `report.json` holds the sha256 of every other file 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import importlib.metadata
 import json
@@ -56,7 +57,7 @@ class CorruptRun(RunError):
 
 
 def unfinished(config: cfg.RunConfig) -> Path:
-    """Folder of what a run keeps while it is made: its checkpoints."""
+    """Folder of what a run keeps while it is made: its checkpoints. Beside it, as <folder>.lock, lies its lock."""
     return cfg.output_root() / "results" / config.profile / "unfinished" / config.path
 
 
@@ -75,15 +76,15 @@ def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: flo
         more: further JSON values for report.json, e.g. `stage1`, and what `measured` found.
     Raises: ValueError: predictions without log_odds.
     """
-    _remove_leftovers(folder)
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(draft, ignore_errors=True)
+    draft = files.draft_of(folder)
     draft.mkdir(parents=True)
     try:
         hashes = dict(_write_files(draft, config, outcome))
         files.write_json(draft / "config.json", cfg.as_dict(config))
         files.write_json(draft / "report.json", _report(config, outcome, time_s, hashes) | more)
         seal(draft, cfg.config_hash(config))
+        if gone := [name for name in hashes if not (draft / name).is_file()]:
+            raise FileNotFoundError(f"{draft / gone[0]} was removed while the run was written; make the run again")
         move_into_place(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -151,8 +152,8 @@ def _report(config: cfg.RunConfig, outcome: Outcome, time_s: float, hashes: Mapp
 def move_into_place(draft: Path, folder: Path) -> None:
     """Rename the complete draft to its place; what stood there goes only when the draft is on the disk."""
     files.sync(draft)
-    for attempt in range(10):
-        old = folder.with_name(f".{folder.name}.{attempt}.{os.getpid()}.old")
+    for _ in range(10):
+        old = files.draft_of(folder).with_suffix(".old")
         with contextlib.suppress(FileNotFoundError):
             folder.rename(old)
         try:
@@ -169,12 +170,22 @@ def move_into_place(draft: Path, folder: Path) -> None:
     files.sync(folder.parent)
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Delete drafts of this run whose process is gone (killed half way)."""
-    for leftover in folder.parent.glob(f".{folder.name}.*.*"):
-        pid = leftover.name.split(".")[-2]
-        if pid.isdigit() and not files.alive(int(pid)):
+def tidy(folder: Path) -> None:
+    """Delete what processes that were killed left beside a run; only who holds its lock may. A finished run that was
+    on its way out when the one in its place had not come yet is put back."""
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.*"):
+        if leftover.suffix == ".old" and (leftover / "DONE").is_file() and not folder.exists():
+            leftover.rename(folder)
+        elif leftover.suffix in (".old", ".part"):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def done(folder: Path) -> bytes | None:
+    """What DONE of a finished run says, another for every time it was made; None: there is none."""
+    try:
+        return (folder / "DONE").read_bytes()
+    except OSError:
+        return None
 
 
 # --- reading ----------------------------------------------------------------------------------
