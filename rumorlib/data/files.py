@@ -33,8 +33,12 @@ def write_bytes(path: Path, content: bytes) -> str:
             os.fsync(file.fileno())
         draft.replace(path)
         sync(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a disk that is full does not say where
+        raise
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
     return hashlib.sha256(content).hexdigest()
 
 

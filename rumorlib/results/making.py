@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import os
 import statistics
@@ -199,9 +200,21 @@ def _one(config: RunConfig, settings: Settings, own: Mapping[str, str], wait: bo
             reports.make(config, settings, wait)
     except locks.Held:
         return config.path.as_posix(), BUSY
+    except OSError as error:
+        return config.path.as_posix(), traceback.format_exc() + _remedy(error)
     except Exception:
         return config.path.as_posix(), traceback.format_exc()
     return config.path.as_posix(), ""
+
+
+def _remedy(error: OSError) -> str:
+    """What to do about a disk that takes no file, "" for other errors."""
+    kept = "the same command then goes on; what is finished is kept\n"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"free some space on the disk of {error.filename}, or name another folder with --output; {kept}"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"make the folder of {error.filename} writable, or name another with --output; {kept}"
+    return ""
 
 
 def summary(said: Made) -> str:

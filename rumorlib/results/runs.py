@@ -126,12 +126,10 @@ def _write_files(draft: Path, config: cfg.RunConfig, outcome: Outcome) -> Iterat
         shown = keys.public_frame(frame, config.dataset) if real and not private else frame
         yield path, files.write_csv(draft / path, shown)
     if outcome.state is not None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in outcome.state.items()}
-        save_file(tensors, draft / CHECKPOINT)
-        files.sync(draft / CHECKPOINT)
-        yield CHECKPOINT, files.file_hash(draft / CHECKPOINT)
+        yield CHECKPOINT, files.write_bytes(draft / CHECKPOINT, save(tensors))
 
 
 def _report(config: cfg.RunConfig, outcome: Outcome, time_s: float, hashes: Mapping[str, str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,7 +91,7 @@ class Place:
     def __init__(self, folder: Path, belongs: Callable[[], Mapping[str, str]], every_s: float) -> None:
         self.folder, self.every_s = folder, every_s
         self.spent_s, self.resumed = 0.0, 0  # by the processes before this one; how often a process went on
-        self._belongs = belongs
+        self._belongs = cache(belongs)
         self._began = self._last = time.monotonic()
         self._took = 0.0
 
