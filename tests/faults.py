@@ -199,7 +199,7 @@ def read_only(sweep: Sweep, chance: random.Random) -> str:
             if not done.returncode:
                 break
             time.sleep(0.01)
-        said = clear(started.wait(), "make the folder writable")
+        said = clear(started.wait(), "writable, or name another")
         subprocess.run(["mount", "-o", "remount,rw", cfg.output_root()], check=True)
     return said
 
@@ -302,7 +302,9 @@ def second_start(sweep: Sweep) -> tuple[str, str]:
         except (runs.RunError, FileNotFoundError) as error:
             said = f"{type(error).__name__}: {error}"
         else:
-            return ("equal", "") if found == sweep.wanted else ("wrong", str(found)[:300])
+            other = [f"{name}: {line}" for name, lines in found.items() for line in lines
+                     if line not in sweep.wanted[name]]  # fmt: skip
+            return ("wrong", "; ".join(other)) if other else ("equal", "")
     if not any(part in said for part in ("train='all'", "free some space", "remove it")) or os.sep not in said:
         return "unclear", said
     if again := sweep.start(train="all").wait():
