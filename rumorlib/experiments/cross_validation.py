@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rumorlib.config import RunConfig, Settings
+from rumorlib.config import BASELINE_C, RunConfig, Settings
 from rumorlib.experiments.papers import baseline, dmfl, micc
 
 N_FOLDS = 5
@@ -39,8 +39,10 @@ ROWS = ("tfidf_lr", "text_lr", "image_lr", "text_image_lr")  # beside them
 
 def runs(settings: Settings, dataset: str, model: str, name: str) -> list[RunConfig]:
     """The folds of one setting of micc or dmfl, or of a row of ROWS (model "baseline")."""
-    if model == "baseline":
-        return [baseline(settings, dataset, name, f"folds:{fold}") for fold in range(N_FOLDS)]
+    if model == "baseline":  # rows on frozen features at one strength: nothing else is chosen on the fold held out
+        found = [baseline(settings, dataset, name, f"folds:{fold}") for fold in range(N_FOLDS)]
+        fixed = {} if name == "tfidf_lr" else {"inverse_regularisation": BASELINE_C[name]}
+        return [replace(run, detector=replace(run.detector, **fixed)) for run in found]
     make, known = {"micc": (micc, OF_MICC), "dmfl": (dmfl, OF_DMFL)}[model]
     detector, train = known[name]
     one = make(settings, dataset, 0, f"cv-{name}", **detector)

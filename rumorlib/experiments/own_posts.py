@@ -14,7 +14,6 @@ from rumorlib.experiments import cross_validation, papers, rivals
 from rumorlib.experiments.cross_validation import CORPORA
 
 LINEAR = ("majority", "tfidf_lr", "text_lr", "image_lr", "text_image_lr")
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # C of the rows on frozen features, of which dev chooses one (C38)
 N_DEALT = 3  # draws of the published sizes for a network
 OTHERS = ("safe", "carmn", "mfan", "spotfake", "muse")
 MICC_INPUTS = {"default": "concat", "product": "product", "relevance": "relevance", "towers": "towers"}
@@ -40,8 +39,6 @@ def linear(settings: Settings, kind: str = "train") -> list[RunConfig]:
     for dataset in settings.datasets:
         for name in LINEAR if record(dataset).kind == "posts" else papers.OF_WORDS[:2]:
             run = papers.baseline(settings, dataset, name)
-            if name.endswith(("text_lr", "image_lr")):
-                run = replace(run, detector=replace(run.detector, inverse_regularisation=STRENGTHS))
             runs.append(run if kind == "train" else replace(run, kind=kind, variant=f"{name}-{kind}"))
     return runs
 

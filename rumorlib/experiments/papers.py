@@ -249,17 +249,19 @@ def dmfl_heads(settings: Settings) -> list[RunConfig]:
 BASELINES = ("majority", "tfidf_lr", "surface_lr", "text_lr", "image_lr", "text_image_lr", "relevance_lr")
 OF_WORDS = ("majority", "tfidf_lr", "surface_lr", "text_forest")  # read no encoder and no stage 1
 OF_TEXTS = (*OF_WORDS, "text_lr")  # read no picture
+ON_FEATURES = ("text_lr", "image_lr", "text_image_lr")
 
 
 def baseline(settings: Settings, dataset: str, kind: str, protocol: str = "") -> RunConfig:
     """One deterministic row, with no more than it reads: rows on frozen text their encoder, where the profile has one;
     rows on towers that stage 1 trains, on pictures or on relevance the dataset's stage 1."""
     about = of_corpus(settings, dataset, kind not in OF_TEXTS)
-    tower = sizes_of(settings.profile, dataset).texts[about["language"]]
+    sizes = sizes_of(settings.profile, dataset)
+    tower = sizes.texts[about["language"]]
     text = tower if kind == "text_lr" and tower.kind == "frozen" else None
     stage1 = None if kind in OF_WORDS or text else stage1_of(settings, dataset)
     about["protocol"] = protocol or about["protocol"]
-    detector = BaselineConfig(kind=kind, text=text)
+    detector = BaselineConfig(kind, sizes.strengths if kind in ON_FEATURES else None, text)
     return RunConfig(model="baseline", variant=kind, stage1=stage1, detector=detector, **about)
 
 
