@@ -25,15 +25,8 @@ OF_MICC: dict[str, Setting] = {
     "temperature": ({"relevance_scale": "temperature"}, {}),
     "rate-3e-4": ({}, {"lr": 3e-4}),
     "dropout-.5": ({"dropout": 0.5}, {}),
-    "towers-rate-3e-4": ({"classifier_input": "towers"}, {"lr": 3e-4}),
-    "in-passes": ({}, {"steps": None, "epochs": 6, "evaluate_every": None, "patience": 2, "patience_steps": None,
-                       "warmup_steps": None, "steps_per_pass": None, "batch_size": 256}),
-}  # fmt: skip
-OF_DMFL: dict[str, Setting] = {
-    "default": ({}, {}),
-    "no-alignment": ({"alignment": "none"}, {}),
-    "from-scratch": ({"logic_init": "scratch"}, {}),
 }
+OF_DMFL: dict[str, Setting] = {"default": ({}, {})}  # its rate was chosen on one fold (config/by_corpus.py)
 ROWS = ("tfidf_lr", "text_lr", "image_lr", "text_image_lr")  # beside them
 
 

@@ -42,7 +42,7 @@ def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -
     return dataclasses.replace(outcome, history=tried)
 
 
-N_DRAWS = {"drawn": 10}  # of a kind of corpus; of real posts 100
+N_DRAWS = {"drawn": 10}  # of a kind of corpus; of real posts 100, for a row that reads pictures 20 (its fits are slow)
 EVENT_NAME = "event name"  # a row that reads nothing else; comes with the majority
 
 
@@ -56,8 +56,9 @@ def draws(config: RunConfig, settings: Settings, checkpoint: Path | None = None)
     whole, known = inputs.corpus_of(config, settings), cfg.record(config.dataset)
     read = features.of_corpus(inputs.Source(config, whole, settings, checkpoint))
     detector = config.detector
+    n_draws = N_DRAWS.get(known.kind, 20 if "image" in detector.kind else 100)
     sides = {"published": whole.posts["split"]}
-    sides |= {f"resplit:{k}": splits.resplit(whole.posts, k)["split"] for k in range(N_DRAWS.get(known.kind, 100))}
+    sides |= {f"resplit:{k}": splits.resplit(whole.posts, k)["split"] for k in range(n_draws)}
     if known.events and known.kind == "posts":
         for event in protocols.event_folds(whole.posts):
             sides[f"event:{event}"] = splits.event_fold(whole.posts, event)["split"]
