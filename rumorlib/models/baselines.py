@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -63,10 +63,11 @@ def choose(
     """
     if len(config.strengths) == 1:
         return config, pd.DataFrame()
-    rows = []
+    rows, read = [], _read(config.kind, train, language)
+    shown, label = read.transform.transform(_inputs(config.kind, dev)), np.asarray(dev.label)
     for strength in config.strengths:
         one = replace(config, inverse_regularisation=strength)
-        log_odds, label = fit_predict(one, train, {"dev": dev}, language)["dev"], np.asarray(dev.label)
+        log_odds = fit(one, train, language, read).model.decision_function(shown)
         loss = np.average(np.logaddexp(0, np.where(label == 1, -log_odds, log_odds)), weights=dev.weight)
         loss = round(float(loss), 6)  # where texts say nothing, only the solver's last digits differ
         rows.append((strength, loss, accuracy_score(label, log_odds >= 0, sample_weight=dev.weight)))
@@ -107,7 +108,34 @@ def fit_predict(
     return {name: row.log_odds(split) for name, split in test_sets.items()}
 
 
-def fit(config: BaselineConfig, train: Features, language: str = "en") -> Row:
+class _Read(NamedTuple):
+    """Train as a row reads it: the same for every C."""
+
+    transform: Any
+    inputs: Any
+    label: np.ndarray
+    weight: np.ndarray
+
+
+def _read(kind: str, train: Features, language: str) -> _Read:
+    label = np.asarray(train.label).astype(int)
+    weight = np.ones(len(label)) if train.weight is None else np.asarray(train.weight, dtype=float)
+    weight = weight / weight.mean()  # C means the same whatever the weights' unit
+    if kind == "majority":
+        return _Read(None, None, label, weight)
+    if len(np.unique(label)) < 2:
+        raise ValueError(f"{kind} needs both classes in train")
+    raw = _inputs(kind, train)
+    if len(raw) != len(label):
+        raise ValueError(f"{kind}: {len(raw)} rows of input but {len(label)} labels")
+    if kind in ("tfidf_lr", "text_forest"):
+        transform = tfidf(language)
+        return _Read(transform, transform.fit_transform(raw), label, weight)
+    transform = StandardScaler()
+    return _Read(transform, transform.fit_transform(raw, sample_weight=weight), label, weight)
+
+
+def fit(config: BaselineConfig, train: Features, language: str = "en", read: _Read | None = None) -> Row:
     """Fit one baseline on train.
 
     majority: share of rumors in train · tfidf_lr: TF-IDF of words 1-2 (English) or characters 1-3 (Chinese) ·
@@ -127,22 +155,9 @@ def fit(config: BaselineConfig, train: Features, language: str = "en") -> Row:
     """
     if len(config.strengths) > 1:
         raise ValueError(f"{config.kind} has {len(config.strengths)} values of C; `choose` takes one on dev")
-    label = np.asarray(train.label).astype(int)
-    weight = np.ones(len(label)) if train.weight is None else np.asarray(train.weight, dtype=float)
-    weight = weight / weight.mean()  # C means the same whatever the weights' unit
+    transform, inputs, label, weight = read or _read(config.kind, train, language)
     if config.kind == "majority":
         return Row("majority", share=float((weight * label).sum() / weight.sum()))
-    if len(np.unique(label)) < 2:
-        raise ValueError(f"{config.kind} needs both classes in train")
-    raw = _inputs(config.kind, train)
-    if len(raw) != len(label):
-        raise ValueError(f"{config.kind}: {len(raw)} rows of input but {len(label)} labels")
-    if config.kind in ("tfidf_lr", "text_forest"):
-        transform = tfidf(language)
-        inputs = transform.fit_transform(raw)
-    else:
-        transform = StandardScaler()
-        inputs = transform.fit_transform(raw, sample_weight=weight)
     if config.kind.endswith("_forest"):
         model = ExtraTreesClassifier(n_estimators=60, random_state=0)
     else:
