@@ -39,6 +39,11 @@ def test_quick_runs_and_prints_a_ratio(name: str, capsys: pytest.CaptureFixture[
     assert "times" in capsys.readouterr().out
 
 
+def test_an_answer_is_timed_against_its_encoders(capsys: pytest.CaptureFixture[str]) -> None:
+    assert importlib.import_module("one_answer").main(["--quick"]) == 0
+    assert capsys.readouterr().out.count("the encoders' own forward") == 2
+
+
 def test_the_accelerator_script_runs_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     accelerator = importlib.import_module("accelerator")
     assert accelerator.main(["--quick", "--csv", str(tmp_path / "accelerator.csv")]) == 0

@@ -169,7 +169,7 @@ class Detector:
         columns = ("probability", "calibrated", "label", "unlike_training", "missing")
         if not chunks:
             return pd.DataFrame(columns=list(columns), index=asked.index)
-        return pd.concat(chunks).set_axis(asked.index, axis=0)
+        return (pd.concat(chunks) if len(chunks) > 1 else chunks[0]).set_axis(asked.index, axis=0)
 
     def explain(self, post: Mapping[str, Any]) -> explained.Explanation:
         """Why a post gets its answer: the effect of each word, of the picture, and the maps of models that have some.

@@ -85,22 +85,22 @@ def posts_of(
     Raises: ValueError: not posts, or no post has text or image.
     """
     if isinstance(asked, pd.DataFrame):
-        frame = asked
-    else:
+        names, index = set(asked.columns), asked.index
+        column = {name: asked[name] for name in ("text", "image") if name in names}
+    else:  # without a frame: for one post it would take a millisecond
         rows = [asked] if isinstance(asked, Mapping) else list(asked)
         if not all(isinstance(row, Mapping) for row in rows):
             raise ValueError("posts are a dict, a list of dicts or a DataFrame, with text, image or both")
-        frame = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object)
-                              for name in ("text", "image") if any(name in row for row in rows)},
-                             index=pd.RangeIndex(len(rows)))  # fmt: skip
-    if len(frame) and not {"text", "image"} & set(frame.columns):
-        raise ValueError(f"posts have text, image or both; got {', '.join(map(str, frame.columns)) or 'nothing'}")
-    blank = [None] * len(frame)
-    texts = [text_of(value) for value in frame.get("text", blank)]
+        names, index = set().union(*rows), pd.RangeIndex(len(rows))
+        column = {name: [row.get(name) for row in rows] for name in ("text", "image")}
+    if len(index) and not {"text", "image"} & names:
+        raise ValueError(f"posts have text, image or both; got {', '.join(sorted(map(str, names))) or 'nothing'}")
+    blank = [None] * len(index)
+    texts = [text_of(value) for value in column.get("text", blank)]
     below = FolderImages(root) if root else None
-    found = [picture_of(value, below, decode) for value in frame.get("image", blank)]
+    found = [picture_of(value, below, decode) for value in column.get("image", blank)]
     missing = [["text"] * (not text) + ([why] if why else []) for text, (_, why) in zip(texts, found)]
-    return Given(texts, [picture for picture, _ in found], missing, frame.index)
+    return Given(texts, [picture for picture, _ in found], missing, index)
 
 
 def text_of(value: Any) -> str:

@@ -117,9 +117,11 @@ def unlike(distances: np.ndarray, limit: list[float | None]) -> np.ndarray:
     return (np.nan_to_num(distances, nan=-np.inf) > bounds).any(1)
 
 
+_HASH = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=N_HASHED, alternate_sign=False)
+
+
 def _hashed(texts: list[str]):
-    vectors = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=N_HASHED, alternate_sign=False)
-    return vectors.transform([normalise_text(text) for text in texts])
+    return _HASH.transform([normalise_text(text) for text in texts])
 
 
 def _labels(labels: Sequence[int]) -> Tensor | None:
