@@ -14,7 +14,7 @@ import torch
 
 from rumorlib import experiments, results
 from rumorlib.config import RunConfig, Settings, TrainConfig
-from rumorlib.data import sealed
+from rumorlib.data import files, sealed
 from rumorlib.experiments import rivals
 from rumorlib.results import reports, runs
 from rumorlib.training import checkpoints, kinds, loop
@@ -147,11 +147,26 @@ def count(at: checkpoints.Place | None, stop: int | None = None, train: TrainCon
         lambda generator: torch.rand(3, generator=generator).unbind(),
         3,
         lambda: {"loss": (model.weight.item() - 0.3) ** 2},
-        dataclasses.replace(train, epochs=10, patience=3),
+        dataclasses.replace(train, epochs=4, patience=3),
         seed=5,
         place=at,
     )
     return model, fitted
+
+
+def test_any_step_before_a_look_at_dev_is_gone_on_from_the_last_one_too(
+    tmp_path: Path, every_step: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints.Place, "is_due", lambda self, at_look=False: not (at_look or self.every_s))
+    for name, train in {"passes": FEW, "windows": LOOKS}.items():
+        straight, fitted = count(place(tmp_path / name), train=train)
+        found = sorted((tmp_path / name).glob("*.json"))
+        assert len(found) == fitted.history["step"].iloc[-1]
+        for seal in found:
+            for file in (seal, seal.with_suffix(".safetensors")):
+                files.write_bytes(tmp_path / name / seal.stem / file.name, file.read_bytes())
+            again, refitted = count(place(tmp_path / name / seal.stem, every_s=1e9), train=train)
+            assert torch.equal(again.weight, straight.weight) and refitted.history.equals(fitted.history)
 
 
 def test_the_one_before_takes_the_place_of_a_damaged_checkpoint(

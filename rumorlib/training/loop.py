@@ -127,7 +127,7 @@ def fit(
     if place is not None:
         place.restore(parts)
     with tqdm(total=n_steps, initial=at.step, desc=name, unit="batch", mininterval=2, dynamic_ncols=False) as bar:
-        while at.step < n_steps:
+        while at.step < n_steps or at.n_seen:  # a checkpoint of the last step: dev was not looked at yet
             if train.evaluate_every is None and not at.n_seen:
                 passes.begin()
             most = n_steps - at.step
