@@ -17,8 +17,8 @@ from typing import Any
 
 from rumorlib.results.saved.explained import Explanation
 
-WIDTH = "min(100%, 1100px)"
-STRONG = 0.25  # share of the largest effect from which a word is marked
+WIDTH = {"width": "98%", "max_width": "1100px"}  # no scroll bar below the form
+STRONG, LEAST = 0.25, 0.05  # share of the largest effect, and log-odds, from which a word is marked
 
 
 class Form:
@@ -31,7 +31,7 @@ class Form:
         import ipywidgets as widgets
 
         self.opened = cache(lambda name: _opened(detectors[name], data))
-        wide = {"layout": widgets.Layout(width=WIDTH), "style": {"description_width": "7em"}}
+        wide = {"layout": widgets.Layout(**WIDTH), "style": {"description_width": "7em"}}
         self.detector = widgets.Dropdown(options=list(detectors), description="Detector", **wide)
         self.text = widgets.Textarea(
             description="Text", placeholder="of the post, in English or Chinese", rows=4, **wide
@@ -110,7 +110,7 @@ def _words(made: Explanation) -> str:
     most, told, end = made.words["effect"].abs().max(), [], 0
     for word, start, effect in zip(made.words["word"], made.words["start"], made.words["effect"]):
         written = html.escape(word)
-        if most > 0 and abs(effect) >= STRONG * most:
+        if abs(effect) >= max(STRONG * most, LEAST):
             colour = "#fbe3d5" if effect > 0 else "#d6e9f8"
             written = (f'<span style="background:{colour};color:#000;padding:0 2px">{written}'
                        f"<sub>{effect:+.2f}</sub></span>")  # fmt: skip
