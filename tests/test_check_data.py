@@ -17,6 +17,7 @@ from rumorlib.commands import check_data
 from rumorlib.config import Settings
 from rumorlib.data import corpora, inspection, photo
 from rumorlib.data.posts import PostsError
+from rumorlib.data.readers import tables
 from rumorlib.data.scripts import script
 from rumorlib.data.splitting.splits import PHEME_DEV
 
@@ -369,3 +370,27 @@ def test_real_folders(tmp_path, capsys, name, posts, images, code):
     assert found_code == code
     assert (found["splits"][-1]["posts"], found["splits"][-1]["images"]) == (posts, images)
     assert found["splits"][-1]["unreadable"] == found["splits"][-1]["no_time"] == 0
+
+
+def test_a_fault_of_the_command_is_no_verdict_on_the_data(tmp_path, capsys, monkeypatch):
+    def fails(*_):
+        raise KeyError("ours")
+
+    monkeypatch.setattr(check_data, "inspect_folder", fails)
+    assert command.main(["check-data", str(folder(tmp_path, good_rows()))]) == 3
+    told = capsys.readouterr()
+    assert "KeyError: 'ours'" in told.err and "says nothing about the data" in told.err and not told.out
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ('{"text": "a", "label": 1, "label": 0}', "the key 'label' is there twice"),
+        (f'{{"text": "a", "label": {"9" * 5000}}}', "4300 digits"),
+    ],
+)
+def test_json_that_python_would_bend_or_choke_on_is_refused_with_its_line(record, message, tmp_path):
+    path = tmp_path / "posts.jsonl"
+    path.write_text(f'{{"text": "a", "label": 1}}\n{record}\n')
+    with pytest.raises(PostsError, match=f"line 2: not JSON .*{message}.*repair the line"):
+        tables.read_json(path)

@@ -399,3 +399,10 @@ def test_posts_of_ones_own_find_the_weights_in_the_data_folder(
     monkeypatch.setenv("RUMORLIB_DATA", str(tmp_path))
     assert cfg.resolve("laptop", [f"mine={own}"]).data_root == tmp_path.resolve()
     assert cfg.resolve("demo", ["mine"]).data_root is None
+
+
+def test_home_in_a_folder_of_the_environment_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RUMORLIB_OUTPUT", "~/out")
+    monkeypatch.setenv("RUMORLIB_CACHE", "~/cache")
+    assert (cfg.output_root(), cfg.cache_root()) == (tmp_path / "out", tmp_path / "cache")

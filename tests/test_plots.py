@@ -365,3 +365,9 @@ def test_saved_figures_of_the_demo_say_so(name: str, output: Path) -> None:
     assert sum("demo profile" in title for title in titles) == 1
     assert path.read_bytes().startswith(b"\x89PNG")
     assert name != "d_e6" or figure.get_suptitle() == "Attention (demo profile)"
+
+
+def test_a_title_is_no_formula() -> None:
+    fig, _ = look.panels(1, 3, 2, title=r"$\frac{1}{$")
+    fig.canvas.draw()
+    plt.close(fig)

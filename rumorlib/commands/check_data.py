@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +18,14 @@ from rumorlib.data.posts import PostsError
 from rumorlib.data.readers import layouts
 
 FOLDER = "check-data"  # where the list of posts left out goes, below the working folder; git ignores it
-EXIT_CODES = "exit code: 0 usable; 1 usable, but posts are lost or would leak, as printed; 2 not usable"
+EXIT_CODES = (
+    "exit code: 0 usable; 1 usable, but posts are lost or would leak, as printed; 2 not usable; 3 check-data failed"
+)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what was found and write the posts left out; return 0 (usable), 1 (with problems) or 2 (not usable)."""
+    """Print what was found and write the posts left out; return 0 (usable), 1 (with problems), 2 (not usable) or 3
+    (a fault of this command; its traceback is on standard error)."""
     options = _parser().parse_args(arguments)
     try:
         found = inspect_folder(
@@ -35,6 +40,10 @@ def main(arguments: Sequence[str]) -> int:
             else f"not usable: {reason}"
         )
         return 2
+    except Exception:
+        traceback.print_exc()
+        print("check-data failed; this says nothing about the data", file=sys.stderr)
+        return 3
     if options.json:
         print(json.dumps(summary(found, path), ensure_ascii=False, indent=1, allow_nan=False))
     else:

@@ -16,7 +16,7 @@ PROJECT_ROOT = _ABOVE if IS_CHECKOUT else Path.cwd()
 def output_root() -> Path:
     """Folder that every run, table and figure is written to, in its `results/` and `figures/`: RUMORLIB_OUTPUT or
     `output`, which git ignores. Committed results change by the verb `publish` alone."""
-    return Path(os.environ.get("RUMORLIB_OUTPUT") or PROJECT_ROOT / "output")
+    return Path(os.environ.get("RUMORLIB_OUTPUT") or PROJECT_ROOT / "output").expanduser()
 
 
 def stored(below: str | Path) -> Path:
@@ -27,7 +27,7 @@ def stored(below: str | Path) -> Path:
 
 def cache_root() -> Path:
     """Folder of things that can be computed again (frozen features): RUMORLIB_CACHE or `.cache`."""
-    return Path(os.environ.get("RUMORLIB_CACHE") or PROJECT_ROOT / ".cache")
+    return Path(os.environ.get("RUMORLIB_CACHE") or PROJECT_ROOT / ".cache").expanduser()
 
 
 def data_root(explicit: str | Path | None = None) -> Path:

@@ -72,7 +72,7 @@ def panels(
     for axes in grid.flat[max(0, n - columns) : n]:  # sharex leaves them bare when an axes removed was below
         axes.tick_params(axis="x", labelbottom=True)
     if title:
-        fig.suptitle(english(title))
+        fig.suptitle(english(title), parse_math=False)
         _grow(fig, 0.25)
     return fig, list(grid.flat[:n])
 

@@ -56,7 +56,7 @@ def example_posts(
     for axes, image, heading, drawn in zip(panels, images, headings, boxes):
         picture(axes, image)
         frame(axes, drawn or ())
-        axes.set_title(heading, fontsize=8)
+        axes.set_title(heading, fontsize=8, parse_math=False)
     used = {colour for drawn in boxes for _, colour in drawn or ()}
     _legend(fig, used, {SUPPORT: "supports the claim", CONTRADICTING: "contradicts the claim"})
     return fig
@@ -108,7 +108,7 @@ def relevance_maps(
     for s, heading in enumerate(scales):
         column = [row[s + 1] for row in rows]
         _relevance_column(column, [maps[s] for maps in relevance], [kept[s] for kept in top_boxes], unit)
-        rows[0][s + 1].set_title(look.english(heading))
+        rows[0][s + 1].set_title(look.english(heading), parse_math=False)
     rows[0][0].set_title("scene")
     used = {TOP} | ({SUPPORT} if any(box is not None for box in truth_boxes) else set())
     _legend(fig, used, {SUPPORT: truth, TOP: top})
@@ -191,7 +191,7 @@ def attention_heatmaps(
         for axes, (heading, values) in zip(here, against_even.items()):
             norm = LogNorm(np.exp(-reach), np.exp(reach))
             shown = axes.imshow(np.maximum(values, FAINTEST), cmap="RdBu_r", norm=norm, aspect="auto")
-            axes.set_title(f"{look.english(corpus)}, {heading}")
+            axes.set_title(f"{look.english(corpus)}, {heading}", parse_math=False)
             if (apart := np.abs(np.log(np.maximum(values, FAINTEST))).max()) < EVEN:
                 told = "even within 0.1 %" if apart < 0.001 else f"even within {100 * apart:.1f} %"
                 axes.text(0.5, 0.5, told, transform=axes.transAxes, ha="center", va="center", color="0.35")

@@ -87,7 +87,7 @@ def reliability(frame: pd.DataFrame, title: str = "") -> Figure:
         axes.scatter(part["prob"], part["observed"], s=size, color=look.PALETTE[0], zorder=3, clip_on=False)
         if len(part) == 1:
             axes.text(0.5, 0.1, "all posts get one answer", ha="center", fontsize=8, color="0.35")
-        axes.set_title(f"{look.english(dataset)}\n{look.wrapped(model, 28)}")
+        axes.set_title(f"{look.english(dataset)}\n{look.wrapped(model, 28)}", parse_math=False)
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability of rumor")
     panels[0].set_ylabel("share of rumors")
     return fig

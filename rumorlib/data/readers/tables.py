@@ -74,8 +74,8 @@ def read_json(path: Path) -> pd.DataFrame:
         if not whole and not chunk.strip():
             continue
         try:
-            parsed.append(json.loads(chunk))
-        except (json.JSONDecodeError, RecursionError) as error:
+            parsed.append(json.loads(chunk, object_pairs_hook=_each_once))
+        except (ValueError, RecursionError) as error:  # of a number of thousands of digits, too
             where = line - 1 + getattr(error, "lineno", 1)
             raise PostsError(f"{path}, line {where}: not JSON ({error}); repair the line") from None
     records = parsed[0] if whole else parsed
@@ -91,8 +91,8 @@ def read_object(path: Path) -> dict[str, Any]:
     """One JSON object, the whole file. Raises: PostsError: no such file, not UTF-8, not JSON, or no object."""
     text = _utf8(path, "save it as UTF-8")
     try:
-        found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        found = json.loads(text, object_pairs_hook=_each_once)
+    except (ValueError, RecursionError) as error:
         raise PostsError(f"{path}: not JSON ({error}); restore or remove the file") from None
     if not isinstance(found, dict):
         raise PostsError(f"{path}: expected one JSON object; restore the file")
@@ -164,12 +164,21 @@ def _utf8(path: Path, remedy: str, newline: str | None = None) -> str:
         raise PostsError(_not_utf8(path, remedy)) from None
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises: ValueError: a key is there twice, and nothing says which value counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
+        raise ValueError(f"the key {twice[:80]!r} is there twice")
+    return found
+
+
 def _by_line(text: str) -> bool:
     """Whether the first line is an object of its own and another begins on the next: JSON Lines by another name."""
     first, _, rest = text.lstrip().partition("\n")
     try:
         return isinstance(json.loads(first), dict) and rest.lstrip().startswith("{")
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
 
 
