@@ -369,5 +369,5 @@ def test_saved_figures_of_the_demo_say_so(name: str, output: Path) -> None:
 
 def test_a_title_is_no_formula() -> None:
     fig, _ = look.panels(1, 3, 2, title=r"$\frac{1}{$")
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     plt.close(fig)
