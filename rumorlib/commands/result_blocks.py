@@ -71,8 +71,8 @@ def findings_block(root: Path) -> str:
         f"(`photo-en`), MICC as printed reaches {score('photo-en', 'MICC (literal)')} after six passes over the posts "
         f"and {longer('MICC, longer')} where it goes on until dev stops improving; with products of text and image in "
         f"its classifier, {score('photo-en', 'MICC (product input)')} and {longer('MICC, longer-product')} "
-        f"([m_e2_longer](results/laptop/tables/m_e2_longer.md)). DMFL's {score('photo-en', 'DMFL')} is of three passes: "
-        f"{REVISED}.",
+        f"([m_e2_longer](results/laptop/tables/m_e2_longer.md)). DMFL's {score('photo-en', 'DMFL')} is of three "
+        f"passes: {REVISED}.",
     ])  # fmt: skip
 
 
