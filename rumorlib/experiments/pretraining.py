@@ -90,7 +90,7 @@ AS_LONG: dict[str, dict[str, Any]] = {  # what was measured at six passes, and s
 
 def micc_as_long_as_it_learns(settings: Settings) -> list[RunConfig]:
     """MICC on photographs in English until dev stops improving, thirty passes at most, on the stage 1 of the better
-    image tower (m_e2_longer): what of the findings at six passes was the length. One seed, of ten minutes a run; laptop only."""
+    image tower (m_e2_longer): what of the findings at six passes was the length. One seed; laptop only."""
     if settings.profile != "laptop" or "photo-en" not in settings.datasets:
         return []
     stage1 = stage1_of(settings, "mfan-pheme")
