@@ -185,7 +185,8 @@ class Detector:
             return calibration["slope"] * self._joined(self._each(posts)) + calibration["intercept"]
 
         answer = self._answer(asked, slice(0, 1)).iloc[0]
-        pooled = self._sees.pooled_images(asked.pictures) if asked.pictures[0] is not None else None
+        seen = self._sees is not None and asked.pictures[0] is not None
+        pooled = self._sees.pooled_images(asked.pictures) if seen else None
         nearest = self.novelty.nearest(asked.texts[0], pooled)
         return explained.explanation(self.parts, asked, answer, nearest, says, size)
 
