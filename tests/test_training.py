@@ -18,13 +18,15 @@ import pytest
 import torch
 from torch import nn
 
+from rumorlib import config as cfg
 from rumorlib import inputs
 from rumorlib.config import DMFLConfig, SCLIPConfig, TextConfig, TrainConfig, VisionConfig
 from rumorlib.data.batches import CaptionTensors, PostTensors, Texts
 from rumorlib.encoders.sclip import SCLIP
+from rumorlib.experiments import papers, rivals
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.others.pieces import weighted_mean
-from rumorlib.training import loop
+from rumorlib.training import computation, loop
 from rumorlib.training.loop import Fit, fit
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
@@ -344,6 +346,33 @@ def test_golden_losses(similarity):
         pytest.skip(f"wrote {GOLDEN.name}")
     for name, values in found.items():
         assert values == pytest.approx(golden[f"sclip {similarity}"][name], abs=1e-4), name
+
+
+def test_the_first_step_of_every_model_is_that_of_before():
+    """Loss and gradient of each freshly built model on a made batch, per torch version: a refactor moves neither.
+
+    RUMORLIB_WRITE_GOLDEN=1 writes them where a model is meant to compute something else, or for another torch.
+    """
+    demo, laptop = cfg.resolve("demo"), cfg.Settings("laptop", ("mfan-pheme",), (0,))
+    runs = [papers.sclip(demo, "en"), *papers.micc_main(demo), *papers.micc_ablations(demo), *papers.dmfl_main(demo)]
+    runs += [*papers.dmfl_ablations(demo), *rivals.main(demo), papers.dmfl(laptop, "mfan-pheme")]
+    runs += [
+        papers.micc(laptop, "mfan-pheme", variant=name, **how)
+        for name, how in {
+            "towers": {"classifier_input": "towers"},
+            "temperature": {"relevance_scale": "temperature"},
+        }.items()
+    ]
+    found = {run.name: computation.fingerprint(run) for run in runs}
+    golden, version = json.loads(GOLDEN.read_text(encoding="utf-8")), f"torch {torch.__version__.split('+')[0]}"
+    if os.environ.get("RUMORLIB_WRITE_GOLDEN"):
+        golden.setdefault("first step", {})[version] = found
+        GOLDEN.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if version not in golden["first step"]:
+        pytest.skip(f"no golden losses of {version}: RUMORLIB_WRITE_GOLDEN=1 writes them")
+    known = golden["first step"][version]
+    assert found.keys() == known.keys()
+    assert [name for name in known if not computation.agree(known[name], found[name])] == []
 
 
 # --- lengths in steps -------------------------------------------------------------------------
