@@ -23,6 +23,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="THE FORM WAS NOT SEEN IN A BROWSER: apt-get install chromium "
                                                          "chromium-driver"),
+    pytest.mark.skipif("RUMORLIB_BROWSER" not in os.environ, reason="a minute or two: RUMORLIB_BROWSER=1 asks for it"),
 ]  # fmt: skip
 NOTEBOOK = cfg.PROJECT_ROOT / at_hand.FORM
 # The field of a file chooser is no part of the page: the test puts it there instead of opening the chooser.
