@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from rumorlib import experiments, results
 from rumorlib.config import RunConfig, Settings, TrainConfig
@@ -242,9 +243,12 @@ def test_a_state_comes_back_as_it_was() -> None:
         "t": torch.tensor([1.5], dtype=torch.bfloat16),
         "f": frame,
         "n": {"": np.arange(2)},
+        "turned": [torch.ones(2, 3).T, np.ones((2, 3)).T],
     }
     tensors: dict[str, torch.Tensor] = {}
-    found = checkpoints.unpacked(checkpoints.packed(state, tensors), tensors)
+    packed = checkpoints.packed(state, tensors)
+    found = checkpoints.unpacked(packed, load(save(tensors)))
+    assert [one.shape for one in found["turned"]] == [(3, 2), (3, 2)]
     assert found[1] == state[1] and torch.equal(found["t"], state["t"]) and np.array_equal(found["n"][""], [0, 1])
     pd.testing.assert_frame_equal(found["f"], frame)
     with pytest.raises(TypeError, match="set is no state"):

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import time
 import tracemalloc
 
 import pytest
@@ -211,21 +210,19 @@ def test_ids_of_nineteen_digits_stay_exact(tmp_path):
         assert found == ids[: len(found)] and len(found) > 1
 
 
-def test_a_hundred_thousand_rows_in_seconds(tmp_path):
+def test_a_hundred_thousand_rows_need_little_memory(tmp_path):
     rows = "".join(
         f"{10**15 + i},word {i} @me http://t.co/{i} and more,{i % 2},{i % 50}.jpg,flood\n" for i in range(100_000)
     )
     for i in range(50):
         picture(tmp_path / f"{i}.jpg")
     path = write(tmp_path / "manifest.csv", "id,text,label,image,domain\n" + rows)
-    start = time.perf_counter()
     tracemalloc.start()
     corpus = manifest.read_file(path)
     peak_mib = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
     assert len(corpus.posts) == 100_000 and corpus.dropped.empty
     assert peak_mib < 400, peak_mib
-    assert time.perf_counter() - start < 60  # 3 s on two free cores; tracing and a busy machine cost more
 
 
 # --- the corpora ----------------------------------------------------------------------------

@@ -2,17 +2,20 @@
 
 import hashlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from rumorlib import config as cfg
 from rumorlib import results
+from rumorlib.data.batches import PostTensors, Texts
 from rumorlib.experiments import papers
 from rumorlib.studies.protocol import own_posts
 from rumorlib.studies.scores import recommended
-from rumorlib.training import baseline_runs
+from rumorlib.training import baseline_runs, micc_runs
 
 
 @pytest.fixture
@@ -77,3 +80,18 @@ def test_the_recommended_detector_is_the_mean_of_standardised_log_odds_calibrate
     assert len(exchanged) == 100 and (exchanged["log_odds"] < 0).all(), "words read test as it is, pictures the others'"
     scaled = recommended.mean_log_odds([weak, strong.assign(log_odds=strong["log_odds"] * 7 - 3)])
     np.testing.assert_allclose(scaled["log_odds"], made["log_odds"][:200], atol=2e-3)
+
+
+def test_with_the_picture_of_another_post_come_its_patches_and_its_part_of_the_towers():
+    towers = torch.tensor([[i, i, 10 * i] for i in range(4)])  # two columns are the text's
+    one = torch.ones(4)
+    tensors = PostTensors(Texts(None, None, one[:, None], towers=towers), one[:, None], torch.arange(4), one, one)
+    made = micc_runs.exchanged(tensors, torch.tensor([1, 2]), torch.tensor([3, 1]), 2, lambda: None)
+    assert made.image_row.tolist() == [3, 1] and made.texts.towers.tolist() == [[1, 1, 30], [2, 2, 10]]
+
+
+def test_an_event_that_only_a_training_holds_out_is_not_lost_beside_the_draws():
+    part = pd.DataFrame({"protocol": ["published", "resplit:0"], "accuracy": 0.5, "macro_f1": 0.5, "majority": 0.5})
+    draws = SimpleNamespace(extra=lambda _: part.assign(row="tfidf_lr", n_test=4), config=SimpleNamespace(dataset="d"))
+    ((_, found),) = own_posts._linear([draws]).items()
+    assert "event_f1" not in found and found["dealt"] == 0.5

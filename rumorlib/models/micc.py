@@ -175,6 +175,7 @@ class MICC(nn.Module):
         d_image = n_kept(config, n_patches) * d if config.fusion == "concat" else d
         d_towers = sclip.text_towers[language].width, sclip.config.vision.width
         extra = {"concat": 0, "product": 2 * d, "relevance": 2 * S, "towers": sum(d_towers)}[config.classifier_input]
+        self.d_text = d_towers[0]
         if config.classifier_input == "towers":
             self.d_towers = sum(d_towers)
             self.tower_norms = nn.ModuleList(map(nn.LayerNorm, d_towers))  # their features are of any size

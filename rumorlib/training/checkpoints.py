@@ -25,7 +25,6 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from rumorlib import config as cfg
 from rumorlib.data import files, sealed
 
 _log = logging.getLogger(__name__)
@@ -178,10 +177,10 @@ def place() -> Place | None:
 @lru_cache(maxsize=1)
 def code() -> str:
     """sha256 of the sources that decide a run's numbers."""
-    found = hashlib.sha256()
+    found, package = hashlib.sha256(), Path(__file__).parents[1]
     for room in ROOMS:
-        for path in sorted((cfg.PROJECT_ROOT / "rumorlib" / room).rglob("*.py")):
-            found.update(f"{path.relative_to(cfg.PROJECT_ROOT).as_posix()} {files.file_hash(path)}\n".encode())
+        for path in sorted((package / room).rglob("*.py")):
+            found.update(f"{path.relative_to(package).as_posix()} {files.file_hash(path)}\n".encode())
     return found.hexdigest()
 
 
@@ -201,7 +200,8 @@ def packed(value: Any, tensors: dict[str, Tensor]) -> Any:
         return value if math.isfinite(value) else {"number": str(value)}
     if isinstance(value, Tensor | np.ndarray):
         kind, name = "tensor" if isinstance(value, Tensor) else "array", str(len(tensors))
-        tensors[name] = (torch.from_numpy(np.array(value)) if kind == "array" else value.detach().cpu()).clone()
+        made = value.detach().cpu() if kind == "tensor" else torch.from_numpy(np.array(value))
+        tensors[name] = made.clone(memory_format=torch.contiguous_format)  # as safetensors wants them
         return {kind: name}
     if isinstance(value, pd.DataFrame):
         columns = [(name, column.tolist() if column.dtype.kind not in "fiub" else column.to_numpy())

@@ -54,11 +54,11 @@ def fit_detector(
     tensors: PostTensors,
     posts: pd.DataFrame,
     watcher: loop.Watcher | None = None,
-    apart: PostTensors | None = None,
+    exchanged: Callable[[Tensor, Tensor], PostTensors] | None = None,
 ) -> Outcome:
     """Train on train, stop on dev, predict every post once; on the GPU if there is one.
 
-    Args: apart: the posts with pictures that have not met their texts yet, where those of `tensors` have.
+    Args: exchanged: posts (rows) with the pictures of others (rows), where more than `image_row` says whose they are.
     """
     tensors = tensors.on(loop.device())
     train, rows = config.train, {split: inputs.rows_of(posts, split) for split in ("train", "dev")}
@@ -82,10 +82,12 @@ def fit_detector(
     }
     outcome = score(posts, predict(model, tensors), facts)
     facts = outcome.facts | told_faults(config, outcome.metrics, fit.history)
-    free = (apart or tensors).on(loop.device())
-    outcome = on_published_split(config, posts, outcome, lambda rows, others: predict(
-        model, dataclasses.replace(free.part(rows), image_row=free.image_row[others])
-    ))  # fmt: skip
+
+    def of_others(rows: Tensor, others: Tensor) -> PostTensors:
+        return dataclasses.replace(tensors.part(rows), image_row=tensors.image_row[others])
+
+    made = exchanged or of_others
+    outcome = on_published_split(config, posts, outcome, lambda rows, others: predict(model, made(rows, others)))
     return dataclasses.replace(outcome, history=fit.history, state=moved(model.state_dict(), CPU), facts=facts)
 
 

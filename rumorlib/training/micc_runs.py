@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from rumorlib import inputs
 from rumorlib.config import RunConfig, Settings
-from rumorlib.data.batches import Aligned, PostTensors
+from rumorlib.data.batches import Aligned, PostTensors, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.inputs import micc_inputs
 from rumorlib.models.micc import MICC
@@ -42,19 +45,32 @@ def run(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
         return found
 
     before = look("stage 1 only")
-    outcome = fit_detector(config, model, tensors, posts, apart=_apart(config, settings, checkpoint, tensors))
+    outcome = fit_detector(config, model, tensors, posts, exchanged=lambda rows, others: exchanged(
+        tensors, rows, others, model.d_text, lambda: inputs.joint_patches(
+            inputs.corpus_of(config, settings), config.stage1, checkpoint, settings)
+    ))  # fmt: skip
     extras = {name: pd.concat([before[name], frame], ignore_index=True) for name, frame in look("fine-tuned").items()}
     if "support_x0" in posts:
         extras["relevance"] = evidence.relevance_of_posts(model, tensors, posts)
     return dataclasses.replace(outcome, extras=extras)
 
 
-def _apart(config: RunConfig, settings: Settings, checkpoint: Path, tensors: PostTensors) -> PostTensors:
-    """Posts whose patches have not been aligned with their texts yet."""
-    if not isinstance(tensors.images, Aligned):
-        return tensors
-    images, rows = inputs.joint_patches(inputs.corpus_of(config, settings), config.stage1, checkpoint, settings)
-    return dataclasses.replace(tensors, images=images, image_row=rows)
+def exchanged(
+    tensors: PostTensors, rows: Tensor, others: Tensor, d_text: int, patches: Callable[[], tuple[Tensor, Tensor]]
+) -> PostTensors:
+    """Posts (rows) with the pictures of others (rows): with their patches, and with their part of `towers`.
+
+    Args: d_text: columns of `towers` that are the text's. patches: those of all pictures, and each post's row of them,
+        asked for where patches have been aligned with their own texts.
+    """
+    images, image_row = patches() if isinstance(tensors.images, Aligned) else (tensors.images, tensors.image_row)
+    texts = tensors.texts.rows(rows)
+    if texts.towers is not None:
+        theirs = tensors.texts.rows(others).towers
+        towers = torch.cat([texts.towers[:, :d_text], theirs[:, d_text:]], dim=1)
+        texts = Texts(*texts[:-1], towers=towers)
+    part = tensors.part(rows)
+    return dataclasses.replace(part, texts=texts, images=images, image_row=image_row[others])
 
 
 def _dev_retrieval(config: RunConfig, settings: Settings, sclip: SCLIP) -> pd.DataFrame:

@@ -95,7 +95,8 @@ def _linear(draws: Sequence[Report]) -> dict[Group, dict[str, Any]]:
                 "f1_macro": published["macro_f1"],
             }
             name = NAMES.get(("baseline", row), row)
-            found[report.config.dataset, name] = (own if name == row else {}) | _over(part)
+            elsewhere = {column: value for column, value in _over(part).items() if value == value}  # no events: nan
+            found[report.config.dataset, name] = (own if name == row else {}) | elsewhere
     return found
 
 
