@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from rumorlib.config import DATASETS, FEW_SEEDS, RunConfig, Settings, record
+from rumorlib.data.splitting import splits
 from rumorlib.experiments import cross_validation, papers, rivals
 from rumorlib.experiments.cross_validation import CORPORA
 
@@ -70,12 +71,9 @@ def dealt(settings: Settings) -> list[RunConfig]:
         known = record(run.dataset)
         if known.kind == "posts" and run.variant in ("default", "tfidf_lr"):
             names = [f"resplit:{k}" for k in range(N_DEALT if run.model == "micc" else 0)]
-            names += [f"event:{event}" for event in EVENTS] if known.events else ["grouped"]
+            names += [f"event:{event}" for event in splits.PHEME_DEV] if known.events else ["grouped"]
             runs += [replace(run, protocol=name) for name in names]
     return runs
-
-
-EVENTS = ("charliehebdo", "ferguson", "germanwings", "ottawa", "sydney")  # of MFAN's PHEME
 
 
 def compared(settings: Settings) -> list[RunConfig]:
