@@ -76,13 +76,17 @@ def drawn_post(settings: Settings, dataset: str) -> tuple[str, bytes]:
 def closing_lines(settings: Settings) -> list[str]:
     """A command that asks the first detector at hand about a drawn post, and where the form is.
 
-    The command works as it is printed, in the working folder. Raises: as `detectors`.
+    The command works as it is printed, in the working folder. None without drawn scenes. Raises: as `detectors`.
     """
     from rumorlib.data import files
 
-    place = next(iter(detectors(replace(settings, train="missing")).values()))
-    text, picture = drawn_post(settings, settings.datasets[0])
-    files.write_bytes(shown := folder_of(settings.profile) / f"{settings.datasets[0]}.png", picture)
+    drawn = next((name for name in settings.datasets if cfg.record(name).kind == "drawn"), None)
+    made = detectors(replace(settings, train="missing", datasets=(drawn,))) if drawn else {}
+    if not made:
+        return []
+    place = next(iter(made.values()))
+    text, picture = drawn_post(settings, drawn)
+    files.write_bytes(shown := folder_of(settings.profile) / f"{drawn}.png", picture)
     command = [_near(Path(sys.executable)), "-m", "rumorlib", "predict", _near(place), "--text", text,
                "--image", _near(shown)]  # fmt: skip
     return ["ask a detector about a drawn post:", f"    {shlex.join(command)}",

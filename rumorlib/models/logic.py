@@ -78,11 +78,12 @@ class LogicChain(nn.Module):
             self.position = nn.Embedding(length, width)
             self.segment = nn.Parameter(torch.zeros(width))
             self.norm = nn.LayerNorm(width, eps)
-            nn.init.normal_(self.position.weight, std=0.02)  # BERT
         self.patches = nn.Linear(d_image, width) if d_image else None
         layer = width, config.logic_heads, d_image is not None, bert, eps
         self.layers = nn.ModuleList(LogicLayer(*layer) for _ in range(config.logic_depth))
         self.out = nn.Linear(width, config.d_model)
+        if not self.on_layers:  # after all others: the draws of stored runs
+            nn.init.normal_(self.position.weight, std=0.02)  # BERT
 
     def forward(self, words: Tensor, mask: Tensor, patches: Tensor | None, need_map: bool = False) -> Attended:
         """Rows (B, L, d_word) or token ids (B, L), mask (B, L), patches (B, N, D) to rows (B, L, d) and the last CA's

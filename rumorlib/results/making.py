@@ -210,10 +210,11 @@ def _one(config: RunConfig, settings: Settings, own: Mapping[str, str], wait: bo
 def _remedy(error: OSError) -> str:
     """What to do about a disk that takes no file, "" for other errors."""
     kept = "the same command then goes on; what is finished is kept\n"
+    place = error.filename or cfg.output_root()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"free some space on the disk of {error.filename}, or name another folder with --output; {kept}"
+        return f"free some space on the disk of {place}, or name another folder with --output; {kept}"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return f"make the folder of {error.filename} writable, or name another with --output; {kept}"
+        return f"make the folder of {place} writable, or name another with --output; {kept}"
     return ""
 
 

@@ -37,10 +37,11 @@ def make(folder: Path, config: cfg.RunConfig, settings: cfg.Settings, weights: M
 
 def _belongs(config: cfg.RunConfig, settings: cfg.Settings, started_from: Mapping[str, Any]) -> dict[str, str]:
     """What decides a run, as hashes: a checkpoint counts where all are the same."""
+    from rumorlib.data.batches import device
     from rumorlib.inputs import content
     from rumorlib.training import checkpoints
 
     weights = {f"weights of {name}": about["checkpoint_sha256"] for name, about in started_from.items()}
     libraries = {name: version for name, version in circumstances.library_versions().items() if name != "pandas"}
-    return {"config": cfg.config_hash(config), "code": checkpoints.code(), **content.of_run(config, settings),
-            **weights, **libraries}  # fmt: skip
+    return {"config": cfg.config_hash(config), "code": checkpoints.code(), "device": str(device()),
+            **content.of_run(config, settings), **weights, **libraries}  # fmt: skip

@@ -63,6 +63,6 @@ def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -
     kept.before(model)
     outcome = fit_detector(config, model, tensors, corpus.posts, kept)
     extras = kept.extras(model)
-    if corpus.images is None:
+    if corpus.images is None and config.detector.logic_init != "bert":  # whose word pieces are not cut with the words
         extras["truncated"] = evidence.truncated(model, tensors, corpus.posts)
     return dataclasses.replace(outcome, extras=extras, facts=outcome.facts | facts)
