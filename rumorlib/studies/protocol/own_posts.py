@@ -23,6 +23,9 @@ from rumorlib.training.fitting import OTHERS_PICTURES
 
 Group = tuple[str, str]  # dataset, printed row
 PUBLISHED = ("", "published")
+COLUMNS = ("dataset", "model", "n_seeds", "accuracy", "acc_low", "acc_high", "n_test", "f1_macro", "apart", "n_apart",
+           "dealt", "dealt_sd", "dealt_most", "n_dealt", "event_f1", "event_gain", "pictures", "pictures_low",
+           "pictures_high")  # fmt: skip
 
 
 def page(reports: Sequence[Report], draws: Sequence[Report]) -> pd.DataFrame:
@@ -47,7 +50,7 @@ def page(reports: Sequence[Report], draws: Sequence[Report]) -> pd.DataFrame:
     shown = {(row["dataset"], row["model"]) for row in rows}
     rows += [{"dataset": key[0], "model": key[1], **found, RUNS: [one.name for one in draws]}
              for key, found in linear.items() if key not in shown]  # fmt: skip
-    return by_runs(pd.DataFrame(rows), "dataset", "model")
+    return by_runs(pd.DataFrame(rows, columns=[*COLUMNS, RUNS]), "dataset", "model")
 
 
 def _names(group: Sequence[Report]) -> list[str]:
