@@ -23,13 +23,13 @@ from rumorlib.training.fitting import OTHERS_PICTURES
 
 Group = tuple[str, str]  # dataset, printed row
 PUBLISHED = ("", "published")
-COLUMNS = ("dataset", "model", "n_seeds", "accuracy", "acc_low", "acc_high", "n_test", "f1_macro", "apart", "n_apart",
-           "dealt", "dealt_sd", "dealt_most", "n_dealt", "event_f1", "event_gain", "pictures", "pictures_low",
-           "pictures_high")  # fmt: skip
+COLUMNS = ("dataset", "model", "accuracy", "acc_low", "acc_high", "apart", "dealt", "event_f1", "pictures",
+           "pictures_low", "pictures_high", "dealt_most", "n_seeds", "n_test", "f1_macro", "n_apart", "dealt_sd",
+           "n_dealt", "event_gain")  # fmt: skip
 
 
 def page(reports: Sequence[Report], draws: Sequence[Report]) -> pd.DataFrame:
-    """A row per corpus and model.
+    """A row per corpus and model, the most accurate first.
 
     Args: reports: trainings, on every protocol; draws: runs of kind "draws".
     Returns: dataset, model, n_seeds, accuracy, acc_low, acc_high, n_test, f1_macro (published test); apart (accuracy on
@@ -50,7 +50,8 @@ def page(reports: Sequence[Report], draws: Sequence[Report]) -> pd.DataFrame:
     shown = {(row["dataset"], row["model"]) for row in rows}
     rows += [{"dataset": key[0], "model": key[1], **found, RUNS: [one.name for one in draws]}
              for key, found in linear.items() if key not in shown]  # fmt: skip
-    return by_runs(pd.DataFrame(rows, columns=[*COLUMNS, RUNS]), "dataset", "model")
+    table = pd.DataFrame(rows, columns=[*COLUMNS, RUNS]).sort_values(["dataset", "accuracy"], ascending=[True, False])
+    return by_runs(table.reset_index(drop=True), "dataset", "model")
 
 
 def _names(group: Sequence[Report]) -> list[str]:

@@ -104,14 +104,14 @@ def _stated(reports: Sequence[Report], paper: str) -> list[dict[str, Any]]:
         if (report.config.model, report.config.variant) == (paper.lower(), "default"):
             own.setdefault(comparison.corpus_name(report.config), []).append(report)
     for corpus, part in frame.groupby("corpus", sort=False):
-        same = part[part["our_corpus"] == corpus]
+        same = part[part["gap"].notna()]
         found = (same if len(same) else part).iloc[0]
         said, _, why = found["verdict"].partition(": ")
         numbers = {key: found[key] if len(same) else np.nan for key in ("ours", "low", "high")}
         rows.append({"claim": f"{paper} reaches {found['reported']:.4g}", "source": found["source"], "corpus": corpus,
                      "quantity": "test accuracy", "reported": found["reported"], "verdict": said,
                      "why": why or "reported value against our 95 % interval",
-                     RUNS: run_names(own.get(corpus, ()))} | numbers)  # fmt: skip
+                     RUNS: run_names(own.get(found["our_corpus"] if len(same) else corpus, ()))} | numbers)  # fmt: skip
     return rows
 
 
