@@ -191,7 +191,8 @@ def reported(table: pd.DataFrame) -> pd.DataFrame:
     for paper, artifact in (("MICC", "m_e2"), ("DMFL", "d_e1")):
         stated = comparison.reported(artifact)
         for line in stated[(stated["metric"] == "accuracy") & (stated["unit"] == "fraction")].itertuples():
-            own = table[[about(name).reported == line.dataset for name in table["dataset"]]]
+            theirs = [name for name in table["dataset"].unique() if about(name).protocol == "published"]
+            own = table[[name in theirs and about(name).reported == line.dataset for name in table["dataset"]]]
             if len(own) and line.row in ("MICC", "DMFL", "MFAN"):
                 rows.append(_stated(paper, line, own))
     return pd.DataFrame(rows)
