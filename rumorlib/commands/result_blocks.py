@@ -67,10 +67,10 @@ def findings_block(root: Path) -> str:
         "{}; in brackets: whoever always says the larger class ([p_2](results/laptop/tables/p_2.md)).".format(
             *(shown for name in ("twitter", "weibo-text", "pheme-text") for shown in apart_and_mixed(name))
         ),
-        f"3. **How long a detector is trained can make a finding**: told to tell a wrong caption from a true one "
-        f"(`photo-en`), MICC as printed reaches {score('photo-en', 'MICC (literal)')} after six passes over the posts "
-        f"and {longer('MICC, longer')} where it goes on until dev stops improving; with products of text and image in "
-        f"its classifier, {score('photo-en', 'MICC (product input)')} and {longer('MICC, longer-product')} "
+        f"3. **How long a detector is trained can make a finding**: of wrong and true captions (`photo-en`) MICC as "
+        f"printed tells {score('photo-en', 'MICC (literal)')} apart after six passes over the posts, and "
+        f"{longer('MICC, longer')} until dev stops improving, on a better image tower; with products of text and image "
+        f"in its classifier, {score('photo-en', 'MICC (product input)')} and {longer('MICC, longer-product')} "
         f"([m_e2_longer](results/laptop/tables/m_e2_longer.md)). DMFL's {score('photo-en', 'DMFL')} is of three "
         f"passes: {REVISED}.",
     ])  # fmt: skip
