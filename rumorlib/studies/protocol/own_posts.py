@@ -16,7 +16,7 @@ from rumorlib.config import about
 from rumorlib.experiments.names import NAMES, model_name
 from rumorlib.metrics import estimates, evaluation
 from rumorlib.results import Report
-from rumorlib.results.provenance import RUNS, by_runs
+from rumorlib.results.provenance import RUNS, by_runs, with_runs
 from rumorlib.studies.scores import comparison, recommended
 from rumorlib.studies.scores.differences import is_fixed
 from rumorlib.training.fitting import OTHERS_PICTURES
@@ -181,6 +181,10 @@ def bars(table: pd.DataFrame) -> pd.DataFrame:
 # --- beside the papers --------------------------------------------------------------------------
 
 
+# Printed row of a paper -> ours that stands for it.
+LITERAL = {"MICC": NAMES["micc", "default"], "DMFL": "DMFL", "MFAN": NAMES["mfan", "no-graph"]}
+
+
 def reported(table: pd.DataFrame) -> pd.DataFrame:
     """The papers' accuracies on these posts, beside ours.
 
@@ -193,17 +197,18 @@ def reported(table: pd.DataFrame) -> pd.DataFrame:
         for line in stated[(stated["metric"] == "accuracy") & (stated["unit"] == "fraction")].itertuples():
             theirs = [name for name in table["dataset"].unique() if about(name).protocol == "published"]
             own = table[[name in theirs and about(name).reported == line.dataset for name in table["dataset"]]]
-            if len(own) and line.row in ("MICC", "DMFL", "MFAN"):
+            if len(own) and line.row in LITERAL:
                 rows.append(_stated(paper, line, own))
-    return pd.DataFrame(rows)
+    return by_runs(pd.DataFrame(rows), "paper", "dataset", "row", "reading")
 
 
 def _stated(paper: str, line: Any, own: pd.DataFrame) -> dict[str, Any]:
     n = int(own["n_test"].iloc[0])
     low, high = proportion_confint(round(line.value * n), n, method="wilson")
-    ours = own.loc[own["model"].str.startswith(line.row), "accuracy"]
+    ours = own.loc[own["model"] == LITERAL[line.row], "accuracy"]
     value = float(ours.iloc[0]) if len(ours) else np.nan
     above = own.loc[own["accuracy"] >= line.value, "model"]
+    named = [row[RUNS] for row in with_runs(own) if row["model"] in {*above, LITERAL[line.row]}]
     return {"paper": paper, "dataset": own["dataset"].iloc[0], "row": line.row, "reading": line.reading,
             "reported": line.value, "low": low, "high": high, "ours": value, "gap": value - line.value,
-            "above": ", ".join(above)}  # fmt: skip
+            "above": ", ".join(above), RUNS: sorted(set().union(*named))}  # fmt: skip
