@@ -132,7 +132,8 @@ def micc_model(reads: str = "images", taught: bool = False, **changes: Any) -> t
 
 def dmfl_model(**changes: Any) -> tuple[DMFL, Batch]:
     sizes = {"d_model": 12, "n_heads": 2, "d_head": 4, "logic_width": 12, "logic_depth": 1, "logic_heads": 2}
-    chosen = DMFLConfig(**sizes | changes)
+    text = TextConfig(kind="frozen", weights="any")
+    chosen = DMFLConfig(**sizes | ({"logic_text": text} if changes.get("logic_init") == "bert" else {}) | changes)
     n_rows = 9 + chosen.image_cls
     return DMFL(chosen, torch.randn(N_WORDS, 10), D, 9, n_tokens=N_WORDS), posts(rows(n_rows))
 

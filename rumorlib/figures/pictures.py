@@ -138,7 +138,7 @@ def weight_parts(
     _same_length(images=images, boxes=boxes, parts=parts, titles=titles)
     fig, panels = look.panels(2 * len(images), 2.9, 2.0, columns=2, title=title)
     reach = 1.6 * max(frame[["semantic", "relevance"]].abs().to_numpy().max() for frame in parts)
-    for left, right, image, kept, frame, text in zip(panels[::2], panels[1::2], images, boxes, parts, titles):
+    for left, right, image, kept, part, text in zip(panels[::2], panels[1::2], images, boxes, parts, titles):
         picture(left, image)
         frame(left, [(box, TOP) for box in kept])
         smallest = min(x1 - x0 for x0, _, x1, _ in kept)
@@ -147,14 +147,14 @@ def weight_parts(
             rim = [withStroke(linewidth=2, foreground="black")]
             left.text(x, y, str(number), color="white", fontsize=8, weight="bold", ha=side, path_effects=rim)
         left.set_ylabel(look.wrapped(text, 24), rotation=0, ha="right", va="center", fontsize=8)
-        y = np.arange(len(frame))
+        y = np.arange(len(part))
         for shift, column, colour in ((-0.18, "semantic", look.PALETTE[0]), (0.18, "relevance", look.PALETTE[1])):
-            right.barh(y + shift, frame[column], height=0.34, color=colour)
-        for row, weight in enumerate(frame["weight"]):
+            right.barh(y + shift, part[column], height=0.34, color=colour)
+        for row, weight in enumerate(part["weight"]):
             right.text(reach, row, f"{weight:.2f}", ha="right", va="center", fontsize=8)
         right.axvline(0, color="0.4", lw=0.8)
-        right.set(xlim=(-reach, reach), ylim=(len(frame) - 0.4, -0.6))
-        right.set_yticks(y, [f"{i}: {field} px" for i, field in enumerate(frame["field_px"], 1)])
+        right.set(xlim=(-reach, reach), ylim=(len(part) - 0.4, -0.6))
+        right.set_yticks(y, [f"{i}: {field} px" for i, field in enumerate(part["field_px"], 1)])
     panels[1].set_title("parts of the log weight · at the right the weight")
     names = ("semantic part, lambda w", "relevance part, (1 - lambda) rho")
     look.legend(fig, [Rectangle((0, 0), 1, 1, color=c, label=n) for c, n in zip(look.PALETTE, names)])
