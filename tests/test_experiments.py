@@ -128,6 +128,9 @@ def test_a_variant_differs_in_what_it_is_named_after() -> None:
         known = "fields-" if config.variant.startswith("fields-") else config.variant
         if known in ("TCNN", "TTRAS"):  # no picture is read: no encoder of pictures, no stage 1
             changed = {field for field in changed if not field.startswith(("detector.image", "stage1"))}
+        if known in ("TL", "TCNN", "I"):  # no logic chain: no encoder that it starts from
+            of_chain = ("detector.logic_init", "detector.logic_text", "detector.logic_frozen")
+            changed = {field for field in changed if not field.startswith(of_chain)}
         expected = set() if known == "default" else VARIANTS[known]
         wrong += [f"{config.profile} {config.path}: {changed}"] * (changed != expected)
     assert not wrong, "\n".join(wrong)
@@ -252,6 +255,7 @@ ENGLISH = {"demo": "demo-en", "laptop": "photo-en", "paper": "pheme"}
 def test_profiles_share_the_algorithm(profile: str, make: Any) -> None:
     here, paper = (make(settings(p), ENGLISH[p]) for p in (profile, "paper"))
     changed = {name.removeprefix("stage1.") for name in differences(here, paper)} - NAMES
+    changed = {"detector.logic_text" if name.startswith("detector.logic_text.") else name for name in changed}
     if make is experiments.dmfl:  # its image rows: of stage 1's tower, or of a frozen encoder and without stage 1
         changed = {"detector.image" if f"stage1.{name}" in leaves(here) | leaves(paper) or name == "stage1"
                    or name.startswith("detector.image.") else name for name in changed}  # fmt: skip
@@ -306,8 +310,8 @@ def changed_once(config: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{field.name}.{name}", dataclasses.replace(config, **{field.name: inner})
         else:
             choices = [name for name in typing.get_args(hints[field.name]) if isinstance(name, str) and name != value]
-            objects = ["x", cfg.VisionConfig(), cfg.SCLIPConfig(), cfg.MUSEConfig(), cfg.RunConfig("sclip", "x"),
-                       cfg.CompressionConfig(), cfg.DistillationConfig()]  # fmt: skip
+            objects = ["x", cfg.TextConfig(max_length=9), cfg.VisionConfig(), cfg.SCLIPConfig(), cfg.MUSEConfig(),
+                       cfg.RunConfig("sclip", "x"), cfg.CompressionConfig(), cfg.DistillationConfig()]  # fmt: skip
             for change in choices or [others[type(value)](value), *objects]:
                 with contextlib.suppress(cfg.SettingError):
                     yield field.name, dataclasses.replace(config, **{field.name: change})

@@ -58,7 +58,8 @@ def one_of_every_kind(settings: cfg.Settings) -> dict[str, cfg.RunConfig]:
         stage1, micc, *(replace(one, stage1=stage1, **small) for one in rivals.main(settings)[:6]),
         replace(experiments.dmfl(settings, "demo-en"), stage1=stage1, **small),
         replace(added.detector(settings, "demo-en", "plain:Plain"), stage1=stage1, **small),
-        cfg.RunConfig("baseline", "demo-en", detector=cfg.BaselineConfig("tfidf_lr"), n_train=60),
+        words := cfg.RunConfig("baseline", "demo-en", detector=cfg.BaselineConfig("tfidf_lr"), n_train=60),
+        replace(words, kind="draws", variant="draws"),
         replace(micc, kind="distil", variant="student", parent=micc, distillation=cfg.DistillationConfig()),
         experiments.compressed(micc, "pruned-50"),
         replace(micc, kind="exchange", variant="exchanged", parent=micc),
@@ -156,10 +157,10 @@ def test_a_fingerprint_is_that_of_another_network_of_the_same_equations(name: st
 def sigmoid_for_softmax(monkeypatch: pytest.MonkeyPatch) -> None:
     original = ScaleAwareFusion.forward
 
-    def forward(self, patches, relevance, gate=None):
+    def forward(self, patches, relevance, *rest):
         with monkeypatch.context() as patch:
             patch.setattr(torch.Tensor, "softmax", lambda scores, dim: scores.sigmoid())
-            return original(self, patches, relevance, gate)
+            return original(self, patches, relevance, *rest)
 
     monkeypatch.setattr(ScaleAwareFusion, "forward", forward)
 

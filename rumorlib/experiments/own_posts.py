@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
-from rumorlib.config import DATASETS, FEW_SEEDS, RunConfig, Settings, record
+from rumorlib.config import FEW_SEEDS, RunConfig, Settings, record
 from rumorlib.data.splitting import splits
 from rumorlib.experiments import cross_validation, papers, rivals
 from rumorlib.experiments.cross_validation import CORPORA
@@ -26,12 +26,6 @@ def own(settings: Settings) -> Settings:
     asked = tuple(name for name in settings.datasets if record(name).protocol == "published")
     usual = ("demo-en",) if settings.profile == "demo" else CORPORA
     return replace(settings, datasets=asked or usual, seeds=settings.seeds[:FEW_SEEDS])
-
-
-def beside(settings: Settings) -> Settings:
-    """The settings, with the papers' own posts in front where all of laptop's other corpora are asked for."""
-    usual = settings.profile == "laptop" and settings.datasets == DATASETS["laptop"]
-    return replace(settings, datasets=(*CORPORA, *settings.datasets)) if usual else settings
 
 
 def linear(settings: Settings, kind: str = "train") -> list[RunConfig]:
