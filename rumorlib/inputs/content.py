@@ -20,6 +20,7 @@ from rumorlib.config import RunConfig, Settings
 from rumorlib.data import files, keys
 from rumorlib.data.drawn_scenes import claims, drawn, scenes, wordings
 from rumorlib.data.images import ImageError, Images
+from rumorlib.data.posts import PostsError
 from rumorlib.inputs import corpora
 
 Hashes = dict[str, str]  # "posts", "pictures" and "weights <folder>" -> sha256
@@ -37,7 +38,7 @@ def changed(stored: Mapping[str, str], config: RunConfig, settings: Settings) ->
     """Names of `stored` hashes that are other ones today; those whose data are not at hand are not compared."""
     try:
         now = of_run(config, settings)
-    except FileNotFoundError:  # tables are read with fewer files than runs were made with
+    except (FileNotFoundError, PostsError):  # tables are read with fewer files than runs were made with
         return []
     return [name for name in stored if name in now and now[name] != stored[name]]
 
