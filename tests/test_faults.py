@@ -16,7 +16,11 @@ from rumorlib.results import ledger, locks, making, reports, runs
 from rumorlib.training import checkpoints
 from tests import faults
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked"),
+    pytest.mark.skipif("RUMORLIB_FAULTS" not in os.environ, reason="minutes, and not yet steady: RUMORLIB_FAULTS=1"),
+]
 
 
 @pytest.fixture(scope="module")
