@@ -52,9 +52,8 @@ class Sizes:
     temperature: float = 0.07  # of SCLIP's loss at the start
     mask_twins: bool = True  # in SCLIP's loss (C40)
     logic_frozen: dict[str, int] = field(default_factory=dict)  # layers of each language's encoder that DMFL only reads
-    strengths: tuple[float, ...] | None = (
-        None  # C of the rows on frozen features, of which dev chooses; None: BASELINE_C
-    )
+    # C of the rows on frozen features, of which dev chooses; None: BASELINE_C
+    strengths: tuple[float, ...] | None = None
     scale_unit: float = 1.0  # receptive fields relative to the papers' (drawn scenes are 96 px wide, not 192)
 
 

@@ -27,16 +27,15 @@ def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -
     rows = {split: inputs.rows_of(posts, split).numpy() for split in posts["split"].unique() if split}
     parts = {split: features.of_rows(read, index) for split, index in rows.items()}
     detector, tried = baselines.choose(config.detector, parts["train"], parts["dev"], config.language)
-    answers = baselines.fit_predict(detector, parts["train"], parts, config.language)
+    row = baselines.fit(detector, parts["train"], config.language)
     log_odds = np.full(len(posts), np.nan)
     for split, index in rows.items():
-        log_odds[index] = answers[split]
+        log_odds[index] = row.log_odds(parts[split])
     facts = {"inverse_regularisation": detector.inverse_regularisation} if len(tried) else {}
 
     def answer(rows: Tensor, others: Tensor) -> np.ndarray:
         part = features.of_rows(read, rows.numpy())
-        part = dataclasses.replace(part, image_features=read.image_features[others.numpy()])
-        return baselines.fit_predict(detector, parts["train"], {"test": part}, config.language)["test"]
+        return row.log_odds(dataclasses.replace(part, image_features=read.image_features[others.numpy()]))
 
     outcome = on_published_split(config, posts, score(posts, log_odds, facts), answer)
     return dataclasses.replace(outcome, history=tried)
