@@ -64,9 +64,12 @@ KIND = {row["id"]: row["kind"] for row in INDEX}
 REPORTED = sorted((artifacts.INDEX.parent / "reported").glob("*.csv"))
 
 
+entries = cache(provenance.entries)
+
+
 def said_of(path: Path) -> dict:
-    """The record beside a committed csv: what made it, of which runs."""
-    return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    """The provenance of a committed csv: what made it, of which runs."""
+    return entries(path.parent)[path.stem]
 
 
 def made(profile: str, kind: str) -> list[Path]:
@@ -100,13 +103,13 @@ def test_what_the_index_claims_is_there_and_nothing_else() -> None:
     assert not unclaimed, f"not in the index: {sorted(unclaimed)}"
 
 
-def test_every_table_and_figure_has_its_three_files() -> None:
-    endings = {"tables": {".csv", ".md", ".json"}, "figures": {".csv", ".png", ".json"}}
-    for profile in cfg.PROFILES:
-        for kind, folder in (("tables", f"results/{profile}/tables"), ("figures", f"figures/{profile}")):
-            found = [p for p in (cfg.PROJECT_ROOT / folder).glob("*") if not p.name.startswith(".")]
-            complete = {p.stem: {q.suffix for q in found if q.stem == p.stem} for p in found}
-            assert all(have == endings[kind] for have in complete.values()), f"{folder}: {complete}"
+def test_every_table_and_figure_has_its_two_files_and_its_entry_of_provenance() -> None:
+    for folder in (cfg.PROJECT_ROOT / place for profile in cfg.PROFILES for place in artifacts.places(profile)):
+        endings = {".csv", ".md" if folder.name == "tables" else ".png"}
+        found = [p for p in folder.glob("*") if not p.name.startswith(".") and p.name != provenance.FILE]
+        complete = {p.stem: {q.suffix for q in found if q.stem == p.stem} for p in found}
+        assert all(have == endings for have in complete.values()), f"{folder}: {complete}"
+        assert set(entries(folder)) == set(complete), folder
 
 
 @cache
@@ -169,7 +172,7 @@ def test_a_table_names_its_marked_runs() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_tables_to_read_are_narrow_and_made_of_csv_and_json_alone() -> None:
+def test_tables_to_read_are_narrow_and_made_of_csv_and_provenance_alone() -> None:
     wrong = []
     for path in (path for _, kind, path in MADE if kind == "table"):
         text = path.with_suffix(".md").read_text(encoding="utf-8")
@@ -212,7 +215,7 @@ def test_every_row_names_its_runs() -> None:
 
 
 def test_a_row_of_the_main_table_names_the_seeds_of_its_model() -> None:
-    said = json.loads((TABLES / "m_e2.json").read_text(encoding="utf-8"))
+    said = said_of(TABLES / "m_e2.csv")
     names = sorted(said["runs"])
     for line, row in zip(read(TABLES / "m_e2.csv"), said["rows"], strict=True):
         configs = [RUNS[names[place]]["config"] for place in row]
@@ -363,8 +366,8 @@ def test_every_committed_run_is_one_the_experiments_still_plan(profile: str) -> 
 
 
 def test_committed_files_are_few_and_small() -> None:
-    """A shard of a hundred runs may be large: it is written once."""
+    """A shard of a hundred runs may be large: it is written once. Of runs and provenance git stores what changed."""
     everything = [p for top in ("results", "figures") for p in (cfg.PROJECT_ROOT / top).rglob("*") if p.is_file()]
     large = {p.name: p.stat().st_size for p in everything if p.stat().st_size > LARGEST_FILE_KB * 1000}
-    assert not {name for name in large if not name.endswith((".xz", "runs.jsonl"))}, large
+    assert not {name for name in large if not name.endswith((".xz", "runs.jsonl", provenance.FILE))}, large
     assert sum(p.stat().st_size for p in everything if "results" in p.parts) < MOST_RESULTS_MB * 1e6

@@ -12,7 +12,7 @@ from conftest import instead
 
 from rumorlib import config as cfg
 from rumorlib.commands import execute, publish, rebuild
-from rumorlib.results import artifacts, store
+from rumorlib.results import artifacts, provenance, store
 
 TABLES = "results/laptop/tables"
 
@@ -64,6 +64,22 @@ def test_a_changed_byte_fails_and_the_committed_file_stays(project: Path, monkey
     assert (project / TABLES / "m_e2.csv").read_text() == "m_e2\n1\n"
 
 
+def test_a_changed_entry_of_provenance_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provenance.enter(project / TABLES, {"m_e2": {"runs": {"a": "1"}}, "c_1": {"runs": {}}})
+    again = {"m_e2": {"runs": {"a": "2"}}, "d_e1": {"runs": {}}}
+
+    def write(folder: Path) -> None:
+        (folder / "m_e2.csv").write_text("m_e2\n1\n")
+        provenance.enter(folder, again)
+
+    notebooks_that(monkeypatch, write)
+    found = rebuild.rebuild("laptop")
+    said = f"{TABLES}/{provenance.FILE}"
+    assert (found.differing, found.new) == ([f"{said}: m_e2"], [f"{said}: d_e1"])
+    assert found.kept == [f"{TABLES}/c_1.csv", f"{said}: c_1"]
+    assert "not made again without raw corpora or weights: c_1\n" in rebuild.report(found)
+
+
 def test_a_table_nobody_committed_and_a_stopped_notebook_fail(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebooks_that(monkeypatch, lambda folder: (folder / "d_e1.csv").write_text("") and None)
     found = rebuild.rebuild("laptop")
@@ -105,20 +121,26 @@ def test_publish_says_what_it_would_change_and_brings_the_runs_of_its_tables(pro
     (own / TABLES).mkdir(parents=True)
     (own / TABLES / "m_e2.csv").write_text("m_e2\n2\n")
     (own / TABLES / "c_1.csv").write_text("c_1\n1\n")
-    (own / TABLES / "m_e2.json").write_text(json.dumps({"runs": {"micc/twitter/default/seed0": "hash"}}))
+    (own / TABLES / "x.csv").write_text("x\nof no table that was saved\n")
+    m_e2 = {"runs": {"micc/twitter/default/seed0": "hash"}, "files": {"m_e2.csv": "hash"}}
+    c_1 = {"runs": {}, "files": {"c_1.csv": "hash"}}
+    provenance.enter(own / TABLES, {"m_e2": m_e2, "c_1": c_1})
+    provenance.enter(project / TABLES, {"m_e2": m_e2 | {"runs": {}}, "d_e1": {"runs": {}, "files": {}}})
     ledger = "results/laptop/test_ledger.csv"
     (project / ledger).write_text("run,config_hash,split_hash,when,commit\na,1,2,3,4\n")
     (own / ledger).write_text("run,config_hash,split_hash,when,commit\nb,1,2,3,4\n")
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     said = publish.changed("laptop")
     assert said == {
-        f"{TABLES}/m_e2.csv": "changed", f"{TABLES}/m_e2.json": "new",
+        f"{TABLES}/m_e2.csv": "changed", f"{TABLES}/{provenance.FILE}: c_1": "new",
+        f"{TABLES}/{provenance.FILE}: m_e2": "changed",
         f"{runs}/micc/twitter/default/seed0": "new", f"{runs}/sclip/flickr8k/default/seed0": "new",
     }  # fmt: skip
     assert publish.main(["--profile", "laptop"]) == 0
     assert before == {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     assert publish.main(["--profile", "laptop", "--write"]) == 0
     assert (project / TABLES / "m_e2.csv").read_text() == "m_e2\n2\n"
+    assert provenance.entries(project / TABLES) == {"m_e2": m_e2, "c_1": c_1, "d_e1": {"runs": {}, "files": {}}}
     committed = project / "results/laptop/store"
     assert set(store.entries(committed)) == {"micc/twitter/default/seed0", "sclip/flickr8k/default/seed0"}
     assert store.frame(committed, "micc/twitter/default/seed0", "history.csv")["epoch"].tolist() == [1]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -422,23 +423,38 @@ def test_a_table_is_byte_identical_when_built_again(trainer: Trainer, output: Pa
         path = artifacts.save_table(frame, "m_e2", [report], "demo", note="three | bars")
         contents.append({p.name: p.read_bytes() for p in path.parent.iterdir()})
     assert len(trainer.calls) == 2 and contents[0] == contents[1]
-    assert set(contents[0]) == {"m_e2.csv", "m_e2.md", "m_e2.json"}
-    said = json.loads(contents[0]["m_e2.json"])
+    assert set(contents[0]) == {"m_e2.csv", "m_e2.md", provenance.FILE}
+    said = json.loads(contents[0][provenance.FILE])["m_e2"]
     assert said["runs"] == {report.name: report.fingerprint}
     assert said["function"] == "rumorlib.studies.scores.comparison.main_table" and said["rows"] is None
-    assert str(output) not in contents[0]["m_e2.json"].decode()
+    assert str(output) not in contents[0][provenance.FILE].decode()
 
 
-def test_the_json_says_which_runs_a_row_is_of(trainer: Trainer, output: Path) -> None:
+def test_provenance_says_which_runs_a_row_is_of(trainer: Trainer, output: Path) -> None:
     report = results.run_or_load(STAGE1, DEMO)
     frame = pd.DataFrame({"model": ["SCLIP"], "accuracy": [0.5], provenance.RUNS: [provenance.run_names([report])]})
     table = provenance.by_runs(frame, "model")
     path = artifacts.save_table(table, "my_table", [report], "demo", caption="A table of mine")
-    said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    said = provenance.entries(path.parent)["my_table"]
     assert (said["function"], said["rows"]) == ("", [[0]]) and "runs" not in path.read_text(encoding="utf-8")
     strange = provenance.by_runs(frame.assign(**{provenance.RUNS: [["other/run"]]}), "model")
     with pytest.raises(ValueError, match="not among its reports: other/run"):
         artifacts.save_table(strange, "my_table", [report], "demo", caption="A table of mine")
+
+
+def test_notebooks_that_write_to_one_folder_at_once_keep_each_others_provenance(tmp_path: Path) -> None:
+    names = [f"t_{n}" for n in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: provenance.enter(tmp_path, {name: {"id": name}}), names))
+    assert provenance.entries(tmp_path) == {name: {"id": name} for name in names}
+    assert [path.name for path in tmp_path.iterdir()] == [provenance.FILE]
+
+
+def test_damaged_provenance_is_refused_and_stays(tmp_path: Path) -> None:
+    (tmp_path / provenance.FILE).write_text("<<<<<<< ours\n{}")
+    with pytest.raises(ValueError):
+        provenance.enter(tmp_path, {"m_e2": {}})
+    assert (tmp_path / provenance.FILE).read_text().startswith("<<<")
 
 
 def test_another_result_changes_the_fingerprint(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,7 +471,7 @@ def test_tables_name_the_runs_whose_probabilities_are_saturated(
     assert new.predictions()["prob_rumor"].max() == 1, "sure, and its log-odds are known"
     frame = pd.DataFrame({"model": ["MICC"], "accuracy": [0.75]})
     path = artifacts.save_table(frame, "m_e2", [new], "demo")
-    before = [path.with_suffix(end).read_bytes() for end in (".csv", ".md", ".json")]
+    before = [file.read_bytes() for file in (path, path.with_suffix(".md"), path.with_name(provenance.FILE))]
     assert b"saturated" not in b"".join(before)
     assert artifacts.marks(new) == {} and artifacts.saturation(new).empty
     old = {}
@@ -468,7 +484,7 @@ def test_tables_name_the_runs_whose_probabilities_are_saturated(
     assert path.read_bytes() == before[0], "the csv is as it was"
     *_, note, _, said = path.with_suffix(".md").read_text().splitlines()
     assert note == "A note." and said.startswith("2 of 3 runs, until made anew: 1 % or more of the stored")
-    marked = json.loads(path.with_suffix(".json").read_text())["marks"]
+    marked = provenance.entries(path.parent)["m_e2"]["marks"]
     assert list(marked["saturated"].values()) == [[old[1].name, old[2].name]] and len(marked) == 1
 
     monkeypatch.setitem(artifacts.MARKS, "young", lambda report: "" if report.config.seed else "of seed 0")
@@ -551,7 +567,7 @@ def test_a_demo_figure_says_so(output: Path, title: str, shown: str) -> None:
     plt.close(fig)
     assert axes.get_title() == shown
     assert path == output / "figures/demo/m_e4.png"
-    assert {p.suffix for p in path.parent.iterdir()} == {".png", ".csv", ".json"}
+    assert {p.name for p in path.parent.iterdir()} == {"m_e4.png", "m_e4.csv", provenance.FILE}
 
 
 def test_a_run_without_predictions_is_kept_on_real_corpora(tmp_path: Path) -> None:

@@ -13,19 +13,26 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rumorlib import config as cfg
 from rumorlib.commands import parameters
 from rumorlib.data import files
-from rumorlib.results import ledger, making, store
+from rumorlib.results import artifacts, ledger, making, provenance, store
 
 KEPT_ELSEWHERE = ("splits/*.csv.gz", "splits/*.json")  # below results/<profile>, not at demo
 
 
 def changed(profile: str) -> dict[str, str]:
-    """Path below the project -> "new" or "changed", of every file and run that `publish` would write."""
+    """Path below the project -> "new" or "changed", of every file, entry of provenance and run that `publish` would
+    write."""
     known = {f"results/{profile}/runs/{name}": entry for name, entry in store.entries(_store(profile)).items()}
     found = {name: _state(name) for name in _files(profile)}
+    for place, entries in _entries(profile).items():
+        committed = provenance.entries(cfg.PROJECT_ROOT / place)
+        for name, entry in entries.items():
+            state = "" if committed.get(name) == entry else "changed" if name in committed else "new"
+            found[f"{place}/{provenance.FILE}: {name}"] = state
     for name in _runs(profile):
         report = files.read_json(cfg.output_root() / name / "report.json")
         found[name] = "" if known.get(name, {}).get("report") == report else "changed" if name in known else "new"
@@ -40,8 +47,11 @@ def publish(profile: str) -> dict[str, str]:
     if finished:
         store.collect(_store(profile), finished)
     for name in found:
-        if not name.startswith(below):
+        if not name.startswith(below) and provenance.FILE not in name:
             files.write_bytes(cfg.PROJECT_ROOT / name, (cfg.output_root() / name).read_bytes())
+    for place, entries in _entries(profile).items():
+        if entries != provenance.entries(cfg.PROJECT_ROOT / place):
+            provenance.enter(cfg.PROJECT_ROOT / place, entries)
     if profile != "demo":
         _append_readings(profile)
     else:  # whose runs are not committed
@@ -49,13 +59,20 @@ def publish(profile: str) -> dict[str, str]:
     return found
 
 
+def _entries(profile: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Provenance of what the output folder has made, by folder and id."""
+    return {place: provenance.entries(cfg.output_root() / place) for place in artifacts.places(profile)}
+
+
 def _files(profile: str) -> Iterator[str]:
+    for place, entries in _entries(profile).items():
+        for name, entry in entries.items():
+            pictures = [f"{name}.png"] * place.startswith("figures")  # which have no hash
+            yield from (f"{place}/{file}" for file in sorted([*entry["files"], *pictures]))
     root = cfg.output_root()
-    patterns = [f"results/{profile}/tables/*.*", f"figures/{profile}/*.*"]
-    patterns += [f"results/{profile}/{pattern}" for pattern in KEPT_ELSEWHERE if profile != "demo"]
-    for pattern in patterns:
-        for path in sorted(root.glob(pattern)):
-            if not path.name.startswith(".") and not path.name.endswith((".part", ".failed.ipynb")):
+    for pattern in KEPT_ELSEWHERE if profile != "demo" else ():
+        for path in sorted(root.glob(f"results/{profile}/{pattern}")):
+            if not path.name.startswith("."):
                 yield path.relative_to(root).as_posix()
 
 
@@ -64,8 +81,8 @@ def _runs(profile: str) -> list[str]:
     if profile == "demo":
         return []
     root = cfg.output_root()
-    provenance = [*root.glob(f"results/{profile}/tables/*.json"), *root.glob(f"figures/{profile}/*.json")]
-    todo = sorted({name for path in provenance for name in json.loads(path.read_text(encoding="utf-8"))["runs"]})
+    said = [entry for entries in _entries(profile).values() for entry in entries.values()]
+    todo = sorted({run for entry in said for run in entry["runs"]})
     found: dict[str, None] = {}
     while todo:
         name = f"results/{profile}/runs/{todo.pop()}"

@@ -1,8 +1,8 @@
 """Every committed table, figure data and provenance again, from committed runs alone: `python -m rumorlib rebuild`.
 
-The notebooks run with train="none" beside the project, without raw corpora; then each csv, md and json must have the
-bytes of the committed one. Pictures are left out: their bytes depend on installed fonts. Tables that only raw corpora
-give are not made again but must stay as they are; they are named.
+The notebooks run with train="none" beside the project, without raw corpora; then each csv and md must have the bytes,
+and each entry of provenance.json the content, of the committed one. Pictures are left out: their bytes depend on
+installed fonts. Tables that only raw corpora give are not made again but must stay as they are; they are named.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from pathlib import Path
 from rumorlib import config as cfg
 from rumorlib.commands import execute, parameters
 from rumorlib.data import files
-from rumorlib.results import artifacts
+from rumorlib.results import artifacts, provenance
 
 MADE = ("reproduced", "partial")
-COMPARED = (".csv", ".md", ".json")
+COMPARED = (".csv", ".md")
 
 
 @dataclass
 class Outcome:
     """What a rebuild found; paths relative to the project."""
 
-    same: list[str] = field(default_factory=list)  # made again, byte for byte
+    same: list[str] = field(default_factory=list)  # files and entries made again, byte for byte
     kept: list[str] = field(default_factory=list)  # not made again: they need raw corpora
     differing: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)  # made, but not committed
@@ -76,7 +76,7 @@ def _notebooks(profile: str, names: Sequence[str]) -> Iterator[tuple[Path, list[
 @contextmanager
 def _elsewhere(place: Path, profile: str) -> Iterator[None]:
     """Outputs go to `place`, which starts with the committed tables and figures; runs are read where they lie."""
-    for top in (f"results/{profile}/tables", f"figures/{profile}"):
+    for top in artifacts.places(profile):
         if (cfg.PROJECT_ROOT / top).is_dir():
             shutil.copytree(cfg.PROJECT_ROOT / top, place / top)
     before = {name: os.environ.pop(name, None) for name in ("RUMORLIB_OUTPUT", "RUMORLIB_DATA")}
@@ -89,23 +89,31 @@ def _elsewhere(place: Path, profile: str) -> Iterator[None]:
 
 
 def _compare(place: Path, profile: str, begun: float, outcome: Outcome) -> None:
-    for top in (f"results/{profile}/tables", f"figures/{profile}"):
-        for path in sorted((place / top).glob("*")):
-            if path.suffix not in COMPARED:
-                continue
-            name, committed = f"{top}/{path.name}", cfg.PROJECT_ROOT / top / path.name
-            if not committed.is_file():
-                outcome.new.append(name)
-            elif files.file_hash(path) != files.file_hash(committed):
-                outcome.differing.append(name)
+    for top in artifacts.places(profile):
+        again = {path.stem for path in (place / top).glob("*.csv") if path.stat().st_mtime >= begun - 1}
+        committed = _contents(cfg.PROJECT_ROOT / top)
+        for (artifact, name), content in _contents(place / top).items():
+            if (artifact, name) not in committed:
+                outcome.new.append(f"{top}/{name}")
+            elif content != committed[artifact, name]:
+                outcome.differing.append(f"{top}/{name}")
             else:
-                (outcome.same if path.stat().st_mtime >= begun - 1 else outcome.kept).append(name)
+                (outcome.same if artifact in again else outcome.kept).append(f"{top}/{name}")
+
+
+def _contents(folder: Path) -> dict[tuple[str, str], object]:
+    """Id and name of each file and each entry of provenance in a folder -> what must not differ."""
+    found: dict[tuple[str, str], object] = {
+        (path.stem, path.name): files.file_hash(path) for path in sorted(folder.glob("*")) if path.suffix in COMPARED
+    }
+    entries = provenance.entries(folder)
+    return found | {(name, f"{provenance.FILE}: {name}"): entry for name, entry in entries.items()}
 
 
 def report(outcome: Outcome) -> str:
     """The outcome in words."""
-    kept = sorted({Path(name).stem for name in outcome.kept})
-    lines = [f"{len(outcome.same)} files made again, byte for byte"]
+    kept = sorted({Path(name.rpartition(": ")[2]).stem for name in outcome.kept})
+    lines = [f"{len(outcome.same)} files and entries of {provenance.FILE} made again, byte for byte"]
     lines += [f"not made again without raw corpora or weights: {', '.join(kept)}"] * bool(kept)
     lines += [f"DIFFERS: {name}" for name in outcome.differing]
     lines += [f"not committed: {name}" for name in outcome.new]

@@ -1,11 +1,11 @@
 """Tables and figures on disk, with where every number came from.
 
-A table is results/<profile>/tables/<id>.csv (+ .md to read, + .json provenance); a figure is figures/<profile>/<id>.png
-(+ .csv the data drawn, + .json). Ids stand in results/index.csv. Rebuilt from the same runs, the csv, md and json files
-are byte-identical: they hold no time, no commit and no machine. The json says which function of rumorlib made the frame
-and which runs each row was computed from (provenance.py), the md is made of csv and json alone (layout.py). A csv cell
-is nothing a spreadsheet would run, markdown carries no markup of posts. Runs with a fault that stays visible until they
-are made anew (`MARKS`) are named in the json and marked in the md.
+A table is results/<profile>/tables/<id>.csv (+ .md to read); a figure is figures/<profile>/<id>.png (+ .csv the data
+drawn). Ids stand in results/index.csv. Each has an entry in its folder's provenance.json: which function of rumorlib made
+the frame, and which runs each row was computed from (provenance.py). The md is made of csv and entry alone (layout.py).
+Rebuilt from the same runs, csv, md and entries are byte-identical: they hold no time, no commit and no machine. A csv
+cell is nothing a spreadsheet would run, markdown carries no markup of posts. Runs with a fault that stays visible until
+they are made anew (`MARKS`) are named in the entry and marked in the md.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ def index_row(artifact_id: str, caption: str = "") -> dict[str, str]:
     return rows[artifact_id]
 
 
+def places(profile: str) -> tuple[str, str]:
+    """Folders of a profile's tables and figures, below the output folder and the project."""
+    return f"results/{profile}/tables", f"figures/{profile}"
+
+
 def _place(top: str, artifact_id: str, reports: Sequence[Report], profile: str) -> Path:
     """csv path of an artifact. Raises ValueError: a report of another profile."""
     if profile not in cfg.PROFILES:
@@ -65,7 +70,7 @@ def _place(top: str, artifact_id: str, reports: Sequence[Report], profile: str) 
 
 def save_table(frame: pd.DataFrame, artifact_id: str, reports: Sequence[Report], profile: str,
                notebook: str | None = None, note: str = "", caption: str = "") -> Path:  # fmt: skip
-    """Write a table as csv, md and provenance json; return the csv's path.
+    """Write a table as csv, md and provenance; return the csv's path.
 
     Args:
         frame: the table; scores are fractions in [0, 1].
@@ -86,16 +91,16 @@ def save_table(frame: pd.DataFrame, artifact_id: str, reports: Sequence[Report],
 
 
 def relay(path: Path, write: bool = True) -> bool:
-    """Lay a table out anew from its csv and json alone: write the md, and its hash into the json. Returns: whether it
-    was another before."""
-    said, page = files.read_json(path.with_suffix(".json")), path.with_suffix(".md")
+    """Lay a table out anew from its csv and provenance alone: write the md, and its hash into the provenance. Returns:
+    whether it was another before."""
+    said, page = provenance.entries(path.parent)[path.stem], path.with_suffix(".md")
     text = layout.page(path.read_text(encoding="utf-8"), said).encode()
     if page.is_file() and page.read_bytes() == text and page.name in said["files"]:
         return False
     if not write:
         return True
     said["files"][page.name] = files.write_bytes(page, text)
-    files.write_json(path.with_suffix(".json"), said)
+    provenance.enter(path.parent, {path.stem: said})
     return True
 
 
@@ -125,7 +130,7 @@ def save_figure(
     notebook: str | None = None,
     note: str = "",
 ) -> Path:
-    """Write a figure as png, the data it draws as csv, and provenance json; return the png's path.
+    """Write a figure as png, the data it draws as csv, and provenance; return the png's path.
 
     Args and Raises: as `save_table`. A figure of the demo profile says so in its title.
     """
@@ -166,7 +171,7 @@ def _write_provenance(
         content["rows"] = _places(frame, sorted(content["runs"]), row["id"])
     if marked := marked_runs(reports):
         content["marks"] = marked
-    files.write_json(path.with_suffix(".json"), content)
+    provenance.enter(path.parent, {row["id"]: content})
 
 
 # --- what a reader must know of the runs behind a table -----------------------------------------

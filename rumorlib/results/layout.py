@@ -1,4 +1,4 @@
-"""A table to read, made of what its csv and json hold: the md file, and what a notebook shows.
+"""A table to read, made of what its csv and provenance hold: the md file, and what a notebook shows.
 
 Rules for all tables, no layout by hand. An estimate and its interval share a cell; what is the same in every row is
 said once; more than eight columns lose first what a reader asks for last (`LEFT_TO_CSV`); test rows come first. A table
@@ -23,7 +23,7 @@ Columns = dict[str, list[str]]  # the cells of a csv, by the name of the column
 
 MOST_COLUMNS, MOST_ROWS = 8, 15  # rows: on a screen
 MOST_PLACES = 4  # of one verdict on one claim, that are named
-ALL = "all"  # in a json, instead of the names of all runs
+ALL = "all"  # in a provenance, instead of the names of all runs
 SIGNS = "†‡§¶#ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"  # at rows whose runs have a fault
 REVISED = "*under revision*"  # a finding that longer training contradicts, until it has been tested anew
 # Names of columns, as patterns: a table of more than MOST_COLUMNS loses those of a line, the first line first.
@@ -256,7 +256,7 @@ def across(columns: Columns, down: str, over: str, value: str, most: int | None 
 
 
 def page(text: str, said: Mapping[str, Any]) -> str:
-    """The md file of a table. Args: text: of its csv. said: its json."""
+    """The md file of a table. Args: text: of its csv. said: its provenance."""
     columns = read(text)
     signs, faults = marked(said, lines_of(columns))
     heading = f"**{said['id']}** ({said['paper']} {said['printed']}, {said['profile']} profile): "
@@ -265,7 +265,7 @@ def page(text: str, said: Mapping[str, Any]) -> str:
 
 
 def marked(said: Mapping[str, Any], lines: Sequence[Sequence[int]]) -> tuple[list[str], list[str]]:
-    """What is wrong with the runs behind a table, from its json: the signs of each line, and the paragraphs below.
+    """What is wrong with the runs behind a table, from its provenance: the signs of each line, and the paragraphs below.
 
     A fault of every line has no sign; where rows do not say their runs, the paragraph counts these.
     Args: lines: of `lines_of`.

@@ -2,6 +2,7 @@
 
 A study says it while it builds a frame (`by_runs`); the frame keeps it beside its columns while it is filtered and
 sorted, and `artifacts` writes it. Which function made a frame is read off the notebook that saves it (`functions`).
+A folder of tables or figures has one provenance.json with an entry per id (`entries`, `enter`).
 """
 
 from __future__ import annotations
@@ -9,18 +10,34 @@ from __future__ import annotations
 import ast
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
+from rumorlib.data import files
+from rumorlib.results import locks
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from rumorlib.results.reports import Report
 
+FILE = "provenance.json"
 RUNS = "runs_of_row"  # column of a frame in the making: names of the runs that each row is computed from
+
+
+def entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is said of each table or figure of a folder, by id. Raises: ValueError: the file is damaged."""
+    path = folder / FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def enter(folder: Path, said: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put entries in the place of those of the same id; several notebooks may write to one folder."""
+    with locks.held(folder / f".{FILE}.lock"):
+        files.write_json(folder / FILE, entries(folder) | said)
 
 
 @dataclass(frozen=True)
