@@ -13,12 +13,11 @@ from rumorlib import config, experiments
 from rumorlib.results import Report
 from rumorlib.studies.scores import adaptive
 
-SETTINGS = config.resolve("demo")
+SETTINGS = config.resolve("demo", ["demo-en"], [0], grid="full")
 
 
-@pytest.mark.parametrize("grid", config.GRIDS)
-def test_runs_differ_in_the_rule_alone(grid: str) -> None:
-    runs = experiments.adaptive_runs(config.resolve("demo", grid=grid))
+def test_runs_differ_in_the_rule_alone() -> None:
+    runs = experiments.adaptive_runs(SETTINGS)
     detectors = {dataclasses.replace(c.detector, top_k=2, controls=config.ControlConfig()) for c in runs}
     assert len(detectors) == 1 and len({c.path for c in runs}) == len(runs)
     names = [adaptive.rule(c) for c in runs if (c.dataset, c.seed) == ("demo-en", 0)]

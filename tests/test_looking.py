@@ -67,4 +67,4 @@ def test_only_drawn_scenes_are_asked() -> None:
         plans = experiments.asked_runs(cfg.resolve(profile, train="none"))
         assert bool(plans) == (profile == "demo")
         assert looking.table([]).empty and looking.claims([]).empty
-    assert {c.n_train for c in experiments.asked_runs(cfg.resolve(train="none"))} >= {None, 12_000}
+    assert {c.n_train for c in experiments.asked_runs(cfg.resolve(train="none", grid="full"))} >= {None, 12_000}

@@ -279,6 +279,11 @@ def shown_twice(settings: Settings) -> tuple[str, ...]:
     return first_datasets(settings) if settings.profile == "demo" else settings.datasets
 
 
+def first_look(settings: Settings) -> bool:
+    """Whether only what a first look needs is made: demo's reduced grid, which is to take minutes."""
+    return settings.profile == "demo" and settings.grid != "full"
+
+
 def loss_weight_seeds(settings: Settings) -> tuple[int, ...]:
     """Seeds of DMFL's loss weights: one on laptop's reduced grid."""
     return settings.seeds[:1] if _reduced_laptop(settings) else settings.seeds

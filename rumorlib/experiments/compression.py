@@ -5,26 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rumorlib.config import CompressionConfig, DistillationConfig, RunConfig, Settings
-from rumorlib.config.profiles import first_datasets
+from rumorlib.config.profiles import first_datasets, first_look
 from rumorlib.experiments.papers import fields, micc, sclip_variants
 
 COMPRESSIONS = {
     "fp32": CompressionConfig(), "bf16": CompressionConfig("bf16"), "int8": CompressionConfig("int8"),
     "pruned-50": CompressionConfig(pruned=0.5), "pruned-80": CompressionConfig(pruned=0.8),
 }  # fmt: skip
+FEW = ("fp32", "int8", "pruned-80")
 
 
 def compression_runs(settings: Settings) -> list[RunConfig]:
     """Per corpus of `first_datasets` and seed: MICC compressed five ways, and its finer scale alone, taught by labels
-    or by the two-scale model. Our fix of the fusion's input ("product") and, on the full grid, the literal model.
+    or by the two-scale model. Our fix of the fusion's input ("product") and, on the full grid, the literal model. A
+    first look has int8, the strongest pruning and the finer scale.
     """
     made = []
     for dataset in first_datasets(settings):
         for seed in settings.seeds:
             for how in ("product", "concat") if settings.grid == "full" else ("product",):
                 both, single, student = micc_sizes(settings, dataset, seed, how)
-                made += [compressed(both, name) for name in COMPRESSIONS]
-                made += [compressed(single, "fp32"), compressed(student, "fp32"), compressed(student, "int8")]
+                few = first_look(settings)
+                made += [compressed(both, name) for name in (FEW if few else COMPRESSIONS)]
+                made += [compressed(single, "fp32")]
+                made += [] if few else [compressed(student, "fp32"), compressed(student, "int8")]
     return made
 
 

@@ -18,6 +18,7 @@ from rumorlib.config.profiles import (
     SIZES,
     STAGE1,
     first_datasets,
+    first_look,
     loss_weight_seeds,
     loss_weights,
     of_corpus,
@@ -90,13 +91,14 @@ def micc_main(settings: Settings) -> list[RunConfig]:
     ]
 
 
-SELECTION_CONTROLS = ("random", "bottom", "saliency")
+SELECTION_CONTROLS = ("bottom", "random", "saliency")
 
 
 def micc_ablations(settings: Settings) -> list[RunConfig]:
     """MICC without alignment (A/γ, A/δ), without fusion (Ms/α, Ms/β), with one scale (SCLIP → CLIP-like) (M-E6); and
     with as many patches chosen otherwise: at random, the least relevant, the most salient."""
     single = fields(settings, 32)
+    controls = SELECTION_CONTROLS[:1] if first_look(settings) else SELECTION_CONTROLS
     runs = []
     for dataset in swept(settings):
         language = record(dataset).language
@@ -107,7 +109,7 @@ def micc_ablations(settings: Settings) -> list[RunConfig]:
             "A-delta": {"alignment": "global"},
             "Ms-alpha": {"fusion": "concat"},
             "Ms-beta": {"fusion": "mean"},
-            **{f"{how}-k": {"controls": ControlConfig(how)} for how in SELECTION_CONTROLS},
+            **{f"{how}-k": {"controls": ControlConfig(how)} for how in controls},
             one_scale.variant: {"stage1": one_scale},  # the run M-E3 shows too
         }
         runs += each_seed(settings, dataset, variants)
