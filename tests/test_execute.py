@@ -154,14 +154,35 @@ def test_a_run_end_to_end(
     assert "[1/2] 0" in shown and "01_first" in shown and "left" in shown and "results/demo/tables/m_e2.csv" in shown
     assert (output / "results/demo/tables/m_e2.csv").read_text() == "a\n1e-05\n"
     copies = output / "results/demo/notebooks"
-    assert sorted(path.name for path in copies.iterdir()) == ["01_first.ipynb", "02_second.ipynb"]
+    assert sorted(path.name for path in copies.glob("*.ipynb")) == ["01_first.ipynb", "02_second.ipynb"]
     text = (copies / "02_second.ipynb").read_text()
     assert "<data> notebooks float [0, 1]" in text
     assert not any(word in text for word in (str(tmp_path), "papermill", "start_time", str(cfg.PROJECT_ROOT)))
     assert "<environment>" in (copies / "01_first.ipynb").read_text()  # this environment's kernel
     first = (copies / "02_second.ipynb").read_bytes()
-    assert execute.main(["02", "-f", str(params), "-p", "seeds=[0, 1]"]) == 0
-    assert (copies / "02_second.ipynb").read_bytes() == first
+    assert execute.main(["02", "-f", str(params), "-p", "seeds=[0, 1]", "--again"]) == 0
+    assert (copies / "02_second.ipynb").read_bytes() == first and "[1/1]" in capsys.readouterr().out
+
+
+def test_a_notebook_that_would_show_the_same_is_not_run_again(
+    folder: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_notebook(folder, "01_first", "print(lr)")
+
+    def ran(*words: str) -> bool:
+        assert execute.main(["01", *words]) == 0
+        return "[1/1] 01_first" in capsys.readouterr().out
+
+    assert ran() and not ran() and ran("--again") and not ran()
+    assert ran("-p", "lr=0.2") and not ran("-p", "lr=0.2")  # other parameters
+    (output / "results/demo/notebooks/01_first.ipynb").write_text("{}")
+    assert ran("-p", "lr=0.2")  # what it wrote was changed
+    done = output / "results/demo/runs/micc/demo-en/default/seed0/DONE"
+    done.parent.mkdir(parents=True)
+    done.touch()
+    assert ran("-p", "lr=0.2")  # a run was made
+    write_notebook(folder, path.stem, "print(lr + 1)")
+    assert ran("-p", "lr=0.2") and not ran("-p", "lr=0.2")
 
 
 def test_an_executed_copy_shows_the_pictures_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,10 +238,10 @@ def test_success_removes_the_copy_of_an_earlier_failure(folder: Path, output: Pa
     write_notebook(folder, "01_a", "1 / 0")
     assert execute.main([]) == 1
     copies = output / "results/demo/notebooks"
-    assert [path.name for path in copies.iterdir()] == ["01_a.failed.ipynb"]
+    assert [path.name for path in copies.glob("*.ipynb")] == ["01_a.failed.ipynb"]
     write_notebook(folder, "01_a", "1 / 1")
     assert execute.main([]) == 0
-    assert [path.name for path in copies.iterdir()] == ["01_a.ipynb"]
+    assert [path.name for path in copies.glob("*.ipynb")] == ["01_a.ipynb"]
 
 
 def test_pictures_are_not_rewritten_when_folders_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +260,7 @@ def test_interrupt_ends_cleanly(folder: Path, output: Path) -> None:
     code = (
         "import pathlib, sys; from rumorlib import __main__; from rumorlib.commands import execute as e; "
         f"e.NOTEBOOKS = pathlib.Path({str(folder)!r}); "
-        "e.Options.__init__.__defaults__ = (e.NOTEBOOKS, 120, False, None); sys.exit(__main__.main(['run']))"
+        "e.Options.__init__.__defaults__ = (e.NOTEBOOKS, 120, False, None, True); sys.exit(__main__.main(['run']))"
     )
     environment = os.environ | {"PYTHONPATH": str(cfg.PROJECT_ROOT)}
     process = subprocess.Popen(

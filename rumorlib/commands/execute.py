@@ -34,6 +34,7 @@ class Options:
     start_timeout_s: int = 120
     verbose: bool = False  # show what the cells print while they run
     workers: int | None = None  # notebooks side by side; None: as cores and memory fit
+    again: bool = True  # also demo notebooks that would show what they showed
 
 
 def execute(names: Sequence[str], given: dict[str, Any], options: Options) -> list[Path]:
@@ -50,9 +51,14 @@ def execute(names: Sequence[str], given: dict[str, Any], options: Options) -> li
     prepared = [(path, _typed(path, given)) for path in chosen]
     profile = str(given.get("profile", "demo"))
     begun = time.time()
-    for _, problem in each(prepared, profile, options):
+    todo = [one for one in prepared if options.again or not executed.unchanged(*one, profile)]
+    if len(todo) < len(prepared):
+        print(f"{len(prepared) - len(todo)} of {len(prepared)} notebooks have nothing new to show (--again runs them)")
+    for _, problem in each(todo, profile, options) if todo else ():
         if problem:
             raise NotebookFailed(problem)
+    for one in prepared:
+        executed.stamp(*one, profile)
     return _written_since(begun, profile)
 
 
@@ -161,6 +167,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     known.add_argument("--runs-only", action="store_true", help="make the runs that are missing, and no notebook")
     known.add_argument("--set", nargs="+", default=[], metavar="MODEL.FIELD=VALUE,...", dest="variants",
                        help="instead of notebooks, train variants: all combinations, a row each")  # fmt: skip
+    known.add_argument("--again", action="store_true", help="also notebooks that would show what they showed (demo)")
     known.add_argument("--start-timeout", type=int, default=120, metavar="S", help="seconds a kernel may take to start")
     known.add_argument("-v", "--verbose", action="store_true", help="show what the cells print")
     return known.parse_args(words)
@@ -214,7 +221,7 @@ def main(words: Sequence[str]) -> int:
         if arguments.runs_only:
             return 0
         options = Options(start_timeout_s=arguments.start_timeout, verbose=arguments.verbose,
-                          workers=arguments.workers)  # fmt: skip
+                          workers=arguments.workers, again=arguments.again)  # fmt: skip
         written = execute(names, given, options)
     except (cfg.SettingError, KeyError, FileNotFoundError, runs.RunError) as error:
         print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)

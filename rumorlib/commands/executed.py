@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
 from rumorlib.data import files
+from rumorlib.results import circumstances, provenance
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -68,6 +69,40 @@ def notebook(
     if problem:
         raise NotebookFailed(f"{path.name} failed; executed so far: {finished}\n{problem}")
     failed.unlink(missing_ok=True)
+
+
+def unchanged(path: Path, values: dict[str, Any], profile: str) -> bool:
+    """Whether this demo notebook has run to its end with these parameters, and neither it, the package, the committed
+    results nor any finished run is another since, and what it wrote is still there. Other profiles read corpora, which
+    are too large to be compared: always False."""
+    told = files.read_json(_stamp(path, profile))
+    asked = profile == "demo" and values.get("train", "missing") == "missing"
+    return asked and isinstance(told, dict) and told == _state(path, values, profile)
+
+
+def stamp(path: Path, values: dict[str, Any], profile: str) -> None:
+    """Note the state in which a notebook ran, for `unchanged`. After all notebooks: none reads what another writes, but
+    one may have made a run."""
+    if profile == "demo":
+        files.write_json(_stamp(path, profile), _state(path, values, profile))
+
+
+def _stamp(path: Path, profile: str) -> Path:
+    return cfg.output_root() / "results" / profile / "notebooks" / f".{path.stem}.json"
+
+
+def _state(path: Path, values: dict[str, Any], profile: str) -> dict[str, Any]:
+    root, copy = cfg.output_root(), _stamp(path, profile).with_name(path.name)
+    tops = [root / "results" / profile / "tables", root / "figures" / profile]
+    wrote = [top / name for top in tops for one in provenance.entries(top).values() if one["notebook"] == path.stem
+             for name in one["files"]]  # fmt: skip
+    read = [path, *sorted((cfg.PROJECT_ROOT / "results").glob("*.csv")), copy, *wrote]
+    return {
+        "values": files.plain(values), "files": {str(one): files.file_hash(one) if one.is_file() else "" for one in read},
+        "package": files.state(cfg.PROJECT_ROOT / "rumorlib", "*.py"),
+        "runs": files.state(root / "results" / profile / "runs", "DONE"),
+        "libraries": circumstances.library_versions(),
+    }  # fmt: skip
 
 
 def _encrypted() -> Config:
