@@ -50,7 +50,8 @@ def test_real_texts_are_read_whole_but_for_the_row_that_cuts_them() -> None:
 
 def test_word_vectors_differ_in_one_thing_each() -> None:
     for profile, grid in (("demo", "full"), ("laptop", "reduced")):
-        first, *others = (c.detector.word2vec for c in experiments.word2vec_runs(cfg.resolve(profile, train="none", grid=grid)))
+        runs = experiments.word2vec_runs(cfg.resolve(profile, train="none", grid=grid))
+        first, *others = (c.detector.word2vec for c in runs)
         assert first.skip_gram and first.hierarchical_softmax and len(others) == 4
         for other in others:
             assert sum(getattr(first, n) != getattr(other, n) for n in cfg.Word2VecConfig.__dataclass_fields__) == 1

@@ -97,8 +97,9 @@ def _state(path: Path, values: dict[str, Any], profile: str) -> dict[str, Any]:
     wrote = [top / name for top in tops for one in provenance.entries(top).values() if one["notebook"] == path.stem
              for name in one["files"]]  # fmt: skip
     read = [path, *sorted((cfg.PROJECT_ROOT / "results").glob("*.csv")), copy, *wrote]
+    hashes = {str(one): files.file_hash(one) if one.is_file() else "" for one in read}
     return {
-        "values": files.plain(values), "files": {str(one): files.file_hash(one) if one.is_file() else "" for one in read},
+        "values": files.plain(values), "files": hashes,
         "package": files.state(cfg.PROJECT_ROOT / "rumorlib", "*.py"),
         "runs": files.state(root / "results" / profile / "runs", "DONE"),
         "libraries": circumstances.library_versions(),

@@ -132,7 +132,8 @@ def file_hash(path: Path) -> str:
 def state(folder: Path, pattern: str = "*") -> str:
     """sha256 (hex) of the names, sizes and times of all files below a folder whose names fit: another one once a file
     was touched."""
-    found = sorted((path.relative_to(folder).as_posix(), path.stat()) for path in folder.rglob(pattern) if path.is_file())
+    every = (path for path in folder.rglob(pattern) if path.is_file())
+    found = sorted((path.relative_to(folder).as_posix(), path.stat()) for path in every)
     lines = "\n".join(f"{name}\t{about.st_size}\t{about.st_mtime_ns}" for name, about in found)
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
