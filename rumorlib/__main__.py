@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 VERBS = {
@@ -30,10 +31,24 @@ def main(arguments: list[str]) -> int:
         return 0 if asked_for_help else 2
     module, _ = VERBS[arguments[0]]
     try:
+        if int(os.environ.get("WORLD_SIZE") or 1) > 1:  # of accelerate launch
+            return _together(module, arguments[1:])
         return importlib.import_module(f"rumorlib.commands.{module}").main(arguments[1:])
     except KeyboardInterrupt:
         print("\ninterrupted; finished runs are kept, the same command goes on from there", file=sys.stderr)
         return 130
+
+
+def _together(module: str, words: list[str]) -> int:
+    """The first process of a launch does what is asked; the others help it to train."""
+    from rumorlib.data import processes
+
+    processes.join()
+    if processes.index():
+        return importlib.import_module("rumorlib.results.produced").assist()
+    code = importlib.import_module(f"rumorlib.commands.{module}").main(words)
+    processes.agreed(None)
+    return code
 
 
 def command() -> int:

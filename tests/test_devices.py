@@ -245,7 +245,8 @@ def test_a_training_step_needs_shapes_alone(name: str) -> None:
     model, batch = model.to("meta"), _pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), batch)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     schedule = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: 1.0)
-    loop._step(model, model.training_loss(batch)["loss"], sgd, schedule, TrainConfig())
+    model.training_loss(batch)["loss"].backward()
+    loop._step(model, sgd, schedule, TrainConfig())
     with_gradient = [weight for weight in model.parameters() if weight.grad is not None]
     assert with_gradient and all(weight.grad.shape == weight.shape for weight in with_gradient)
 

@@ -229,7 +229,9 @@ def test_the_temperature_is_clamped_after_the_step_and_never_loses_its_gradient(
     train = TrainConfig(lr=1e-3, precision="fp32")
     sgd = torch.optim.SGD(model.parameters(), lr=train.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: 1.0)
-    loop._step(model, model.training_loss(data)["loss"], sgd, schedule, train)
+    sgd.zero_grad()
+    model.training_loss(data)["loss"].backward()
+    loop._step(model, sgd, schedule, train)
     assert model.logit_scale.grad.item() != 0
     assert model.logit_scale.exp().item() <= MAX_LOGIT_SCALE * (1 + 1e-6) and MAX_LOGIT_SCALE == 100
     if start < MAX_LOGIT_SCALE / 2:  # far below the limit a step is what the optimiser makes it

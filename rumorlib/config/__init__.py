@@ -13,6 +13,7 @@ from rumorlib.config.corpora import (
     RECORD_FILE,
     CorpusRecord,
     about,
+    has_pictures,
     is_real,
     own_corpus,
     own_folders,
@@ -41,7 +42,10 @@ from rumorlib.config.paths import (
     data_root,
     environment,
     is_deterministic,
+    levels,
     output_root,
+    parts_of_a_batch,
+    recomputes,
     stored,
     weights_place,
 )

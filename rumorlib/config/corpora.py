@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rumorlib.config.checks import Checked, Count, SettingError, Weight, nearest
+from rumorlib.config.paths import levels
 
 Language = Literal["en", "zh"]  # languages with text towers and words
 
@@ -156,14 +157,18 @@ def own_corpus(name: str, folder: str | Path) -> CorpusRecord:
         where = f"the posts in {known.folder}" if known.own else "another corpus"
         raise SettingError(f"corpus {name}={place}: {name} is {where}; choose another name")
     told = record_file(place)
-    told.setdefault("pictures", any(
-        path.suffix.lower() in _PICTURES for depth in ("*", "*/*", "*/*/*") for path in place.glob(depth)
-    ))  # fmt: skip
+    told.setdefault("pictures", has_pictures(place))
     try:
         CORPORA[name] = CorpusRecord(**{"name": name, "folder": str(place), **told})
     except SettingError as error:
         raise SettingError(f"corpus {name}, {place / RECORD_FILE}: {error}") from error
     return CORPORA[name]
+
+
+def has_pictures(folder: Path) -> bool:
+    """Whether a picture lies in a folder or up to two folders below."""
+    return any(path.suffix.lower() in _PICTURES for level in levels(folder, 2) for paths in level.values()
+               for path in paths)  # fmt: skip
 
 
 def own_folders() -> dict[str, str]:

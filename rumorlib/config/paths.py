@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from rumorlib.config.checks import SettingError
 
 _ABOVE = Path(__file__).resolve().parents[2]
 IS_CHECKOUT = (_ABOVE / "pyproject.toml").is_file()
@@ -60,6 +62,23 @@ def weights_place(name: str, data: Path | None) -> Path:
     return next((place for place in places if place.is_dir()), places[0])
 
 
+def levels(folder: Path, depth: int) -> Iterator[dict[Path, list[Path]]]:
+    """The folder, the folders in it, and so on to a depth, each with its entries, level by level. Each comes once,
+    however many links lead to it; hidden ones, and those that may not be read, do not."""
+    seen: set[str] = set()
+    level = [folder] if folder.is_dir() else []
+    for _ in range(depth + 1):
+        found: dict[Path, list[Path]] = {}
+        for place in level:
+            if (real := os.path.realpath(place)) not in seen:
+                seen.add(real)
+                with suppress(PermissionError):
+                    found[place] = sorted(place.iterdir())
+        yield found
+        level = [entry for entries in found.values() for entry in entries
+                 if not entry.name.startswith((".", "__MACOSX")) and entry.is_dir()]  # fmt: skip
+
+
 # With train="all": runs finished from this UTC time on are not made again.
 MADE_SINCE = "RUMORLIB_MADE_SINCE"
 
@@ -68,6 +87,24 @@ def is_deterministic() -> bool:
     """Whether RUMORLIB_DETERMINISTIC=1 asks for kernels that add in the same order every time: on a GPU a run then
     gives the same digits twice, more slowly. It decides no result beyond rounding, so it is no part of a config."""
     return os.environ.get("RUMORLIB_DETERMINISTIC") == "1"
+
+
+def recomputes() -> bool:
+    """Whether RUMORLIB_RECOMPUTE=1 asks for layers that are computed again in the backward pass instead of kept: less
+    memory, a third more time, the same numbers."""
+    return os.environ.get("RUMORLIB_RECOMPUTE") == "1"
+
+
+def parts_of_a_batch() -> int:
+    """RUMORLIB_PARTS: in how many parts, one after the other, a process takes its posts of a batch (gradient
+    accumulation). Gradients are the whole batch's up to rounding; dropout draws in other places.
+
+    Raises: SettingError: no whole number of at least 1.
+    """
+    given = os.environ.get("RUMORLIB_PARTS") or "1"
+    if not given.isdecimal() or int(given) < 1:
+        raise SettingError(f"RUMORLIB_PARTS must be a whole number of at least 1; got {given!r}")
+    return int(given)
 
 
 @contextmanager

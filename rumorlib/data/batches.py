@@ -167,6 +167,10 @@ class Batch(NamedTuple):
         """The posts at `rows` of the batch."""
         return _pytree.tree_map_only(Tensor, picker(rows), self)._replace(n_columns=None, n_pieces=None)
 
+    def cut(self, at: slice) -> Batch:
+        """Some posts of the batch, padded as the whole is."""
+        return _pytree.tree_map_only(Tensor, lambda tensor: tensor[at], self)
+
 
 def last_column(mask: Tensor) -> Tensor:
     """(n, L) bool to (n,) long, on the CPU: how many columns a text needs, its last token's included."""
@@ -185,6 +189,16 @@ class CaptionBatch(NamedTuple):
     texts: dict[str, Texts]  # language -> T captions
     owner: Tensor  # (T,) long into images
     belongs: dict[str, Tensor] | None = None  # language -> (T, I) bool, see CaptionTensors.belongs; None: to its owner
+    # Which images and captions are here, where other processes have the others: `owner` and `belongs` are of all I.
+    own: tuple[slice, slice, int] | None = None
+
+    def cut(self, at: slice) -> CaptionBatch:
+        """Some images of the batch with their captions, of which each has equally many, one after the other."""
+        n = len(self.images)
+        each = len(self.owner) // n
+        captions = slice(at.start * each, at.stop * each)
+        texts = _pytree.tree_map_only(Tensor, lambda tensor: tensor[captions], self.texts)
+        return self._replace(images=self.images[at], texts=texts, own=(at, captions, n))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rumorlib.config import SCLIPConfig
+from rumorlib.data import processes
 from rumorlib.data.batches import CaptionBatch, FeatureMap, Pixels, Texts
 from rumorlib.encoders.text import FrozenText, TransformerText, mlp
 from rumorlib.encoders.vision import ImageTower
@@ -117,12 +118,16 @@ class SCLIP(nn.Module):
         return patch_similarity(dots, self.n_patches, self.config.similarity, self.config.beta)
 
     def training_loss(self, batch: CaptionBatch) -> dict[str, Tensor]:
-        """L_con = mean over languages and scales of InfoNCE (M7)."""
-        patches = self.encode_image(batch.images)  # (I, N, D): one image pass serves every language
+        """L_con = mean over languages and scales of InfoNCE (M7); among several processes of all their pairs."""
+        n_texts = len(batch.owner)
+        at, captions, n_images = batch.own or (slice(None), slice(None), len(batch.images))
+        # (I, N, D): one image pass serves every language
+        patches = processes.whole(self.encode_image(batch.images), at, n_images)
         scale = self.logit_scale.exp()
         losses = {}
         for language, texts in batch.texts.items():
-            similarity = scale * self.similarity(self.encode_text(texts, language), patches)  # (T, I, S)
+            text_features = processes.whole(self.encode_text(texts, language), captions, n_texts)
+            similarity = scale * self.similarity(text_features, patches)  # (T, I, S)
             belongs = batch.belongs[language] if batch.belongs and self.config.mask_twins else None
             per_scale = [info_nce(logits, batch.owner, belongs) for logits in similarity.unbind(-1)]
             losses[language] = torch.stack(per_scale).mean()

@@ -8,6 +8,7 @@ was looked at before its settings were final can be seen to have been.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rumorlib import config as cfg
 from rumorlib.results import locks
+from rumorlib.results.runs import CorruptRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,21 +52,45 @@ def append(profile: str, run: str, config_hash: str, split_hash: str, when: str,
         text = io.StringIO()
         lines = [COLUMNS] * (not path.exists()) + [(run, config_hash, split_hash, when, commit)]
         csv.writer(text, lineterminator="\n").writerows(lines)
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(handle, text.getvalue().encode())
-        finally:
-            os.close(handle)
+        _append(path, text.getvalue().encode())
+
+
+def _append(path: Path, content: bytes) -> None:
+    """All of it, or nothing. Raises: OSError: no room for it."""
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        before = os.fstat(handle).st_size
+        if os.write(handle, content) < len(content):
+            os.ftruncate(handle, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read(profile: str) -> list[dict[str, str]]:
-    """Its lines, the committed ones first; none if no run of the profile has scored test posts."""
+    """Its lines, the committed ones first; none if no run of the profile has scored test posts.
+
+    Raises: CorruptRun: a file is damaged.
+    """
     lines = []
     for path in dict.fromkeys((cfg.PROJECT_ROOT / BELOW.format(profile), path_of(profile))):
         if path.is_file():
-            with path.open(encoding="utf-8", newline="") as file:
-                lines += csv.DictReader(file)
+            lines += _lines(path)
     return lines
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = [row for row in csv.reader(file) if row]
+        odd = [header] * (tuple(header) != COLUMNS) + [row for row in rows if len(row) != len(COLUMNS)]
+        if odd:
+            raise ValueError(f"no line of {', '.join(COLUMNS)}: {odd[0]}")
+    except (ValueError, csv.Error) as error:
+        remedy = "restore it from a copy, or take the damaged lines out"
+        raise CorruptRun(f"{path} is damaged ({str(error)[:200]}); {remedy}") from None
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
 def readings(profile: str) -> pd.DataFrame:

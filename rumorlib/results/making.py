@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from rumorlib import config as cfg
 from rumorlib.config import RunConfig, Settings
-from rumorlib.data import files
+from rumorlib.data import files, processes
 from rumorlib.results import locks, reports, store
 
 TIMES = "results/{}/times.csv"  # of a profile whose runs are not committed
@@ -94,6 +94,11 @@ def expected(config: RunConfig) -> tuple[float, float]:
     return UNKNOWN_S, UNKNOWN_MIB
 
 
+def is_known(config: RunConfig) -> bool:
+    """Whether a finished run tells what such a one takes."""
+    return bool({(config.kind, config.model), (config.model,)} & _history(config.profile).keys())
+
+
 @cache
 def _history(profile: str) -> dict[tuple[str, ...], tuple[float, float]]:
     """Kind, model and corpus of finished runs, or less of it -> median seconds and MiB: this machine's own, else those
@@ -110,10 +115,11 @@ def _finished(root: Path, profile: str) -> Iterator[tuple[str, str, str, float, 
     below = root / "results" / profile
     found = [(entry["config"], entry["report"]) for entry in store.entries(below / "store").values()]
     for done in (below / "runs").rglob("DONE"):
-        found.append((files.read_json(done.with_name("config.json")), files.read_json(done.with_name("report.json"))))
+        found.append((files.read_object(done.with_name("config.json")), files.read_object(done.with_name("report.json"))))
     for config, report in found:
-        mib = report.get("peak_memory_mib") or UNKNOWN_MIB
-        yield config["kind"], config["model"], config["dataset"], report["time_s"], mib
+        if {"kind", "model", "dataset"} <= set(config) and "time_s" in report:  # a damaged one tells no time
+            mib = report.get("peak_memory_mib") or UNKNOWN_MIB
+            yield config["kind"], config["model"], config["dataset"], report["time_s"], mib
 
 
 def _published(profile: str) -> Iterator[tuple[str, str, str, float, float]]:
@@ -154,6 +160,7 @@ def make(todo: Mapping[str, RunConfig], settings: Settings, workers: int = 1) ->
     Args: todo: as `missing` gives them. Raises: KeyboardInterrupt: finished runs are kept.
     """
     said, done = Made(), 0.0
+    workers = workers if processes.count() == 1 else 1  # which the processes of a launch train together
     bar = tqdm(total=round(sum(expected(config)[0] for config in todo.values())), unit="s", desc=f"0/{len(todo)} runs",
                bar_format="{desc} |{bar}| {elapsed} so far, about {remaining} left{postfix}")  # fmt: skip
     warnings.filterwarnings("ignore", "A worker stopped while some jobs")  # loky puts another in its place

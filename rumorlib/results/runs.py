@@ -21,7 +21,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,8 @@ def unfinished(config: cfg.RunConfig) -> Path:
 # --- writing ----------------------------------------------------------------------------------
 
 
-def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: float, **more: Any) -> None:
+def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: float,
+              entered: Callable[[Mapping[str, Any]], object] | None = None, **more: Any) -> None:  # fmt: skip
     """Put a finished run in `folder`, replacing what is there.
 
     Args:
@@ -73,6 +74,7 @@ def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: flo
         outcome: what came out; `post_id` and other keys of real corpora become opaque, see `keys.public_frame`.
             Predictions have `log_odds` (`evaluation.to_store`), from which readers make probabilities.
         time_s: seconds the run took.
+        entered: told its report.json when all files are written, before they take their place.
         more: further JSON values for report.json, e.g. `stage1`, and what `measured` found.
     Raises: ValueError: predictions without log_odds.
     """
@@ -81,10 +83,13 @@ def write_run(folder: Path, config: cfg.RunConfig, outcome: Outcome, time_s: flo
     try:
         hashes = dict(_write_files(draft, config, outcome))
         files.write_json(draft / "config.json", cfg.as_dict(config))
-        files.write_json(draft / "report.json", _report(config, outcome, time_s, hashes) | more)
+        report = _report(config, outcome, time_s, hashes) | more
+        files.write_json(draft / "report.json", report)
         seal(draft, cfg.config_hash(config))
         if gone := [name for name in hashes if not (draft / name).is_file()]:
             raise FileNotFoundError(f"{draft / gone[0]} was removed while the run was written; make the run again")
+        if entered is not None:
+            entered(report)
         move_into_place(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -204,10 +209,12 @@ def read_report(folder: Path, config: cfg.RunConfig) -> dict[str, Any] | None:
         if done[1:] and hashlib.sha256(content).hexdigest() not in done[1:]:
             raise CorruptRun(f"{folder / 'report.json'} is not the file that was written; {_AGAIN}")
         report = json.loads(content)
-        whole = {"config_hash", "metrics", "facts", "files"} <= set(report)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CorruptRun(f"{folder}: {error}; {_AGAIN}") from error
-    if not whole:
+    if not isinstance(stored, dict):
+        raise CorruptRun(f"{folder / 'config.json'} holds no config; {_AGAIN}")
+    parts = ("metrics", "facts", "files") if isinstance(report, dict) and "config_hash" in report else ("",)
+    if not all(part and isinstance(report.get(part), dict) for part in parts):
         raise CorruptRun(f"{folder / 'report.json'}: incomplete; {_AGAIN}")
     check_config(stored, config, folder)
     if not report["config_hash"] == cfg.config_hash(config) == (done or [""])[0]:
@@ -239,7 +246,11 @@ def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], folder: Path) -
             )
     name = facts.get("split_file", "").removesuffix(".gz").removesuffix(".csv")
     about = cfg.stored(Path("results", config.profile, "splits", f"{name}.json"))
-    if name and about.is_file() and json.loads(about.read_text(encoding="utf-8"))["split_hash"] != facts["split_hash"]:
+    if not name or not about.is_file():
+        return
+    if not (now := files.read_object(about).get("split_hash")):
+        raise CorruptRun(f"{about} is damaged; restore it, or remove it and {name}.csv[.gz] to write both anew")
+    if now != facts.get("split_hash"):
         raise StaleRun(
             f"{folder} was run on another split than {about.name} describes; restore that split, or "
             "use train='all' to run it on this one"

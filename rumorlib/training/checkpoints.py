@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from rumorlib.data import files, sealed
+from rumorlib.data import files, processes, sealed
 
 _log = logging.getLogger(__name__)
 FORMAT, KEPT = 1, 2
@@ -154,6 +154,18 @@ class Place:
         with contextlib.suppress(OSError):  # the seal first: weights without one are no checkpoint
             seal.unlink(missing_ok=True)
             seal.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def stand_alike(parts: Mapping[str, Stateful], resumed: bool) -> None:
+    """Where process 0 goes on from a checkpoint, the others that train with it do, too; they look for none."""
+    tensors: dict[str, Tensor] = {}
+    state = processes.agreed(resumed) and {name: packed(part.state_dict(), tensors) for name, part in parts.items()}
+    if not state:
+        return
+    state, tensors = processes.agreed((state, tensors))
+    if processes.index():
+        for name, part in parts.items():
+            part.load_state_dict(unpacked(state[name], tensors))
 
 
 _place: ContextVar[Place | None] = ContextVar("place", default=None)

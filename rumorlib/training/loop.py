@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
+from rumorlib import config as cfg
 from rumorlib.config import TrainConfig
+from rumorlib.data import processes
 from rumorlib.data.batches import Batch, CaptionBatch, device, moved, where_is
 from rumorlib.encoders.frozen import bf16_is_fast
 from rumorlib.training import checkpoints
@@ -124,8 +129,9 @@ def fit(
     at, learned = Progress(), checkpoints.Learned(model)
     parts = {"model": learned, "optimizer": optimizer, "schedule": schedule, "passes": passes, "progress": at,
              "generators": checkpoints.Generators()} | ({"watcher": watcher} if watcher else {})  # fmt: skip
-    if place is not None:
-        place.restore(parts)
+    checkpoints.stand_alike(parts, place is not None and place.restore(parts))
+    if processes.index():
+        torch.manual_seed(seed + processes.index())  # dropout drops other things of other posts
     with tqdm(total=n_steps, initial=at.step, desc=name, unit="batch", mininterval=2, dynamic_ncols=False) as bar:
         while at.step < n_steps or at.n_seen:  # a checkpoint of the last step: dev was not looked at yet
             if train.evaluate_every is None and not at.n_seen:
@@ -133,7 +139,7 @@ def fit(
             most = n_steps - at.step
             most = most if train.evaluate_every is None else min(most, train.evaluate_every - at.n_seen)
             model.train()
-            with tf32(train, where):
+            with tf32(train, where), recomputed(model):
                 for batch in passes.take(most, across=train.evaluate_every is not None):
                     _step_on(model, batch, optimizer, schedule, train, at)
                     bar.update()
@@ -156,6 +162,31 @@ def fit(
     return Fit(pd.DataFrame(at.rows), at.best_row, precision(train, where))
 
 
+@contextmanager
+def recomputed(model: nn.Module) -> Iterator[None]:
+    """With RUMORLIB_RECOMPUTE=1 the layers of every stack (items of a ModuleList) keep their inputs alone, and are
+    computed again in the backward pass (activation checkpointing), with the draws of before."""
+    layers = [layer for stack in model.modules() if isinstance(stack, nn.ModuleList) for layer in stack]
+    layers *= cfg.recomputes()
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, context_fn=_attention_of_now)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _attention_of_now() -> tuple[AbstractContextManager, AbstractContextManager]:
+    """For a forward pass, and for doing it again: with the kernels of attention that are allowed now, asked in the
+    first one (`text.plain_attention_on_cpu` has its say only there)."""
+    flags = torch.backends.cuda
+    allowed = {SDPBackend.MATH: flags.math_sdp_enabled(), SDPBackend.FLASH_ATTENTION: flags.flash_sdp_enabled(),
+               SDPBackend.EFFICIENT_ATTENTION: flags.mem_efficient_sdp_enabled(),
+               SDPBackend.CUDNN_ATTENTION: flags.cudnn_sdp_enabled()}  # fmt: skip
+    return nullcontext(), sdpa_kernel([kernel for kernel, may in allowed.items() if may])
+
+
 SMALLEST_BATCH = 16
 
 
@@ -176,7 +207,7 @@ def _look(at: Progress, dev_loss: Callable[[], dict[str, float]], n_batches: int
     """A row of the history. Returns: what the bar says of it."""
     if not math.isfinite(loss := at.means()["train_loss"]):
         raise FloatingPointError(f"{name}: loss is {loss} by step {at.step}; lower the lr")
-    dev = dev_loss()
+    dev = processes.agreed(dev_loss())
     if not math.isfinite(dev["loss"]):
         raise FloatingPointError(f"{name}: dev loss is {dev['loss']} after step {at.step}; is dev empty?")
     epoch = len(at.rows) + 1 if train.evaluate_every is None else round(at.step / n_batches, 3)
@@ -200,12 +231,42 @@ def _is_over(at: Progress, learned: checkpoints.Learned, train: TrainConfig) -> 
 
 def _step_on(model: nn.Module, batch: Any, optimizer, schedule, train: TrainConfig, at: Progress) -> None:
     """A step on a batch, counted."""
-    where = where_is(model)
-    with autocast(train, where):
-        losses = model.training_loss(batch if where.type == "cpu" else moved(batch, where))
     rate = float(optimizer.param_groups[-1]["lr"])
-    _step(model, losses["loss"], optimizer, schedule, train)
+    optimizer.zero_grad(set_to_none=True)
+    losses = _backward(model, batch, train)
+    _step(model, optimizer, schedule, train)
     at.count(losses, n_of(batch), rate)
+
+
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer, schedule, train: TrainConfig) -> None:
+    if train.grad_clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), train.grad_clip)
+    optimizer.step()
+    schedule.step()
+    if hasattr(model, "after_step"):
+        model.after_step()
+
+
+def _backward(model: nn.Module, batch: Any, train: TrainConfig) -> dict[str, Tensor]:
+    """Leave the gradients of a batch's loss, of which this process may have to do a part. Returns: the losses."""
+    where, found = where_is(model), {}
+    for part, weight in _parts(batch):
+        with autocast(train, where):
+            losses = model.training_loss(part if where.type == "cpu" else moved(part, where))
+        (weight * losses["loss"]).backward()
+        found = {name: found.get(name, 0) + weight * value.detach() for name, value in losses.items()}
+    return processes.add_up(model, found)
+
+
+def _parts(batch: Any) -> list[tuple[Any, float]]:
+    """What this process does of a batch, and how much of its loss that is: losses of detectors are means over posts.
+    The contrastive loss is of all pairs, so every process computes all of it, on the features of all."""
+    n, parts = processes.count(), cfg.parts_of_a_batch()
+    if isinstance(batch, Batch) and n * parts > 1:
+        return [(batch.cut(at), weight) for at, weight in processes.shares(len(batch.label), parts)]
+    if isinstance(batch, CaptionBatch) and n > 1:
+        batch = batch.cut(processes.shares(len(batch.images))[0][0])
+    return [(batch, 1 / n)]
 
 
 def n_of(batch: Any) -> int:
@@ -250,14 +311,3 @@ def _warmup_cosine(train: TrainConfig, n_steps: int) -> Callable[[int], float]:
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
 
     return factor if train.warmup_share > 0 or train.warmup_steps else lambda step: 1.0
-
-
-def _step(model: nn.Module, loss: torch.Tensor, optimizer: torch.optim.Optimizer, schedule, train: TrainConfig) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if train.grad_clip is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), train.grad_clip)
-    optimizer.step()
-    schedule.step()
-    if hasattr(model, "after_step"):
-        model.after_step()
