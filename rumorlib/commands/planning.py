@@ -60,7 +60,22 @@ def lines(made: Planned, workers: int | None = None) -> list[str]:
     shown += ["", *needs(todo.values(), made.settings), ""]
     side = f", {workers} at a time: about {duration(total / workers)}" if workers > 1 else ""
     shown.append(f"{len(made.asked)} runs, {len(todo)} to make (with what they start from): {duration(total)}{side}")
-    return shown
+    return [*shown, *_projected(made)]
+
+
+def _projected(made: Planned) -> list[str]:
+    """What the trainings of profile paper would take on a card, where no finished run tells."""
+    from rumorlib.results import making
+    from rumorlib.studies.cost import steps
+
+    unknown = [one for one in made.missing.values() if one.learns and not making.is_known(one)]
+    if made.settings.profile != "paper" or not unknown:
+        return []
+    took = duration(steps.projected(unknown))
+    how = f"products at {steps.SHARE:.0%} of {steps.LIMIT_TFLOPS:,.0f} TFLOP/s"
+    least = f"a step at least {steps.LEAST_STEP_S * 1000:.0f} ms"
+    return [f"no finished run tells what {len(unknown)} trainings take: the times above are guesses. Projected on one "
+            f"{steps.CARD}, *unmeasured*: at most {took} ({how}, {least}, all epochs, all posts)"]  # fmt: skip
 
 
 def make(found: Planned, workers: int | None) -> str:
@@ -88,25 +103,38 @@ def _need_writable(folder: Path) -> None:
 
 def needs(configs: Iterable[RunConfig], settings: Settings) -> list[str]:
     """A line per folder of posts, captions or weights that runs read, and whether it is there."""
-    from rumorlib.data import corpora
     from rumorlib.inputs import content
 
-    root, found = settings.data_root, {}
+    found: dict[str, Path] = {}
+    root = settings.data_root or Path("<data>")
     for config in configs:
         known = cfg.about(config.dataset)
         if known.kind == "posts" or known.kind == "photo" or config.model == "sclip":
             name = config.dataset if config.dataset in cfg.CORPORA else f"{config.dataset}-{config.language}"
             if name in cfg.CORPORA and cfg.record(name).kind != "drawn" and not name.startswith("demo-"):
-                place = corpora.place_of(name, settings) if root or cfg.record(name).own else None
-                found[f"corpus {name}"] = place
+                found[f"corpus {name}"] = _folder(cfg.record(name), root)
         for weights in content.weights(config):
-            found[f"weights {weights}"] = cfg.weights_place(weights, root) if root else None
-    missing = "missing: give --data"
-    return [f"{name}: {_state(place) if place else missing}" for name, place in sorted(found.items())]
+            found[f"weights {weights}"] = cfg.weights_place(weights, root)
+    end = (
+        []
+        if settings.data_root
+        else ["<data>: give it with --data, or as RUMORLIB_DATA; files: rumorlib/data/README.md"]
+    )
+    return [*(f"{name}: {_state(name, place)}" for name, place in sorted(found.items())), *end]
 
 
-def _state(place: Path) -> str:
-    return "present" if place.exists() else f"missing, looked for in {place}"
+def _folder(record: cfg.CorpusRecord, root: Path) -> Path:
+    return Path(record.folder) if record.own else root / (record.folder or "")
+
+
+def _state(name: str, place: Path) -> str:
+    """Whether a folder is there, with the pictures that its corpus needs."""
+    if not place.exists():
+        return f"missing, looked for in {place}"
+    kind, _, called = name.partition(" ")
+    if kind == "corpus" and cfg.record(called).pictures and place.is_dir() and not cfg.has_pictures(place):
+        return f"present, without pictures: put them below {place}"
+    return "present"
 
 
 def duration(seconds: float) -> str:
