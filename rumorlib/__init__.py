@@ -3,6 +3,12 @@
 README.md beside this file draws the rooms, from posts to figures.
 """
 
+import sys
+
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
+    # python -m rumorlib puts the working folder first; of a folder of data no tqdm.py may stand in for the library's
+    sys.path.append(sys.path.pop(0))
+
 import ctypes
 import os
 import platform

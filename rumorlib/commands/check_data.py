@@ -13,7 +13,7 @@ from rumorlib import config
 from rumorlib.commands import parameters
 from rumorlib.data import files
 from rumorlib.data.inspection import VERDICTS, Inspection, inspect_folder
-from rumorlib.data.keys import guard_cell
+from rumorlib.data.keys import guard_cell, printable
 from rumorlib.data.posts import PostsError
 from rumorlib.data.readers import layouts
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         path = write_left_out(found, options.out)
     except (PostsError, OSError) as error:
-        reason = _printable(str(error))
+        reason = printable(str(error))
         print(
             json.dumps({"code": 2, "verdict": VERDICTS[2], "reason": reason})
             if options.json
@@ -102,7 +102,7 @@ def render(found: Inspection, path: Path) -> str:
         ("verdict", [f"{found.verdict} (exit code {found.code})"]),
     ]
     lines = [(name if not i else "", line) for name, block in blocks for i, line in enumerate(block)]
-    return "\n".join(_printable(f"{name:10} {line}") for name, line in lines)
+    return "\n".join(printable(f"{name:10} {line}") for name, line in lines)
 
 
 def _readers(name: str) -> list[str]:
@@ -138,11 +138,6 @@ def _reasons(found: Inspection) -> Counter[str]:
     for pattern, instead in _NAMES:
         words = words.str.replace(pattern, instead, regex=True)
     return Counter(found.left_out["status"] + ": " + words)
-
-
-def _printable(line: str) -> str:
-    """Names of files may hold escape codes for the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def _parser() -> parameters.Parser:

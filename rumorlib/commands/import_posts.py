@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rumorlib.commands import parameters
 from rumorlib.data import files, posts
-from rumorlib.data.keys import guard_cell
+from rumorlib.data.keys import guard_cell, printable
 from rumorlib.data.posts import PostsError
 from rumorlib.data.readers import foreign, mapping
 from rumorlib.data.readers.mapping import Imported
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
             print(shown(table, made))
         told = {} if options.dry_run else write(place, made, options)
     except (PostsError, OSError) as error:
-        reason = _printable(str(error))
+        reason = printable(str(error))
         print(json.dumps({"code": 2, "reason": reason}) if options.json else f"nothing written: {reason}")
         return 2
     code = int(bool(made.problems))
@@ -88,8 +88,8 @@ def shown(table: foreign.Table, made: Imported) -> str:
     lines += [f"language   {_language(made)}"]
     lines += [f"note       {note}" for note in made.notes] + [f"problem    {problem}" for problem in made.problems]
     first = made.frame.head(SHOWN_ROWS).astype(str)
-    first = first.map(lambda cell: _printable(str(guard_cell(cell.replace("\n", " ")))[:SHOWN_CHARACTERS]))
-    return "\n".join([*map(_printable, lines), *first.to_string(index=False).split("\n")])
+    first = first.map(lambda cell: printable(str(guard_cell(cell.replace("\n", " ")))[:SHOWN_CHARACTERS]))
+    return "\n".join([*map(printable, lines), *first.to_string(index=False).split("\n")])
 
 
 def write(place: Path, made: Imported, options) -> dict[str, object]:
@@ -126,10 +126,6 @@ def _check_place(place: Path) -> None:
 def _language(made: Imported) -> str:
     letters = [c for text in made.frame["text"].head(1000) for c in text if c.isalpha()]
     return "zh" if sum("\u4e00" <= c <= "\u9fff" for c in letters) > CHINESE * max(1, len(letters)) else "en"
-
-
-def _printable(line: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def _parser() -> parameters.Parser:

@@ -29,7 +29,7 @@ from rumorlib.data.posts import PostsError
 from rumorlib.data.readers.tables import once, plain_names, read_csv, refuse
 from rumorlib.data.splitting import split_files
 from rumorlib.metrics import estimates, evaluation
-from rumorlib.results import artifacts, store
+from rumorlib.results import artifacts, runs, store
 from rumorlib.studies.protocol import calibration
 from rumorlib.studies.scores import comparison
 
@@ -270,8 +270,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         _run(given)
-    except (cfg.SettingError, PostsError, OSError) as error:
-        print(error, file=sys.stderr)
+    except (cfg.SettingError, PostsError, OSError, runs.RunError) as error:
+        print(keys.printable(str(error)), file=sys.stderr)
         return 2
     return 0
 
@@ -288,10 +288,11 @@ def _run(given: argparse.Namespace) -> None:
         raise ScoreError("nothing says what is right: give --labels FILE, or --corpus NAME with --data FOLDER")
     ours = join(predictions, labels, given.predictions.name, corpus)
     scores = score(ours, corpus)
-    print("\n".join([given.predictions.name, _shown(scores), *remarks(ours, scores)]))
+    print(keys.printable("\n".join([given.predictions.name, _shown(scores), *remarks(ours, scores)])))
     if given.against:
         theirs = join(read_predictions(given.against), labels, given.against.name, corpus)
-        print(f"\n{given.predictions} against {given.against}\n{_shown(compare(ours, theirs, corpus))}")
+        said = f"\n{given.predictions} against {given.against}\n{_shown(compare(ours, theirs, corpus))}"
+        print(keys.printable(said))
         if min(frame["seed"].nunique() for frame in (ours, theirs)) == 1:
             print("One seed says nothing of training: give both files several seeds for an interval and a p-value.")
     if given.output:

@@ -119,8 +119,14 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file; None of one that is not there or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; {} of one that is not there or holds something else."""
+    found = read_json(path)
+    return found if isinstance(found, dict) else {}
 
 
 def file_hash(path: Path) -> str:

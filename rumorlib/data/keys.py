@@ -25,6 +25,7 @@ MENTION = re.compile("(?<![A-Za-z0-9_.])[@\uff20][\\w-]{1,30}")
 # What programs write for "none" into a file of texts. As the name of an event or a post it is a name all the same, for
 # no file says otherwise; `posts.doubtful_names` says that it stands there.
 DOUBTFUL = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "nat", "none", "null", "nil", "undefined"})
+_RUN = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a cell begins with that a spreadsheet may run
 # Columns of real corpora whose values name one post or picture: replaced by an opaque key in what is stored.
 OPAQUE_COLUMNS = ("post_id", "image_group", "text_group", "image_id", "scene_id")
 
@@ -141,7 +142,12 @@ def row_key(corpus: str, post_id: str) -> str:
 
 def guard_cell(value: Any) -> Any:
     """`value`, with an apostrophe before it where a spreadsheet would run it as a formula (CWE-1236)."""
-    return "'" + value if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return "'" + value if isinstance(value, str) and value.startswith(_RUN) else value
+
+
+def printable(text: str) -> str:
+    """Lines for a terminal or a table: escape codes, marks of direction and what else shows nothing become "?"."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def public_frame(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:

@@ -59,7 +59,7 @@ class Store:
         found = {}
         for file in sorted(self.folder.glob("*.json")):
             if file.with_suffix(".safetensors").is_file():  # a deleted shard is simply computed again
-                rows = json.loads(file.read_text())["rows"]
+                rows = _about(file)["rows"]
                 found.update({content: (file, row) for row, content in enumerate(rows)})
         return found
 
@@ -113,10 +113,18 @@ class Store:
 def _verified(file: Path) -> Tensor:
     """Features of the shard described by `file`; raises CorruptShard."""
     shard = file.with_suffix(".safetensors")
-    data, about = shard.read_bytes(), json.loads(file.read_text())
-    if _sha256(data) != about["sha256"]:
+    data = shard.read_bytes()
+    if _sha256(data) != _about(file)["sha256"]:
         raise CorruptShard(f"cached features {shard} are damaged (sha256 differs): delete it, it is computed again")
     return load(data)["features"]
+
+
+def _about(file: Path) -> dict[str, Any]:
+    """What a shard's JSON says. Raises CorruptShard."""
+    about = files.read_object(file)
+    if not isinstance(about.get("rows"), list) or not isinstance(about.get("sha256"), str):
+        raise CorruptShard(f"{file} is damaged: delete it, its features are computed again")
+    return about
 
 
 def _sha256(data: bytes) -> str:

@@ -79,8 +79,8 @@ def _drawing() -> str:
 @lru_cache(maxsize=64)
 def _of_corpus(asked: str, config: RunConfig, settings: Settings) -> tuple[tuple[str, str], ...]:
     place = cfg.cache_root() / "content" / f"{asked}.json"
-    if place.is_file():
-        return tuple(json.loads(place.read_text(encoding="utf-8")).items())
+    if known := files.read_object(place):  # else it is computed, damaged or not
+        return tuple(known.items())
     if config.model == "sclip":
         lines: list[str] = []
         for language in dict(config.sclip.texts):

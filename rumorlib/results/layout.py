@@ -18,6 +18,7 @@ from itertools import combinations
 from typing import Any
 
 from rumorlib import config as cfg
+from rumorlib.data.keys import printable
 
 Columns = dict[str, list[str]]  # the cells of a csv, by the name of the column
 
@@ -25,6 +26,7 @@ MOST_COLUMNS, MOST_ROWS = 8, 15  # rows: on a screen
 MOST_PLACES = 4  # of one verdict on one claim, that are named
 ALL = "all"  # in a provenance, instead of the names of all runs
 SIGNS = "†‡§¶#ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"  # at rows whose runs have a fault
+_LINK = re.compile(r"\b(?:https?|ftp)://|\bwww\.", re.IGNORECASE)  # what GitHub makes a link of
 REVISED = "*under revision*"  # a finding that longer training contradicts, until it has been tested anew
 # Names of columns, as patterns: a table of more than MOST_COLUMNS loses those of a line, the first line first.
 LEFT_TO_CSV = (
@@ -87,10 +89,11 @@ def with_interval(value: str, low: str, high: str) -> str:
 
 
 def escaped(text: Any) -> str:
-    """A cell of a GitHub table without markup of its own but `REVISED`."""
-    text = html.escape(" ".join(str(text).split()), quote=False)
-    for mark in ("\\", "|", "[", "`", "*"):
+    """A cell of a GitHub table without markup, formulas and links of its own but `REVISED`."""
+    text = html.escape(printable(" ".join(str(text).split())), quote=False)
+    for mark in ("\\", "|", "[", "`", "*", "$"):
         text = text.replace(mark, f"\\{mark}")
+    text = _LINK.sub(lambda found: found[0].replace(":", "&#58;").replace(".", "&#46;"), text)
     text = re.sub(r"\\\[(-?[\d.,]+(, -?[\d.,]+)?\])(?!\()", r"[\1", text)  # numbers in brackets are no link
     return text.replace(REVISED.replace("*", "\\*"), REVISED)
 

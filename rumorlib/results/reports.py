@@ -168,8 +168,8 @@ def run_or_load(config: cfg.RunConfig, settings: cfg.Settings, *, checkpoint: bo
 
 def _is_new(folder: Path) -> bool:
     """Whether a run was made since the command began that this process belongs to (`config.MADE_SINCE`)."""
-    report = files.read_json(folder / "report.json") or {}
-    return report.get("finished_utc", "") >= os.environ.get(cfg.MADE_SINCE, "9")
+    report = files.read_object(folder / "report.json")
+    return str(report.get("finished_utc", "")) >= os.environ.get(cfg.MADE_SINCE, "9")
 
 
 def is_there(config: cfg.RunConfig, settings: cfg.Settings, checkpoint: bool = False) -> bool:

@@ -93,7 +93,7 @@ def _file_of(entry: Entry, name: str) -> str:
 
 def _verified(folder: Path, name: str) -> tuple[Path, str]:
     """A file of the store and its sha256, which caches go by."""
-    path, about = folder / name, files.read_json(folder / "store.json")
+    path, about = folder / name, files.read_object(folder / "store.json")
     if not path.is_file() or _hash(path, path.stat().st_mtime_ns, path.stat().st_size) != about.get(name):
         raise CorruptRun(f"{path} is not the file that store.json was written for; restore it (git checkout)")
     return path, about[name]
@@ -152,7 +152,7 @@ def collect(folder: Path, runs: Mapping[str, Path]) -> None:
                 texts.setdefault(_file_of(entry, part), {})[name] = text
             elif part == PREDICTIONS:
                 _ask(asked, entry, gzip.decompress((place / part).read_bytes()).decode())
-    hashes = json.loads((folder / "store.json").read_text(encoding="utf-8")) if known else {}
+    hashes = files.read_object(folder / "store.json") if known else {}
     for corpus_key, columns in asked.items():
         hashes |= _write_shards(folder, *corpus_key, columns, new)
     for file, by_run in texts.items():

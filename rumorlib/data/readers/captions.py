@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from rumorlib.data.keys import cell
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError
 from rumorlib.data.readers import missing
 from rumorlib.data.readers.packed_images import PackedImages
-from rumorlib.data.readers.tables import need, read_csv, read_lines
+from rumorlib.data.readers.tables import each_once, need, read_csv, read_lines
 
 COLUMNS = ["image", "caption_id", "text", "split", "language"]
 LANGUAGES = ("en", "zh")
@@ -177,7 +178,7 @@ def read_packed(folder: Path, on_missing_image: OnMissing = "drop") -> CaptionCo
 
     caption_id = position among the captions of the image in its file.
 
-    Raises: PostsError: a line is no JSON object with text and image_ids, or no base64 picture.
+    Raises: PostsError: a line is no JSON object with text and image_ids, or no base64 picture; an id is there twice.
     """
     rows, places, files = [], [], []
     for name, split in SPLIT_FILES:
@@ -186,10 +187,17 @@ def read_packed(folder: Path, on_missing_image: OnMissing = "drop") -> CaptionCo
             continue
         files.append(pictures)
         count: dict[str, int] = {}
+        known: dict[str, int] = {}  # text_id -> its row
         for number, line in enumerate(read_lines(texts), 1):
-            for key in _image_ids(texts, number, line):
+            found = _text(texts, number, line)
+            name = cell(found.get("text_id"))
+            if name and known.setdefault(name, number) != number:
+                raise PostsError(
+                    f"{texts}, row {number}: text_id {name!r} stands on row {known[name]} already; keep one"
+                )
+            for key in map(cell, found["image_ids"]):
                 position = count[key] = count.get(key, -1) + 1
-                rows.append((key, position, json.loads(line)["text"], split, "zh"))
+                rows.append((key, position, found["text"], split, "zh"))
                 places.append((texts.name, number))
     try:
         images = PackedImages(files)
@@ -199,11 +207,11 @@ def read_packed(folder: Path, on_missing_image: OnMissing = "drop") -> CaptionCo
     return build("coco-cn-zh", table, images, folder.name, on_missing_image, places)
 
 
-def _image_ids(path: Path, number: int, line: str) -> list[str]:
+def _text(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        found = json.loads(line, object_pairs_hook=each_once)
         if isinstance(found["text"], str) and isinstance(found["image_ids"], list):
-            return [cell(key) for key in found["image_ids"]]
+            return found
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise PostsError(f"{path}, row {number}: expected an object with text and image_ids; restore the row")

@@ -17,7 +17,7 @@ import pandas as pd
 
 from rumorlib.data import files
 from rumorlib.data.posts import PostsError
-from rumorlib.data.readers.tables import MAX_CELL
+from rumorlib.data.readers.tables import MAX_CELL, each_once, of_records
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 MAX_BYTES = 2 * 2**30
@@ -157,7 +157,7 @@ def _rows(text: str, mark: str) -> list[list[str]] | str:
 def _json(path: Path, text: str) -> tuple[pd.DataFrame, str]:
     """A list of objects, one object per line, or an object with one such list in it or with an object per post."""
     try:
-        parsed, shape = json.loads(text), "JSON"
+        parsed, shape = json.loads(text, object_pairs_hook=each_once), "JSON"
     except (ValueError, RecursionError) as error:
         parsed, shape = _json_lines(text), "JSON lines"
         if parsed is None:
@@ -166,13 +166,12 @@ def _json(path: Path, text: str) -> tuple[pd.DataFrame, str]:
         parsed, shape = _unwrapped(path, parsed)
     if not parsed or not all(isinstance(record, dict) for record in parsed):
         raise PostsError(f"{path}: expected objects, one per post, in a list or one per line")
-    columns = list(dict.fromkeys(name for record in parsed for name in record))
-    return pd.DataFrame({name: pd.Series([r.get(name) for r in parsed], dtype=object) for name in columns}), shape
+    return of_records(path, parsed), shape
 
 
 def _json_lines(text: str) -> list[Any] | None:
     try:
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
+        return [json.loads(line, object_pairs_hook=each_once) for line in text.split("\n") if line.strip()]
     except (ValueError, RecursionError):
         return None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rumorlib.config import OnMissing
+from rumorlib.config import OnMissing, levels
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError, check_splits
 from rumorlib.data.readers import captions, ced, coco_cn, flickr, manifest, mediaeval, pheme, weibo
 from rumorlib.data.splitting import groups
@@ -82,12 +82,10 @@ def find(folder: Path | str, *names: str) -> tuple[Layout, Path]:
     if unknown := [name for name in names if name not in LAYOUTS]:
         raise PostsError(f"no layout called {unknown[0]!r}; there are {', '.join(LAYOUTS)}")
     wanted = [LAYOUTS[name] for name in names or LAYOUTS]
-    level = [folder]
-    for _ in range(DEPTH + 1):
+    for level in levels(folder, DEPTH):
         found = [(candidate, place) for place in level for candidate in wanted if candidate.recognise(place)]
         if found:
             return _only(folder, found)
-        level = [entry for place in level for entry in _folders(place)]
     looked = "; ".join(f"{candidate.name}: {candidate.what}" for candidate in wanted)
     tables = sorted(path.name for path in folder.iterdir() if path.suffix in manifest.SUFFIXES)
     hint = f" If {tables[0]} is a list of posts, give the file itself." if tables else ""
@@ -125,7 +123,3 @@ def _only(folder: Path, found: list[tuple[Layout, Path]]) -> tuple[Layout, Path]
             f"(check-data: --layout {names[0]})"
         )
     return found[0]
-
-
-def _folders(place: Path) -> list[Path]:
-    return sorted(entry for entry in place.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__MACOSX")))

@@ -20,7 +20,7 @@ class PackedImages:
     """Lines `<id><TAB><base64>` of one or more files; read once for their places, then one line per picture.
 
     Args: files: the .tsv files. max_pixels: larger pictures are refused before they are decoded.
-    Raises: ImageError: a line has no tab or is longer than MAX_BYTES.
+    Raises: ImageError: a line has no tab or is longer than MAX_BYTES, or an id is there twice.
     """
 
     def __init__(self, files: Sequence[Path], max_pixels: int = MAX_PIXELS) -> None:
@@ -34,7 +34,12 @@ class PackedImages:
                     key, tab, _ = line.partition(b"\t")
                     if not tab or (len(line) == MAX_BYTES and not line.endswith(b"\n")):
                         raise ImageError(f"{path}, row {number}: expected an id, a tab and a base64 picture")
-                    self._at[key.decode("utf-8", errors="replace").strip()] = (path, start, number)
+                    name = key.decode("utf-8", errors="replace").strip()
+                    if name in self._at:
+                        other, _, row = self._at[name]
+                        raise ImageError(f"{path}, row {number}: the id {name!r} stands in {other.name}, row {row} "
+                                         "already; keep one")  # fmt: skip
+                    self._at[name] = (path, start, number)
                     start, number = file.tell(), number + 1
 
     def has(self, key: str) -> bool:

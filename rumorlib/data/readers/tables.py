@@ -6,8 +6,9 @@ import csv
 import gzip
 import io
 import json
+import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,6 +18,9 @@ from rumorlib.data import files
 from rumorlib.data.posts import PostsError
 
 IMPORT = "or let `python -m rumorlib import FILE` write a manifest of it"
+MOST_KEYS = 500  # of the objects of a JSON file, together
+MAX_UNPACKED, MAX_TIMES = 64 * 2**20, 100  # bytes of a .gz unpacked, and times its size: the larger of both; texts take
+# a third to a twentieth
 MAX_CELL = 64 * 2**20  # characters of one cell of a CSV; a longer one is hardly a post
 
 
@@ -64,7 +68,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 def read_json(path: Path) -> pd.DataFrame:
     """A JSON list of objects, or one object per line (.jsonl, and .json that begins so); values keep their JSON type.
 
-    Raises: PostsError: no such file, not UTF-8, not JSON, or an element that is no object.
+    Raises: PostsError: no such file, not UTF-8, not JSON, an element that is no object, or as `of_records`.
     """
     text = _utf8(path, f"save it as UTF-8, {IMPORT}")
     whole = path.suffix == ".json" and not _by_line(text)
@@ -74,7 +78,7 @@ def read_json(path: Path) -> pd.DataFrame:
         if not whole and not chunk.strip():
             continue
         try:
-            parsed.append(json.loads(chunk, object_pairs_hook=_each_once))
+            parsed.append(json.loads(chunk, object_pairs_hook=each_once))
         except (ValueError, RecursionError) as error:  # of a number of thousands of digits, too
             where = line - 1 + getattr(error, "lineno", 1)
             raise PostsError(f"{path}, line {where}: not JSON ({error}); repair the line") from None
@@ -83,7 +87,19 @@ def read_json(path: Path) -> pd.DataFrame:
         raise PostsError(
             f"{path}: expected a list of objects with text, label and image, or one object per line, {IMPORT}"
         )
+    return of_records(path, records)
+
+
+def of_records(path: Path, records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Objects as a table, a row each, with a column for every key that one of them has.
+
+    Raises: PostsError: MOST_KEYS and more of them: a table of all rows by all keys would fill the memory.
+    """
     columns = list(dict.fromkeys(name for record in records for name in record))
+    if len(columns) > MOST_KEYS:
+        have = f"{len(records):,} objects have {len(columns):,} different keys, more than {MOST_KEYS}"
+        raise PostsError(f"{path}: {have}; "
+                         "keep those of the posts (text, label, image, ...), spelt alike in all of them")  # fmt: skip
     return pd.DataFrame({name: pd.Series([r.get(name) for r in records], dtype=object) for name in columns})
 
 
@@ -91,7 +107,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """One JSON object, the whole file. Raises: PostsError: no such file, not UTF-8, not JSON, or no object."""
     text = _utf8(path, "save it as UTF-8")
     try:
-        found = json.loads(text, object_pairs_hook=_each_once)
+        found = json.loads(text, object_pairs_hook=each_once)
     except (ValueError, RecursionError) as error:
         raise PostsError(f"{path}: not JSON ({error}); restore or remove the file") from None
     if not isinstance(found, dict):
@@ -164,7 +180,7 @@ def _utf8(path: Path, remedy: str, newline: str | None = None) -> str:
         raise PostsError(_not_utf8(path, remedy)) from None
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON. Raises: ValueError: a key is there twice, and nothing says which value counts."""
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -184,7 +200,7 @@ def _by_line(text: str) -> bool:
 
 def _not_utf8(path: Path, remedy: str) -> str:
     """Where a file stops being UTF-8, what it seems to be instead, and how to convert it."""
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    content = _unpacked(path) if path.suffix == ".gz" else path.read_bytes()
     try:
         content.decode("utf-8")
         start = 0
@@ -202,6 +218,15 @@ def _not_utf8(path: Path, remedy: str) -> str:
 
 
 def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return io.TextIOWrapper(files.open_regular(path), encoding="utf-8-sig", newline="")
+    content = io.BytesIO(_unpacked(path)) if path.suffix == ".gz" else files.open_regular(path)
+    return io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+
+
+def _unpacked(path: Path) -> bytes:
+    """What a .gz holds. Raises: PostsError: far more than its size lets expect. EOFError, BadGzipFile, zlib.error."""
+    with files.open_regular(path) as packed, gzip.open(packed) as file:
+        most = max(MAX_UNPACKED, MAX_TIMES * os.fstat(packed.fileno()).st_size)
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise PostsError(f"{path} unpacks to more than {most:,} bytes; if it is what you expect, unpack it yourself")
+    return content

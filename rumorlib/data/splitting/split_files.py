@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,17 +94,20 @@ def facts_path(path: Path) -> Path:
 
 
 def fact(path: Path, name: str) -> Any:
-    """One entry of the .json beside a split file; None without it."""
+    """One entry of the .json beside a split file; None without it. Raises PostsError: it is damaged."""
     about = facts_path(path)
-    return json.loads(about.read_text(encoding="utf-8")).get(name) if about.is_file() else None
+    return _facts(path).get(name) if about.is_file() else None
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    found = files.read_object(facts_path(path))
+    if "split_hash" not in found:
+        raise PostsError(f"{facts_path(path)} is damaged; remove it and {path.name} to write both anew")
+    return found
 
 
 def _check_hash(posts: pd.DataFrame, path: Path) -> None:
-    try:
-        stored = json.loads(facts_path(path).read_text(encoding="utf-8"))["split_hash"]
-    except (ValueError, KeyError, TypeError):
-        raise PostsError(f"{facts_path(path)} is damaged; remove it and {path.name} to write both anew") from None
-    if stored != split_hash(posts):
+    if _facts(path)["split_hash"] != split_hash(posts):
         raise PostsError(f"{path} is not the split {facts_path(path).name} was written for; restore or remove both")
 
 
