@@ -273,8 +273,35 @@ def two_at_once(sweep: Sweep, chance: random.Random) -> str:
     return f"unclear: {said}" if said else ""
 
 
-FAULTS = (killed, terminated, interrupted, full_disk, read_only, truncated, flipped, clock_back, two_at_once)
-NEEDS_ROOT = (full_disk, read_only)
+def out_of_memory(sweep: Sweep, chance: random.Random) -> str:
+    """A process that gets no more than some MiB beyond what it has."""
+
+    def limited() -> None:
+        import resource
+
+        pages = int(Path("/proc", "self", "statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + chance.randint(0, 192) * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+    sweep.start(limited).wait()
+    return ""
+
+
+def no_permission(sweep: Sweep, chance: random.Random) -> str:
+    """A user who may write to nothing below the output folder; some of its runs may be there."""
+    _stopped(sweep, chance, signal.SIGKILL)
+    output = cfg.output_root()
+    output.mkdir(parents=True, exist_ok=True)
+    above = [path for path in output.parents if path.is_relative_to(tempfile.gettempdir()) and path.stat().st_uid == 0]
+    for path in (*above[:-1], *(sweep.place / "cache").rglob("*")):  # he may read all
+        path.chmod(path.stat().st_mode | 0o055)
+    return clear(sweep.start(lambda: os.setresuid(NOBODY, NOBODY, NOBODY)).wait(), "writable, or name another")
+
+
+NOBODY = 65534
+FAULTS = (killed, terminated, interrupted, full_disk, read_only, no_permission, truncated, flipped, clock_back,
+          two_at_once, out_of_memory)  # fmt: skip
+NEEDS_ROOT = (full_disk, read_only, no_permission)
 
 
 # --- trials -------------------------------------------------------------------------------------
@@ -313,9 +340,9 @@ def second_start(sweep: Sweep) -> tuple[str, str]:
 
 
 def may_mount(place: Path) -> bool:
-    """Whether this process may mount a file system."""
+    """Whether this process may mount a file system below a folder."""
     try:
-        with mounted(place, 64):
+        with tempfile.TemporaryDirectory(dir=place) as there, mounted(Path(there, "mount"), 64):
             return True
     except (subprocess.CalledProcessError, OSError):
         return False
@@ -331,7 +358,7 @@ def main(words: list[str]) -> int:
     lines = []
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
         sweep = Sweep(patch, Path(place))
-        faults = FAULTS if may_mount(Path(place, "mount")) else [one for one in FAULTS if one not in NEEDS_ROOT]
+        faults = FAULTS if may_mount(Path(place)) else [one for one in FAULTS if one not in NEEDS_ROOT]
         print(f"a start takes {sweep.takes_s:.1f} s", flush=True)
         for number in range(given.trials):
             fault, seed = faults[number % len(faults)], given.seed + number

@@ -406,3 +406,14 @@ def test_home_in_a_folder_of_the_environment_is_the_users(monkeypatch: pytest.Mo
     monkeypatch.setenv("RUMORLIB_OUTPUT", "~/out")
     monkeypatch.setenv("RUMORLIB_CACHE", "~/cache")
     assert (cfg.output_root(), cfg.cache_root()) == (tmp_path / "out", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan", "inf"])
+def test_minutes_between_checkpoints_are_a_number(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cfg.CHECKPOINT_MINUTES, "2.5")
+    assert cfg.resolve("demo").checkpoint_minutes == 2.5
+    monkeypatch.setenv(cfg.CHECKPOINT_MINUTES, "")
+    assert cfg.resolve("demo").checkpoint_minutes == 10
+    monkeypatch.setenv(cfg.CHECKPOINT_MINUTES, given)
+    with pytest.raises(cfg.SettingError, match="--checkpoint-minutes"):
+        cfg.resolve("demo")

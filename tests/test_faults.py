@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from rumorlib import config as cfg
 from rumorlib import results
 from rumorlib.results import ledger, locks, making, reports, runs
 from rumorlib.training import checkpoints
@@ -120,7 +119,7 @@ SEEDS = [(fault, seed) for fault in faults.FAULTS for seed in (1, 2) if seed == 
 
 @pytest.mark.parametrize(("fault", "seed"), SEEDS, ids=lambda given: getattr(given, "__name__", str(given)))
 def test_a_disturbed_sweep_ends_as_an_undisturbed_one(sweep: faults.Sweep, fault: object, seed: int) -> None:
-    if fault in faults.NEEDS_ROOT and not faults.may_mount(cfg.output_root().with_name("mount")):
+    if fault in faults.NEEDS_ROOT and not faults.may_mount(sweep.place):
         pytest.skip("only root may mount a disk")
     ended, said = faults.trial(sweep, fault, seed)
     assert ended in faults.ENDS_WELL, said

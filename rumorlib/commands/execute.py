@@ -168,6 +168,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     known.add_argument("--set", nargs="+", default=[], metavar="MODEL.FIELD=VALUE,...", dest="variants",
                        help="instead of notebooks, train variants: all combinations, a row each")  # fmt: skip
     known.add_argument("--again", action="store_true", help="also notebooks that would show what they showed (demo)")
+    known.add_argument("--checkpoint-minutes", metavar="M", help="between checkpoints of a run; default: 10")
     known.add_argument("--start-timeout", type=int, default=120, metavar="S", help="seconds a kernel may take to start")
     known.add_argument("-v", "--verbose", action="store_true", help="show what the cells print")
     return known.parse_args(words)
@@ -211,6 +212,8 @@ def main(words: Sequence[str]) -> int:
     """Command line; returns the exit code: 0, 1 a notebook failed, 2 wrong arguments or stale runs."""
     arguments = _arguments(words)
     try:
+        if arguments.checkpoint_minutes is not None:  # by environment, to kernels too
+            os.environ[cfg.CHECKPOINT_MINUTES] = arguments.checkpoint_minutes
         names, given = asked(arguments)
         cfg.check("--start-timeout", arguments.start_timeout, cfg.Count)
         if arguments.variants:
@@ -225,6 +228,11 @@ def main(words: Sequence[str]) -> int:
         written = execute(names, given, options)
     except (cfg.SettingError, KeyError, FileNotFoundError, runs.RunError) as error:
         print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
+        return 2
+    except PermissionError as error:
+        from rumorlib.results import making
+
+        print(f"{error}; {making.remedy(error)}", end="", file=sys.stderr)
         return 2
     except NotebookFailed as error:
         print(error, file=sys.stderr)

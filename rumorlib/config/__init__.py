@@ -35,6 +35,7 @@ from rumorlib.config.detectors import (
 )
 from rumorlib.config.encoders import SCLIPConfig, TextConfig, VisionConfig, Word2VecConfig
 from rumorlib.config.paths import (
+    CHECKPOINT_MINUTES,
     IS_CHECKOUT,
     MADE_SINCE,
     PROJECT_ROOT,

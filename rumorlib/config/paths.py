@@ -79,6 +79,7 @@ def levels(folder: Path, depth: int) -> Iterator[dict[Path, list[Path]]]:
                  if not entry.name.startswith((".", "__MACOSX")) and entry.is_dir()]  # fmt: skip
 
 
+CHECKPOINT_MINUTES = "RUMORLIB_CHECKPOINT_MINUTES"  # of Settings.checkpoint_minutes, where `resolve` makes them
 # With train="all": runs finished from this UTC time on are not made again.
 MADE_SINCE = "RUMORLIB_MADE_SINCE"
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from rumorlib.config.checks import Checked, Seed, SettingError, Several, Weight, check, nearest
 from rumorlib.config.corpora import CORPORA, own_corpus, record
-from rumorlib.config.paths import cache_root, data_root, output_root
+from rumorlib.config.paths import CHECKPOINT_MINUTES, cache_root, data_root, output_root
 from rumorlib.config.runs import Profile
 
 Train = Literal["missing", "all", "none"]
@@ -106,7 +107,16 @@ def resolve(
         train=train,
         grid=grid,
         data_root=data_root(data) if needs_data or data or may_need else None,
+        checkpoint_minutes=_checkpoint_minutes(),
     )
+
+
+def _checkpoint_minutes() -> float:
+    """What `--checkpoint-minutes` or the environment says. Raises SettingError: no such number."""
+    given = os.environ.get(CHECKPOINT_MINUTES) or Settings.checkpoint_minutes
+    with suppress(ValueError):
+        given = float(given)
+    return check(f"--checkpoint-minutes ({CHECKPOINT_MINUTES})", given, Weight)
 
 
 def _datasets(profile: str, given: Iterable[str] | None) -> tuple[str, ...]:

@@ -208,13 +208,13 @@ def _one(config: RunConfig, settings: Settings, own: Mapping[str, str], wait: bo
     except locks.Held:
         return config.path.as_posix(), BUSY
     except OSError as error:
-        return config.path.as_posix(), traceback.format_exc() + _remedy(error)
+        return config.path.as_posix(), traceback.format_exc() + remedy(error)
     except Exception:
         return config.path.as_posix(), traceback.format_exc()
     return config.path.as_posix(), ""
 
 
-def _remedy(error: OSError) -> str:
+def remedy(error: OSError) -> str:
     """What to do about a disk that takes no file, "" for other errors."""
     kept = "the same command then goes on; what is finished is kept\n"
     place = error.filename or cfg.output_root()
