@@ -61,19 +61,38 @@ def test_the_floor_rises_when_posts_share_pictures() -> None:
     posts = frame(600, group=20)
     alone, shared = (calibration.summary(posts, clusters)["ece_floor"] for clusters in (None, "image_group"))
     assert shared > 2 * alone
-    labels = calibration.perfect_labels(posts["prob_rumor"].to_numpy(), np.repeat(np.arange(30), 20), n=50)
+    label, prob = posts["label"].to_numpy(), posts["prob_rumor"].to_numpy()
+    labels = calibration.perfect_labels(np.repeat(label[::20], 20), prob, np.repeat(np.arange(30), 20), n=50)
     assert (labels.reshape(50, 30, 20).std(2) == 0).all(), "one picture, one label"
 
 
-def test_the_floor_of_pictures_with_both_labels_draws_a_label_for_each_post() -> None:
-    """A photograph stands at its own caption and at another's: a calibrated model of it has the floor of its posts."""
-    random = np.random.default_rng(0)
-    prob = random.beta(1, 1, 300)
-    first = random.random(300) < prob
-    posts = pd.DataFrame({"label": np.stack([first, ~first], 1).ravel().astype(int),
-                          "prob_rumor": np.stack([prob, 1 - prob], 1).ravel(),
-                          "image_group": np.repeat(np.arange(300), 2).astype(str)})  # fmt: skip
-    assert calibration.summary(posts, "image_group")["ece_floor"] == calibration.summary(posts, None)["ece_floor"]
+def pairs(n: int, random: np.random.Generator) -> pd.DataFrame:
+    """A calibrated model of n pictures at two captions each, one of each label."""
+    prob = random.beta(1, 1, n)
+    first = random.random(n) < prob
+    return pd.DataFrame({"label": np.stack([first, ~first], 1).ravel().astype(int),
+                         "prob_rumor": np.stack([prob, 1 - prob], 1).ravel(),
+                         "image_group": np.repeat(np.arange(n), 2).astype(str)})  # fmt: skip
+
+
+def test_the_posts_of_a_picture_with_both_labels_meet_one_of_each() -> None:
+    """A photograph stands at its own caption and at another's: what is drawn for one is drawn for the other."""
+    posts = pairs(200, np.random.default_rng(0))
+    label, prob = posts["label"].to_numpy(), posts["prob_rumor"].to_numpy()
+    labels = calibration.perfect_labels(label, prob, np.repeat(np.arange(200), 2), n=2000)
+    assert (labels.reshape(2000, 200, 2).sum(2) == 1).all()
+    assert labels.mean(0) == pytest.approx(prob, abs=0.05), "each post meets its own probability"
+
+
+def test_a_calibrated_model_of_pictures_with_both_labels_is_seldom_above_the_floor() -> None:
+    above = []
+    for k in range(60):
+        posts = pairs(20, np.random.default_rng([1, k]))
+        label, prob = posts["label"].to_numpy(), posts["prob_rumor"].to_numpy()
+        perfect = calibration.perfect_labels(label, prob, np.repeat(np.arange(20), 2), n=100)
+        floor = np.quantile([calibration.expected_calibration_error(row, prob) for row in perfect], 0.95)
+        above.append(calibration.expected_calibration_error(label, prob) > floor)
+    assert np.mean(above) < 0.1, "1 in 20; post by post the floor is too low"
 
 
 @given(POSTS)

@@ -2,7 +2,8 @@
 
 A perfectly calibrated model too shows gaps between its probabilities and the shares it meets, the more the fewer posts
 there are and the more of them share one picture. Each number here stands beside that floor, found by simulation: labels
-drawn from the model's own probabilities, one draw per cluster where the posts of a cluster share their label.
+drawn from the model's own probabilities, one draw per cluster, which its rumors read from one end and its other posts
+from the other: posts of a picture go together where they share their label and apart where they do not.
 """
 
 from __future__ import annotations
@@ -50,15 +51,18 @@ def expected_calibration_error(label: ArrayLike, prob: ArrayLike, n_bins: int = 
     return float(_gaps(label[None].astype(float), prob, n_bins)[0])
 
 
-def perfect_labels(prob: np.ndarray, clusters: np.ndarray, n: int = N_SIMULATED, seed: int = 0) -> np.ndarray:
+def perfect_labels(
+    label: np.ndarray, prob: np.ndarray, clusters: np.ndarray, n: int = N_SIMULATED, seed: int = 0
+) -> np.ndarray:
     """(n, posts) labels that a model with these probabilities would meet if it were perfectly calibrated.
 
-    Posts of a cluster share one uniform draw, as the posts of one picture share their label.
+    A cluster shares one uniform draw, its rumors u, its other posts 1 - u. So posts of one picture that have one label
+    meet one label again, and a photograph at its own caption and at another's meets one of each.
 
-    Args: prob: (posts,). clusters: (posts,) integers 0, 1, ... n, seed: draws.
+    Args: label: (posts,) the true ones, 1 = rumor. prob: (posts,). clusters: (posts,) integers 0, 1, ... n, seed: draws.
     """
-    draws = np.random.default_rng(seed).random((n, int(clusters.max()) + 1))
-    return (draws[:, clusters] < prob).astype(float)
+    draws = np.random.default_rng(seed).random((n, int(clusters.max()) + 1))[:, clusters]
+    return (np.where(label == 1, draws, 1 - draws) < prob).astype(float)
 
 
 def summary(predictions: pd.DataFrame, clusters: str | None) -> dict[str, float]:
@@ -70,8 +74,8 @@ def summary(predictions: pd.DataFrame, clusters: str | None) -> dict[str, float]
         calibrated model of these probabilities and clusters.
     """
     label, prob = check_predictions(predictions["label"], predictions["prob_rumor"])
-    codes = _one_label(label, group_codes(predictions[clusters])) if clusters else np.arange(len(label))
-    (rank,), perfect = ranks_of(predictions), perfect_labels(prob, codes)
+    codes = group_codes(predictions[clusters]) if clusters else np.arange(len(label))
+    (rank,), perfect = ranks_of(predictions), perfect_labels(label, prob, codes)
     parts = [brier_parts(row.astype(int), prob, rank=rank)["reliability"] for row in perfect[:200]]
     floors = {
         "reliability_floor": np.quantile(parts, 0.95),
@@ -88,8 +92,8 @@ def reliability_curve(predictions: pd.DataFrame, clusters: str | None, n_bins: i
         floor_low, floor_high (95 % of the shares a perfect model would meet there), within (observed lies between).
     """
     label, prob = check_predictions(predictions["label"], predictions["prob_rumor"])
-    codes = _one_label(label, group_codes(predictions[clusters])) if clusters else np.arange(len(label))
-    perfect, place = perfect_labels(prob, codes), _bins(prob, n_bins)
+    codes = group_codes(predictions[clusters]) if clusters else np.arange(len(label))
+    perfect, place = perfect_labels(label, prob, codes), _bins(prob, n_bins)
     rows = []
     for step in np.unique(place):
         inside = place == step
@@ -135,13 +139,6 @@ def at_dev_threshold(dev: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
             above = known[1] >= dev_threshold(own["label"], own["prob_rumor"], known[0])
         called.loc[part.index] = np.asarray(above, dtype=float)
     return test.assign(prob_rumor=called).drop(columns="log_odds", errors="ignore")
-
-
-def _one_label(label: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """(n,) the clusters, those with posts of both labels taken apart: photographs have a caption of each."""
-    rumors, size = np.bincount(codes, weights=label), np.bincount(codes)
-    mixed = ((rumors > 0) & (rumors < size))[codes]
-    return np.unique(np.where(mixed, len(codes) + np.arange(len(codes)), codes), return_inverse=True)[1]
 
 
 def _bins(prob: np.ndarray, n_bins: int) -> np.ndarray:
