@@ -2,17 +2,19 @@
 
 Two models answer 40 to 400 posts. How sure a model is of the right label is its own level, plus what is easy or hard
 about a post, a picture and an event, for everyone and for this model alone; all normal, so that accuracy is known
-exactly, and balanced accuracy with it. A training (seed) moves the level by `seed_sd` points of accuracy. Wrong is a
-decision against the truth; where nothing is to be decided, any. `--record` writes results/error_rates.csv.
+exactly, and balanced accuracy with it. A training (seed) moves the level by `seed_sd` points of accuracy; a model may
+have trainings that never start and stay at chance. Wrong is a decision against the truth; where nothing is to be
+decided, any. `--record` writes results/error_rates.csv; with `--only`, those lines of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,12 +36,13 @@ LEVEL = 0.65  # accuracy of a model
 
 @dataclass(frozen=True)
 class World:
-    """How predictions are made. `seeds`: of each model."""
+    """How predictions are made. `seeds`: of each model; `stuck`: share of its trainings that never start."""
 
     layout: str
     n: int
     seed_sd: float
     seeds: tuple[int, ...]
+    stuck: tuple[float, ...] = ()
 
     @property
     def shared_pictures(self) -> bool:
@@ -88,8 +91,10 @@ def make(world: World, accuracy: tuple[float, ...], random: np.random.Generator)
                    for share, groups in parts)  # fmt: skip
 
     common, log_odds = drawn(0.4), []
-    for level, seeds in zip(accuracy, world.seeds, strict=True):
+    for model, (level, seeds) in enumerate(zip(accuracy, world.seeds, strict=True)):
         of_seed = np.clip(level + world.seed_sd * random.normal(size=(seeds, 1)), 0.01, 0.99)
+        if world.stuck:
+            of_seed = np.where(random.random((seeds, 1)) < world.stuck[model], 0.5, of_seed)
         noise = np.sqrt(0.2) * random.normal(size=(seeds, world.n))
         margin = norm.ppf(of_seed) + common + drawn(0.4) + noise
         log_odds.append((2 * label - 1) * margin)
@@ -137,6 +142,32 @@ def differs(gain: float) -> Verdict:
     return lambda world, random: sided(measured(world, (LEVEL + gain, LEVEL), random).ahead(0, 1), gain)
 
 
+def some_never_start(level: float, other: float = 0.0) -> Verdict:
+    """Which of two models is ahead, of the same mean over trainings? Some trainings of the first stay at chance, and of
+    the second, where `other` is 0, too; else all of them start, and reach `other`."""
+
+    def asked(world: World, random: np.random.Generator) -> Answer:
+        found = measured(world, (level, other or level), random)
+        truth = world.stuck[0] * 0.5 + (1 - world.stuck[0]) * level
+        score = found.of([0]).contrast([1])
+        answer = sided(found.ahead(0, 1), 0.0)
+        return replace(answer, covered=bool(score.low <= truth <= score.high))
+
+    return asked
+
+
+def ensembles(world: World, random: np.random.Generator) -> Answer:
+    """Do the ensembles of two models differ, whose single trainings are equal?"""
+    made = make(world, (LEVEL, LEVEL), random)
+    frames = [
+        pd.DataFrame({"post_id": np.arange(world.n), "label": made.label, "prob_rumor": run.prob, "log_odds": run.rank,
+                      "image_group": made.picture.astype(str), "seed": seed})
+        for model in (0, 1) for seed, run in enumerate(made.trainings(model))
+    ]  # fmt: skip
+    first, second = (pd.concat(part) for part in (frames[: world.seeds[0]], frames[world.seeds[0] :]))
+    return sided(estimates.ensembles(first, second, "accuracy", ["image_group"])[0], 0.0)
+
+
 POINTS = 5
 
 
@@ -164,6 +195,55 @@ def shaped(gain: float) -> Verdict:
         x = np.linspace(-1, 1, 7)
         world = replace(world, seeds=world.seeds[:1] * len(x))
         return decided(curves.rises_then_falls(measured(world, tuple(LEVEL + gain * (1 - abs(x))), random)), gain)
+
+    return asked
+
+
+HILL, WEIGHTS = LEVEL + 0.1 * (1 - abs(np.linspace(-1, 1, 8))), np.geomspace(0.3, 3, 8)
+
+
+def best_is_below(scores: Iterable[float], value: float) -> Verdict:
+    """Does the best of eight weights lie below a value? Flat: nothing is to be decided."""
+    scores = np.array(scores)
+    below = np.ptp(scores) > 0 and WEIGHTS[scores.argmax()] < value
+
+    def asked(world: World, random: np.random.Generator) -> Answer:
+        curve = measured(replace(world, seeds=world.seeds[:1] * len(scores)), tuple(scores), random)
+        kept = WEIGHTS[curves.may_be_best(curve)]
+        return decided(estimates.verdict(kept.min(), kept.max(), value, above=False), float(below))
+
+    return asked
+
+
+def best_is_higher(scores: Iterable[float], others: Iterable[float], noisier: bool = False) -> Verdict:
+    """Does the best of eight weights lie higher on one corpus than on another? `noisier`: on fewer posts there."""
+    scores, others = np.array(scores), np.array(others)
+    higher = float(WEIGHTS[scores.argmax()] > WEIGHTS[others.argmax()])
+
+    def asked(world: World, random: np.random.Generator) -> Answer:
+        world = replace(world, seeds=world.seeds[:1] * len(scores))
+        other = replace(world, n=world.n // (1 + 3 * noisier))
+        found = [measured(one, tuple(levels), random)
+                 for one, levels in ((world, scores), (other, others))]  # fmt: skip
+        (low, high), (other_low, other_high) = (
+            (kept.min(), kept.max())
+            for kept in (WEIGHTS[curves.may_be_best(one, estimates.ALPHA / 2)] for one in found)
+        )
+        return decided(estimates.verdict(low - other_high, high - other_low), higher)
+
+    return asked
+
+
+def level_curve(gain: float, margin: float = 0.02) -> Verdict:
+    """Is a curve of five points flat within the margin? Its last point is `gain` off."""
+
+    def asked(world: World, random: np.random.Generator) -> Answer:
+        levels = [LEVEL] * (POINTS - 1) + [LEVEL + gain]
+        said = curves.flat(measured(replace(world, seeds=world.seeds[:1] * POINTS), tuple(levels), random), 1, margin)[
+            0
+        ]
+        wrong = said == ("reproduced" if gain > margin else "not reproduced")
+        return Answer(wrong, said == ("not reproduced" if gain > margin else "reproduced"))
 
     return asked
 
@@ -266,12 +346,33 @@ def plan() -> Iterator[tuple[str, Verdict, World, str]]:
         yield "calibration floor", floor, World("pictures", n, 0.0, (1,)), "calibrated"
     for gain, truth in ((0.0, "equal"), (0.1, "0.1 ahead")):
         yield "AUC, two scales", by_auc(gain), World("posts", 300, 0.0, (3, 3)), truth
+    flat = np.full(len(WEIGHTS), LEVEL)
+    for sd in (0.0, 0.02, 0.05):
+        world = World("pictures", 300, sd, (3,))
+        yield "sweep: flat", level_curve(0.0), world, "flat"
+        yield "sweep: flat", level_curve(0.05), world, "0.05 off"
+        yield "sweep: best lies below", best_is_below(flat, WEIGHTS[1]), world, "flat, 1 of 8 below"
+        yield "sweep: best lies below", best_is_below(HILL, WEIGHTS[6]), world, "hill, 6 of 8 below"
+        yield "two sweeps: best lies higher", best_is_higher(HILL, HILL), world, "equal hills"
+        yield "two sweeps: best lies higher", best_is_higher(HILL, HILL, noisier=True), world, "equal, fewer posts"
+        apart = LEVEL + 0.2 * (np.arange(8) == 6), LEVEL + 0.2 * (np.arange(8) == 1)
+        yield "two sweeps: best lies higher", best_is_higher(*apart), world, "0.2 high, apart"
+        for seeds in PAIRS[1:]:
+            yield "ensembles", ensembles, World("pictures", 300, sd, seeds), "equal"
+    for seeds in PAIRS[1:]:
+        for level in (0.65, 0.85):
+            stuck = World("pictures", 300, 0.02, seeds, (0.3, 0.3))
+            name, mean = f"some never start, {level:g}", 0.3 * 0.5 + 0.7 * level
+            yield name, some_never_start(level), stuck, "equal, 3 in 10 of both"
+            yield name, some_never_start(level, mean), replace(stuck, stuck=(0.3, 0.0)), "equal, 3 in 10 of one"
 
 
-def rates(version: str, repeats: int, seed: int = 0) -> pd.DataFrame:
-    """A row per line of `plan`: rates over the repeats."""
+def rates(version: str, repeats: int, only: str = "", seed: int = 0) -> pd.DataFrame:
+    """A row per line of `plan`, or of those whose verdict matches `only`: rates over the repeats."""
     rows = []
     for number, (name, asked, world, truth) in enumerate(plan()):
+        if not re.match(only, name):
+            continue
         answers = [asked(world, np.random.default_rng([seed, number, k])) for k in range(repeats)]
         covered = [one.covered for one in answers if one.covered is not None]
         rows.append({
@@ -287,16 +388,17 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--version", default="after")
+    parser.add_argument("--only", default="", help="beginning of a verdict's name, as a pattern; the others stay")
     parser.add_argument("--record", action="store_true", help=f"write the rates to {RECORD.name}")
     given = parser.parse_args(argv)
     begun = time.time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = rates(given.version, given.repeats)
+        made = rates(given.version, given.repeats, given.only)
     print(made.round(3).to_string(index=False), f"\n{time.time() - begun:.0f} s")
     if given.record:
         old = pd.read_csv(RECORD) if RECORD.is_file() else made.head(0)
-        kept = old[old["version"] != given.version]
+        kept = old[(old["version"] != given.version) | ~old["verdict"].str.match(given.only)]
         pd.concat([kept, made]).round(4).to_csv(RECORD, index=False, lineterminator="\n")
     return 0
 

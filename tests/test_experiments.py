@@ -19,7 +19,7 @@ from rumorlib import experiments
 from rumorlib.config import profiles
 from rumorlib.data import files
 from rumorlib.encoders.vision import grid_sides
-from rumorlib.studies.scores.shapes import FEWEST
+from rumorlib.metrics.curves import FEWEST
 
 LISTS = {
     "micc_main": experiments.micc_main,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from compared import Compared, estimate
 
-from rumorlib.studies.scores import orders
+from rumorlib.studies.scores import orders, sensitivity
 
 
 def table(corpus, lost):
@@ -56,7 +56,7 @@ def test_the_ups_and_downs_of_the_heads_are_those_of_the_papers_corpus():
         return pd.DataFrame(rows)
 
     english, chinese, reduced = (
-        orders.heads_claims(frame(corpus, values), compared).set_index("claim")["verdict"]
+        sensitivity.heads_claims(frame(corpus, values), compared).set_index("claim")["verdict"]
         for corpus, values in (("photo-en", accuracy), ("photo-zh", accuracy), ("photo-en", (2, 8)))
     )
     assert english.to_dict() == {

@@ -18,7 +18,7 @@ from rumorlib.metrics import evaluation
 from rumorlib.results import runs
 from rumorlib.studies.cost import costs
 from rumorlib.studies.explanations import maps
-from rumorlib.studies.scores import shapes, sweeps
+from rumorlib.studies.scores import grids, sweeps
 
 DEMO = cfg.resolve(train="none")
 N = 120
@@ -144,12 +144,12 @@ def test_a_sweep_is_sorted_and_chosen_on_dev(output: Path) -> None:
     assert set(frame.loc[frame["best_on_dev"], "top_k"]) == {1}  # though K = 8 is best on test
     wide = sweeps.wide(frame, "top_k")
     assert len(wide) == 6 and {"accuracy", "acc_low", "acc_high", "auc", "auc_low", "auc_high"} <= set(wide)
-    assert shapes.grid_note(frame, "top_k") == "Points of top_k: 1, 2, 8, too few for the shape of a curve."
+    assert grids.grid_note(frame, "top_k") == "Points of top_k: 1, 2, 8, too few for the shape of a curve."
     many = pd.DataFrame({"dataset": "a", "k": [5, 4, 3, 2, 1, 0]})
-    assert shapes.grid_note(many, "k") == "Points of k: 0, 1, 2, 3, 4, 5."
+    assert grids.grid_note(many, "k") == "Points of k: 0, 1, 2, 3, 4, 5."
     both = pd.concat([many, pd.DataFrame({"dataset": "b", "k": [2, 1]})])
     told = "Points of k: 0, 1, 2, 3, 4, 5 on a; 1, 2 on b, too few for the shape of a curve."
-    assert shapes.grid_note(both, "k") == told
+    assert grids.grid_note(both, "k") == told
 
 
 def test_receptive_fields_are_named_in_the_papers_pixels() -> None:

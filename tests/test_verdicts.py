@@ -6,7 +6,7 @@ import pytest
 from compared import Compared
 
 from rumorlib.metrics.estimates import Estimate
-from rumorlib.studies.scores import verdicts
+from rumorlib.studies.scores import sensitivity, verdicts
 
 
 def ablations(**drops):
@@ -89,7 +89,7 @@ def sweep(values, best_on_dev):
 )
 def test_the_papers_value_is_best_where_it_is_on_top(scores, seeds, expected):
     compared = Compared(dict(zip(("top_k=1", "top_k=2", "top_k=8"), scores, strict=True)), 0.02, seeds)
-    judged = verdicts.sweep_claims(sweep((1, 2, 8), 8), "top_k", {"demo-en": 2}, compared)
+    judged = sensitivity.best_claims(sweep((1, 2, 8), 8), "top_k", {"demo-en": 2}, compared)
     assert judged["verdict"].tolist() == [expected] and judged["ours"].tolist() == [pytest.approx(0.8)]
     assert "dev would choose top_k = 8" in judged["why"][0] and ("one seed" in judged["why"][0]) == (seeds == 1)
 
@@ -111,15 +111,15 @@ def lambdas(*values):
 def test_lambda_is_flat_where_every_value_between_the_ends_stays_within_two_points(scores, expected, furthest):
     means = {"fusion_weight=0.0": 0.5, "fusion_weight=1.0": 0.5, "default": 0.7}  # the ends may differ as they like
     means |= dict(zip(("fusion_weight=0.3", "fusion_weight=0.9"), scores, strict=True))
-    judged = verdicts.sweep_claims(
+    judged = sensitivity.best_claims(
         lambdas(0.0, 0.3, 0.65, 0.9, 1.0), "fusion_weight", {"demo-en": 0.65}, Compared(means, 0.01)
     )
     line = judged[judged["claim"].str.contains("flat")].iloc[0]
     assert line["verdict"] == expected and f"furthest at {furthest}" in line["why"]
-    ends = verdicts.sweep_claims(lambdas(0.0, 0.65, 1.0), "fusion_weight", {"demo-en": 0.65}, Compared(means, 0.01))
+    ends = sensitivity.best_claims(lambdas(0.0, 0.65, 1.0), "fusion_weight", {"demo-en": 0.65}, Compared(means, 0.01))
     assert verdict(ends, "flat") == "untestable here"
 
 
 def test_a_value_that_was_not_run_cannot_be_judged():
-    judged = verdicts.sweep_claims(sweep((1, 8), 8), "top_k", {"demo-en": 2}, Compared({}, 0.01))
+    judged = sensitivity.best_claims(sweep((1, 8), 8), "top_k", {"demo-en": 2}, Compared({}, 0.01))
     assert judged["verdict"].tolist() == ["untestable here"]

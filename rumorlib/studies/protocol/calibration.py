@@ -59,7 +59,7 @@ def perfect_labels(
     A cluster shares one uniform draw, its rumors u, its other posts 1 - u. So posts of one picture that have one label
     meet one label again, and a photograph at its own caption and at another's meets one of each.
 
-    Args: label: (posts,) the true ones, 1 = rumor. prob: (posts,). clusters: (posts,) integers 0, 1, ... n, seed: draws.
+    Args: label: (posts,) true ones, 1 = rumor. prob: (posts,). clusters: (posts,) integers 0, 1, ... n, seed: draws.
     """
     draws = np.random.default_rng(seed).random((n, int(clusters.max()) + 1))[:, clusters]
     return (np.where(label == 1, draws, 1 - draws) < prob).astype(float)

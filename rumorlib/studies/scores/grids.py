@@ -1,4 +1,4 @@
-"""Two settings moved together (M-E7): do they interact, and where is the gap between train and test?"""
+"""The points of a sweep; and of two settings moved together (M-E7): do they interact, where do train and test part?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from rumorlib.experiments import corpus_name
+from rumorlib.metrics import curves
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores.sweeps import SETTINGS, by_variant
@@ -80,3 +81,18 @@ def _variance(cube: np.ndarray, first: str, second: str) -> dict[str, float]:
         p = float(stats.f.sf(f, free, noise))
     shares = {name: float(value / total) if total else float("nan") for name, value in squares.items()}
     return shares | {"interaction_points": float(50 * np.ptp(left)), "f": float(f), "p": p, "n_seeds": S}
+
+
+def grid_note(frame: pd.DataFrame, setting: str) -> str:
+    """The points there are, per corpus where they differ, and that few of them say nothing about the curve's shape."""
+    found: dict[tuple, list[str]] = {}
+    for dataset, part in frame.groupby("dataset", sort=False):
+        values = list(dict.fromkeys(part[setting]))
+        numeric = pd.api.types.is_numeric_dtype(frame[setting])
+        found.setdefault(tuple(sorted(values) if numeric else values), []).append(dataset)
+    told = []
+    for values, datasets in found.items():
+        where = f" on {', '.join(datasets)}" if len(found) > 1 else ""
+        few = ", too few for the shape of a curve" if len(values) < curves.FEWEST else ""
+        told.append(f"{', '.join(map(str, values))}{where}{few}")
+    return f"Points of {setting}: {'; '.join(told)}."

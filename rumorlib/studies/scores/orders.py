@@ -1,4 +1,4 @@
-"""The orders DMFL's paper states: among the drops of its variants (§6.2) and along its heads (§6.3, Figure 9).
+"""The orders that DMFL's paper states among the drops of its variants (§6.2).
 
 Its two corpora have an order each. Ours are held against that of the same language: English Pheme's, Chinese Weibo's.
 """
@@ -12,10 +12,10 @@ import pandas as pd
 
 from rumorlib.config import about
 from rumorlib.metrics import estimates
-from rumorlib.results.provenance import RUNS, run_names, with_runs
+from rumorlib.results.provenance import with_runs
 from rumorlib.studies.scores import verdicts
 from rumorlib.studies.scores.sweeps import Compared
-from rumorlib.studies.scores.verdicts import ELSEWHERE, frame_of, together
+from rumorlib.studies.scores.verdicts import frame_of, together
 
 # (loses more, loses less), and two that lose alike.
 MORE = {
@@ -24,9 +24,6 @@ MORE = {
 }
 ALIKE = {"en": (("TB", "A"), ("TTRAS", "I")), "zh": (("TB", "A"), ("A", "ATT"), ("TTRAS", "I"))}
 WITHIN = 1.0  # points: ours; the pairs that the paper calls almost the same lie up to half a point apart
-# How accuracy moves with the heads, besides being best at eight: (better, worse).
-BEST_HEADS = 8
-HEADS = {"en": ((2, 4), (2, 6), (8, 10)), "zh": ((4, 2), (4, 6), (8, 10))}
 
 
 def ablation_claims(table: pd.DataFrame, compared: Compared) -> pd.DataFrame:
@@ -49,26 +46,3 @@ def _alike(corpus: str, one: dict[str, Any], two: dict[str, Any], compared: Comp
     if row["verdict"] != "untestable here":
         row["verdict"] = estimates.equivalence(row["low"], row["high"], WITHIN)
     return row
-
-
-def heads_claims(frame: pd.DataFrame, compared: Compared) -> pd.DataFrame:
-    """Eight heads are best, and the ups and downs that the paper reads from Figure 9, by the language of each corpus.
-
-    Args: frame: of `sweeps.sweep` over n_heads. compared: the same runs, of the split that judges.
-    Returns: COLUMNS; ours, low, high of an order: primary metric with the one number of heads minus with the other.
-    """
-    rows = []
-    for corpus, part in frame.drop_duplicates(["dataset", "variant"]).groupby("dataset", sort=False):
-        variant = part.set_index("n_heads")["variant"]
-        for more, less in HEADS[about(corpus).language]:
-            row = {"claim": f"{more} heads are better than {less}", "source": "§6.3, Figure 9", "corpus": corpus,
-                   "quantity": f"test {compared.metric(corpus)} at {more} minus at {less} heads",
-                   "reported": np.nan}  # fmt: skip
-            if not {more, less} <= set(variant.index):
-                rows.append(row | {"verdict": "untestable here", "why": "these numbers of heads were not run"})
-                continue
-            said = verdicts.judged(compared.ahead(corpus, variant[more], variant[less]))
-            rows.append(row | {"why": f"same posts; {ELSEWHERE}", **said,
-                               RUNS: run_names(part[part["n_heads"].isin([more, less])])})  # fmt: skip
-    best = verdicts.sweep_claims(frame, "n_heads", dict.fromkeys(frame["dataset"], BEST_HEADS), compared)
-    return together([best, frame_of(rows)])

@@ -1,4 +1,4 @@
-"""The papers' claims, each with the numbers used and a verdict: main results, ablations, sweeps."""
+"""The papers' claims, each with the numbers used and a verdict: main results and ablations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from rumorlib import experiments
 from rumorlib.config import about
 from rumorlib.experiments import rivals
-from rumorlib.metrics import curves, estimates
+from rumorlib.metrics import estimates
 from rumorlib.metrics.estimates import Estimate, verdict
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names, with_runs
@@ -29,7 +29,6 @@ SAID = ("reproduced", "not reproduced", "inconclusive", "untestable here")
 KEYS = "claim", "corpus", "quantity"  # tell the rows of a table of claims apart
 # Which removal the MICC paper says costs more: (more, less); "fields-" is the single scale.
 CHANCE = 0.05  # what "at chance" may lie off one half
-FLAT = 0.02  # what a flat curve may move by: the middle of the paper's smallest drop, 1 to 3 points
 MICC_ORDER = (
     ("A-delta", "A-gamma"), ("A-gamma", "Ms-alpha"), ("A-gamma", "Ms-beta"), ("Ms-alpha", "fields-"),
     ("Ms-beta", "fields-"),
@@ -207,7 +206,7 @@ def _run(reports: Sequence[Report]) -> set[tuple[str, str]]:
     return {(report.config.model, report.config.variant) for report in reports}
 
 
-# --- ablations and sweeps ---------------------------------------------------------------------------
+# --- ablations ---------------------------------------------------------------------------
 
 
 def ablation_claims(table: pd.DataFrame, compared: Compared) -> pd.DataFrame:
@@ -260,61 +259,4 @@ def order(corpus: str, more: dict[str, Any], less: dict[str, Any], compared: Com
         "claim": f"{more['model']} loses more than {less['model']}", "source": "ablations, order", "corpus": corpus,
         "quantity": "difference of the two drops, points", "reported": np.nan, **said,
         "why": f"{why}{by_construction}; {ELSEWHERE}", RUNS: (*more[RUNS], *less[RUNS]),
-    }  # fmt: skip
-
-
-def sweep_claims(frame: pd.DataFrame, setting: str, best: dict[str, Any], compared: Compared) -> pd.DataFrame:
-    """Is the paper's best value of a setting the best here (`curves.best`)? By the primary metric, per corpus.
-
-    untestable here: the value was not run.
-
-    Args:
-        frame: of `sweeps.sweep`.
-        setting: its column.
-        best: dataset -> the paper's best value.
-        compared: the same runs, of the split that judges.
-    """
-    rows = []
-    for corpus, part in frame.drop_duplicates(["dataset", "variant"]).groupby("dataset", sort=False):
-        about = {"claim": f"{setting} = {best[corpus]} is best", "source": "sensitivity", "corpus": corpus,
-                 "reported": np.nan}  # fmt: skip
-        own = np.flatnonzero(part[setting] == best[corpus])
-        if not len(own):
-            nothing = {"verdict": "untestable here", "why": "this value was not run"}
-            rows.append(about | {"quantity": f"test score at {setting} = {best[corpus]}"} | nothing)
-            continue
-        curve, place = compared.curve(corpus, part["variant"]), int(own[0])
-        found, said = curve.contrast(np.eye(len(part))[place]), curves.best(curve, place)
-        told = f"{said.better} of {len(part) - 1} other values are better, {said.worse} worse (Holm), the rest level; "
-        told += f"on top in {said.on_top:.0%} of draws; "
-        chosen = part.loc[part["best_on_dev"], setting].iloc[0]
-        rows.append(about | {
-            "quantity": f"test {compared.metric(corpus)} at {setting} = {best[corpus]}",
-            "ours": found.value, "low": found.low, "high": found.high, "verdict": said.verdict,
-            "why": ("one seed of a value or more; " if curve.lone.any() else told)
-                   + f"dev would choose {setting} = {chosen}",
-            RUNS: run_names(part),
-        })  # fmt: skip
-        if setting == "fusion_weight":
-            rows.append(_flat(corpus, part, part["variant"].iloc[place], compared))
-    return frame_of(rows)
-
-
-def _flat(corpus: str, part: pd.DataFrame, default: str, compared: Compared) -> dict[str, Any]:
-    """What choice C5 predicts of lambda between its limits: any factor on a free score can be undone by its last layer.
-
-    Every interior value is paired with the default; ours, low, high: those of the pair that lies furthest from 0.
-    """
-    inside = part[((part["fusion_weight"] > 0) & (part["fusion_weight"] < 1)) | (part["variant"] == default)]
-    row = {"claim": "the curve of fusion_weight is flat between its ends", "source": FIX, "corpus": corpus,
-           "quantity": f"largest difference to the default, test {compared.metric(corpus)}", "reported": np.nan,
-           RUNS: run_names(part)}  # fmt: skip
-    if len(inside) < 2:
-        return row | {"verdict": "untestable here", "why": "no value between the ends but the default was run"}
-    curve = compared.curve(corpus, inside["variant"])
-    said, far, (ours, low, high) = curves.flat(curve, inside["variant"].tolist().index(default), FLAT)
-    return row | {
-        "ours": ours, "low": low, "high": high, "verdict": said,
-        "why": f"{len(inside) - 1} values, furthest at {inside['fusion_weight'].iloc[far]:g}; flat: every 95 % "
-               f"interval within {100 * FLAT:g} points",
     }  # fmt: skip
