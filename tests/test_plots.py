@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumorlib.figures import look, pictures, plots
+from rumorlib.figures import fronts, look, pictures, plots
 from rumorlib.results import artifacts
 
 pytest.importorskip("seaborn")
@@ -69,7 +69,7 @@ FRAMES: dict[str, tuple[Draw, pd.DataFrame, str, int]] = {  # draw, frame, a col
     "metric_bars": (plots.metric_bars, MODELS, "high", 2),
     "sweep": (lambda frame: plots.sweep(frame, "fusion_weight"), LAMBDAS, "estimate", 2),
     "grid_heatmap": (lambda frame: plots.grid_heatmap(frame, "top_k", "fusion_weight", "accuracy"), GRID, "top_k", 2),
-    "cost_bars": (plots.cost_bars, COSTS, "n_macs", 3),
+    "cost_bars": (fronts.cost_bars, COSTS, "n_macs", 3),
 }
 every_figure = pytest.mark.parametrize("name", FRAMES)
 
@@ -236,7 +236,17 @@ def test_no_line_joins_two_points_and_a_sweep_says_how_far_it_moves() -> None:
     two = LAMBDAS[LAMBDAS["fusion_weight"] > 0.1]
     axes = plots.sweep(two, "fusion_weight", reference={"demo-en": 0.65}, best=False).axes[0]
     assert [(line.get_linestyle(), len(line.get_xdata())) for line in axes.lines] == [("None", 2)]
-    assert axes.get_title() == "demo-en\naccuracy moves 10.0 points, intervals 8.0 wide"
+    assert axes.get_title() == "demo-en\nmoves 10.0 points, intervals up to 8.0 wide"
+    said = "λ; the score moves {} than its intervals are wide{}"
+    for wider, more, where in (
+        (0, "more", ""),
+        (0.2, "less", ""),
+        (0.2 * (two["dataset"] == "demo-en"), "more", " on demo-zh alone"),
+    ):
+        figure = plots.sweep(two.assign(high=two["high"] + wider), "fusion_weight", title="λ")
+        assert figure.get_suptitle().replace("\n", " ") == said.format(more, where)
+    both = pd.concat([two, two.assign(metric="f1_weighted", low=np.nan, high=np.nan)])
+    assert {"accuracy", "F1 weighted (no interval)"} <= set(legend_texts(plots.sweep(both, "fusion_weight")))
     panels = plots.sweep(two.assign(n_seeds=[1, 1, 3, 10]), "fusion_weight").axes
     assert [axes.get_title().split("\n")[0] for axes in panels] == ["demo-en, 1 seed", "demo-zh, 3 to 10 seeds"]
 
@@ -256,12 +266,12 @@ def test_the_grid_is_sorted_and_its_best_cell_framed() -> None:
 
 
 def test_costs_are_written_with_units() -> None:
-    figure = plots.cost_bars(COSTS)
+    figure = fronts.cost_bars(COSTS)
     assert [[t.get_text() for t in axes.texts] for axes in figure.axes] == [
         ["2.3M", "4.1M"], ["300M", "500M"], ["8.2", "0.25"]
     ]  # fmt: skip
     assert look.compact(999_900) == "1M" and look.compact(0) == "0"
-    assert len(plots.cost_bars(COSTS, {"n_macs": "multiply-adds"}).axes) == 1
+    assert len(fronts.cost_bars(COSTS, {"n_macs": "multiply-adds"}).axes) == 1
 
 
 # --- pictures -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The figure of cost against accuracy (l_fig1): which models are worth their price."""
+"""Figures of cost: each quantity of each model, and cost against accuracy (l_fig1): which are worth their price."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COSTS = {"n_macs": "multiply-adds per post", "stored_mib": "MiB on disk", "packed_mib": "MiB on disk, deflated"}
+WHOLE = {"n_parameters": "parameters", "n_macs": "multiply-adds per post", "latency_ms": "latency per post (ms)"}
 KINDS = {"no other scores as high for less, or higher for as much": look.PALETTE[0], "another does": "0.8"}
 
 
@@ -63,3 +64,22 @@ def not_beaten(frame: pd.DataFrame, cost: str) -> list[bool]:
     pairs = list(zip(frame[cost], frame["test_accuracy"], strict=True))
     return [not any(c <= cost_ and a >= accuracy and (c, a) != (cost_, accuracy) for c, a in pairs)
             for cost_, accuracy in pairs]  # fmt: skip
+
+
+@look.style()
+def cost_bars(frame: pd.DataFrame, costs: Mapping[str, str] = WHOLE, title: str = "") -> Figure:
+    """What each model costs, a panel per quantity, each with its own axis (m_e8).
+
+    Columns: model (one row each) and the keys of `costs`, column -> axis label.
+    """
+    look.need(frame, "model", *costs)
+    fig, panels = look.panels(len(costs), 2.6, 0.7 + 0.28 * len(frame), title=title, sharey=True)
+    for axes, (column, label), colour in zip(panels, costs.items(), look.colours(len(costs))):
+        bars = axes.barh(range(len(frame)), frame[column].astype(float), color=colour, height=0.65)
+        axes.bar_label(bars, fmt=look.compact, padding=3, fontsize=8)
+        axes.xaxis.set_major_formatter(lambda value, _: look.compact(value))
+        axes.margins(x=0.25)
+        axes.set(xlabel=label, yticks=range(len(frame)), ylim=(len(frame) - 0.4, -0.6))
+        axes.locator_params(axis="x", nbins=4)
+    panels[0].set_yticklabels([look.english(name) for name in frame["model"]])
+    return fig

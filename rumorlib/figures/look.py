@@ -28,7 +28,8 @@ _SETTINGS = {
     "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False, "lines.markersize": 5,
     "image.interpolation": "nearest", "figure.dpi": 100, "figure.facecolor": "white",
 }  # fmt: skip
-_WORDS = {"en": "loss, English", "zh": "loss, Chinese", "f1": "F1", "auc": "AUC", "k": "K"}
+_WORDS = {"en": "loss, English", "zh": "loss, Chinese", "f1": "F1", "auc": "AUC", "k": "K",
+          "primary": "primary metric"}  # fmt: skip
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def panels(
         axes.tick_params(axis="x", labelbottom=True)
     if title:
         fig.suptitle(english(title), parse_math=False)
-        _grow(fig, 0.25)
+        _grow(fig, 0.25 * len(title.splitlines()))
     return fig, list(grid.flat[:n])
 
 

@@ -7,6 +7,7 @@ Every function raises ValueError for a missing column or an empty frame. Picture
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COSTS = {"n_parameters": "parameters", "n_macs": "multiply-adds per post", "latency_ms": "latency per post (ms)"}
 BEST = {"color": "white", "marker": "*", "mec": "black", "ms": 9, "mew": 0.8, "ls": "none", "label": "best point"}
 REFERENCE = {"color": "0.3", "ls": ":", "lw": 1.4, "zorder": 1, "label": "best in the paper"}
 
@@ -141,6 +141,7 @@ def sweep(
     Args: x: the column swept. scale: "category" spaces its values evenly, in order of appearance.
         reference: dataset -> the value the paper found best, a dotted line. best: a star at our best of each line.
         joined: False where the values have no order: dots alone, as of two values.
+        title: what is swept; where there are intervals it goes on to say whether the first hue moves more than these.
     """
     look.need(frame, x, "dataset", hue, "estimate")
     datasets, hues, values = look.in_order(frame, "dataset"), look.in_order(frame, hue), look.in_order(frame, x)
@@ -148,6 +149,9 @@ def sweep(
         values, scale, joined = sorted(values), "category", False
     places = {v: i for i, v in enumerate(values)} if scale == "category" else {v: v for v in values}
     width = max(3.4, 0.5 * len(values)) if scale == "category" else 3.4
+    first = frame[frame[hue] == hues[0]]
+    moved = {dataset: _moved(first[first["dataset"] == dataset]) for dataset in datasets if hue == "metric"}
+    title = textwrap.fill(title + _message(moved) * bool(title), int(13 * width * min(len(datasets), 3)))
     fig, panels = look.panels(len(datasets), width, 2.7, title=title, sharey=True)
     for axes, dataset in zip(panels, datasets):
         if chance is not None:
@@ -161,10 +165,15 @@ def sweep(
             how = {"color": colour, "marker": look.MARKERS[i % 7], "ls": "-" if joined else "none"}
             _line(axes, part, at, scale != "category", best, how)
         _x_axis(axes, values, scale)
-        told = _moved(frame[(frame["dataset"] == dataset) & (frame[hue] == hues[0])]) if hue == "metric" else ""
+        told = ""
+        if moved.get(dataset):
+            told = "\nmoves {:.1f} points, intervals up to {:.1f} wide".format(*moved[dataset])
         axes.set(title=f"{look.english(dataset)}{_seeds(frame, dataset)}{told}", xlabel=xlabel or look.words(x))
     panels[0].set_ylabel(look.words(hues[0]) if len(hues) == 1 and hue == "metric" else "score")
     named = [look.words(name) if hue == "metric" else look.english(name) for name in hues]
+    if "low" in frame:
+        named = [f"{said} (no interval)" if frame.loc[frame[hue] == name, "low"].isna().all() else said
+                 for said, name in zip(named, hues)]  # fmt: skip
     handles = look.handles(named) if len(hues) > 1 or hue != "metric" else []
     kinds = [BEST] * best + [REFERENCE] * bool(reference) + [CHANCE] * (chance is not None)
     look.legend(fig, handles + [Line2D([], [], **kind) for kind in kinds])
@@ -206,25 +215,6 @@ def grid_heatmap(
     return fig
 
 
-@look.style()
-def cost_bars(frame: pd.DataFrame, costs: Mapping[str, str] = COSTS, title: str = "") -> Figure:
-    """What each model costs, a panel per quantity, each with its own axis (m_e8).
-
-    Columns: model (one row each) and the keys of `costs`, column -> axis label.
-    """
-    look.need(frame, "model", *costs)
-    fig, panels = look.panels(len(costs), 2.6, 0.7 + 0.28 * len(frame), title=title, sharey=True)
-    for axes, (column, label), colour in zip(panels, costs.items(), look.colours(len(costs))):
-        bars = axes.barh(range(len(frame)), frame[column].astype(float), color=colour, height=0.65)
-        axes.bar_label(bars, fmt=look.compact, padding=3, fontsize=8)
-        axes.xaxis.set_major_formatter(lambda value, _: look.compact(value))
-        axes.margins(x=0.25)
-        axes.set(xlabel=label, yticks=range(len(frame)), ylim=(len(frame) - 0.4, -0.6))
-        axes.locator_params(axis="x", nbins=4)
-    panels[0].set_yticklabels([look.english(name) for name in frame["model"]])
-    return fig
-
-
 # --- pieces -------------------------------------------------------------------------------------
 
 
@@ -261,13 +251,20 @@ def _seeds(frame: pd.DataFrame, dataset: str) -> str:
     return f", {' to '.join(map(str, counts[:1] + counts[1:][-1:]))} seed{'s' * (counts[-1] > 1)}" if counts else ""
 
 
-def _moved(part: pd.DataFrame) -> str:
-    """How far a score moves along a sweep, and how wide its intervals are: whether there is anything to see."""
+def _moved(part: pd.DataFrame) -> tuple[float, float] | None:
+    """How far a score moves along a sweep, and how wide its widest interval is, points: is there anything to see?"""
     if len(part) < 2 or not {"low", "high"} <= set(part) or part[["estimate", "low", "high"]].isna().any(axis=None):
+        return None
+    return 100 * np.ptp(part["estimate"]), 100 * (part["high"] - part["low"]).max()
+
+
+def _message(moved: Mapping[str, tuple[float, float] | None]) -> str:
+    """What the sweeps of all datasets come to; "" where one has no intervals."""
+    if not moved or None in moved.values():
         return ""
-    moves, wide = np.ptp(part["estimate"]), (part["high"] - part["low"]).median()
-    name = look.words(part["metric"].iloc[0])
-    return f"\n{name} moves {100 * moves:.1f} points, intervals {100 * wide:.1f} wide"
+    beyond = [dataset for dataset, (moves, wide) in moved.items() if moves > wide]
+    where = "" if len(beyond) in (0, len(moved)) else f" on {' and '.join(map(look.english, beyond))} alone"
+    return f"; the score moves {'more' if beyond else 'less'} than its intervals are wide{where}"
 
 
 def _line(axes: Axes, part: pd.DataFrame, x: np.ndarray, band: bool, best: bool, look_of: dict) -> None:
