@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -97,6 +98,33 @@ def test_the_plan_says_what_runs_read_and_whether_it_is_there(tmp_path: Path, ou
     said = "\n".join(planning.lines(planning.planned(["03_micc"], given)))
     assert "corpus mfan-pheme: missing" in said and "weights all-MiniLM-L6-v2: missing" in said
     assert "micc" in said and "to make" in said
+    assert "<data>" not in "\n".join(planning.lines(planning.planned(["03_micc"], {"profile": "demo"})))
+
+
+def test_on_a_bare_machine_the_paper_plan_says_what_goes_where_and_what_a_card_would_take(
+    output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan.main(["03", "04", "--profile", "paper", "--corpus", "weibo", "pheme"]) == 0
+    said = capsys.readouterr().out
+    weights = ("clip-vit-base-patch32", "bert-base-uncased", "bert-base-chinese", "vit-base-patch16-224")
+    where = {f"weights {name}": f"weights/{name}" for name in weights}
+    where |= {"corpus weibo": "weibo_jin2017", "corpus pheme": "pheme", "corpus flickr30k-en": "flickr30k",
+              "corpus coco-cn-zh": "coco_cn"}  # fmt: skip
+    for name, place in where.items():
+        assert f"{name}: missing, looked for in <data>/{place}\n" in said
+    assert re.search(r"Projected on one H100, \*unmeasured\*: at most \d+ (h|min) .*25% of 989 TFLOP/s", said)
+
+
+def test_a_corpus_that_came_without_pictures_is_said_to(tmp_path: Path, output: Path) -> None:
+    place = tmp_path / "weibo_jin2017"
+    (place / "tweets").mkdir(parents=True)
+    asked = planning.planned(["03_micc"], {"profile": "paper", "train": "none", "datasets": ["weibo"]})
+    settings = replace(asked.settings, data_root=tmp_path)
+    gone = f"corpus weibo: present, without pictures: put them below {place}"
+    assert gone in planning.needs(asked.missing.values(), settings)
+    (place / "rumor_images").mkdir()
+    (place / "rumor_images" / "a.jpg").touch()
+    assert "corpus weibo: present" in planning.needs(asked.missing.values(), settings)
 
 
 def test_times_that_were_published_stand_in_for_runs_that_are_not_there(

@@ -115,12 +115,9 @@ def needs(configs: Iterable[RunConfig], settings: Settings) -> list[str]:
                 found[f"corpus {name}"] = _folder(cfg.record(name), root)
         for weights in content.weights(config):
             found[f"weights {weights}"] = cfg.weights_place(weights, root)
-    end = (
-        []
-        if settings.data_root
-        else ["<data>: give it with --data, or as RUMORLIB_DATA; files: rumorlib/data/README.md"]
-    )
-    return [*(f"{name}: {_state(name, place)}" for name, place in sorted(found.items())), *end]
+    said = [f"{name}: {_state(name, place)}" for name, place in sorted(found.items())]
+    where = "<data>: give it with --data, or as RUMORLIB_DATA; which files: rumorlib/data/README.md"
+    return [*said, where] if found and not settings.data_root else said
 
 
 def _folder(record: cfg.CorpusRecord, root: Path) -> Path:
