@@ -12,7 +12,7 @@ from rumorlib import config as cfg
 
 FOLDER = cfg.PROJECT_ROOT / "benchmarks"
 QUICK = ("stage1_step", "feature_cache", "detector_step", "one_post", "word_vectors", "image_decode", "peak_memory")
-NUMBERED = {f"B{number}" for number in range(1, 9)}
+NUMBERED = {*(f"B{number}" for number in range(1, 9)), "B11"}
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,11 @@ def test_quick_runs_and_prints_a_ratio(name: str, capsys: pytest.CaptureFixture[
 def test_an_answer_is_timed_against_its_encoders(capsys: pytest.CaptureFixture[str]) -> None:
     assert importlib.import_module("one_answer").main(["--quick"]) == 0
     assert capsys.readouterr().out.count("the encoders' own forward") == 2
+
+
+def test_a_sweep_of_made_runs_is_planned_and_tabulated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert importlib.import_module("many_runs").main(["--quick"]) == 0
+    assert "100 runs, files: 500 files" in capsys.readouterr().out
 
 
 def test_the_accelerator_script_runs_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
