@@ -90,3 +90,13 @@ def test_a_notebook_shows_few_rows_or_models_down_and_corpora_across() -> None:
     assert shown.splitlines()[0] == "| model | en | zh |" and shown._repr_markdown_() == repr(shown)
     assert shown.splitlines()[-1] == "| m1 | 0.612 [0.500, 0.700] | - |"
     assert artifacts.show(frame.head(0)) == "No rows."
+
+
+def test_the_best_row_is_bold_the_second_underlined_among_variants_that_dev_chose() -> None:
+    lines = ["a,M (one),dev,.6", "a,M (two),dev,.7", "a,N,dev,.9", "a,O,dev,.1", "a,P,test,.99",
+             "a,M (one),test,.95", "a,M (two),test,.8", "a,N,test,.7", "a,O,test,.75"]  # fmt: skip
+    shown = layout.page("dataset,model,split,accuracy\n" + "\n".join(lines), said())
+    assert "| M (two) | test | **0.800** |" in shown and "| O | test | <u>0.750</u> |" in shown
+    assert shown.count("**") == 4 and shown.count("<u>") == 1, "not the variant that test would choose, nor without dev"
+    beside = layout.page("dataset,model,split,accuracy\na,M,test,.8\na,N,test,.9\n", said())
+    assert "<u>" not in beside and "**0" not in beside, "nothing says what dev would have chosen"

@@ -19,8 +19,8 @@ from typing import Any
 
 from rumorlib import config as cfg
 from rumorlib.data.keys import printable
-
-Columns = dict[str, list[str]]  # the cells of a csv, by the name of the column
+from rumorlib.results import ranking
+from rumorlib.results.ranking import Columns, is_number
 
 MOST_COLUMNS, MOST_ROWS = 8, 15  # rows: on a screen
 MOST_PLACES = 4  # of one verdict on one claim, that are named
@@ -49,11 +49,6 @@ def read(text: str) -> Columns:
 
 
 # --- cells ----------------------------------------------------------------------------------------
-
-
-def is_number(text: str) -> bool:
-    """Whether a cell is a number."""
-    return bool(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", text))
 
 
 def number(text: str, size: float | None = None) -> str:
@@ -219,11 +214,14 @@ def _revised() -> tuple[str, ...]:
 # --- pages ----------------------------------------------------------------------------------------
 
 
-def grid(columns: Columns, rows: Sequence[int], signs: Sequence[str] = ()) -> str:
-    """A GitHub table of these rows; a sign stands in the first cell of its row."""
+def grid(
+    columns: Columns, rows: Sequence[int], signs: Sequence[str] = (), marks: Mapping[tuple[str, int], str] | None = None
+) -> str:
+    """A GitHub table of these rows; a sign stands in the first cell of its row, a mark of `ranking.ranked` around a number."""
     lines = [" | ".join(map(escaped, columns)), " | ".join(["---"] * len(columns))]
     for row in rows:
-        first, *rest = (escaped(cells[row]) for cells in columns.values())
+        first, *rest = (ranking.set_off(escaped(cells[row]), (marks or {}).get((name, row), ""))
+                        for name, cells in columns.items())  # fmt: skip
         lines.append(" | ".join([f"{first} {signs[row]}" if signs and signs[row] else first, *rest]))
     return "\n".join(f"| {line} |" for line in lines)
 
@@ -238,7 +236,7 @@ def body(columns: Columns, signs: Sequence[str] = (), most: int | None = None) -
         n_lines = len(shown["verdict"])
         return [grid(shown, range(n_lines)[:most], signs), *_more(n_lines, most)]
     shown, same = chosen(readable(columns))
-    return [grid(shown, order[:most], signs), *([same] if same else []), *_more(len(order), most)]
+    return [grid(shown, order[:most], signs, ranking.ranked(columns)), *([same] if same else []), *_more(len(order), most)]
 
 
 def _more(n_rows: int, most: int | None) -> list[str]:
