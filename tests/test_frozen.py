@@ -443,3 +443,13 @@ def test_a_notebook_that_loads_weights_is_told_nothing_of_other_libraries(bert):
     )
     done = subprocess.run([sys.executable, "-c", code, bert], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_a_frozen_tower_is_pooled_as_its_config_says(bert, tmp_path):
+    from transformers import AutoModel, AutoTokenizer
+
+    first, mean = (texts(bert, tmp_path, ["b a", "a"], pool=pool).float() for pool in ("cls", "mean"))
+    with torch.no_grad():
+        read = AutoTokenizer.from_pretrained(bert)("b a", return_tensors="pt")
+        own = AutoModel.from_pretrained(bert).eval()(**read).last_hidden_state[0, 0]
+    assert torch.allclose(first[0], own, atol=2e-3) and not torch.allclose(first, mean, atol=1e-2)

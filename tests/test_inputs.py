@@ -190,7 +190,7 @@ def test_an_encoder_is_read_where_it_is_found_first(tmp_path: Path, monkeypatch:
 
 def test_a_frozen_tower_reads_texts_with_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
     instead(monkeypatch, encoded.weights_folder, lambda name, settings: Path(name))
-    instead(monkeypatch, encoded.frozen.text_features, lambda texts, *_: texts)
+    instead(monkeypatch, encoded.frozen.text_features, lambda texts, *_, **__: texts)
     laptop = config.resolve("laptop", ["mfan-pheme", "mfan-weibo"], train="none")
     found = [encoded.encode_texts(["a"], experiments.stage1_of(laptop, name), language, laptop).features
              for name, language in (("mfan-pheme", "en"), ("mfan-weibo", "zh"))]  # fmt: skip

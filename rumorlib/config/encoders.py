@@ -12,15 +12,16 @@ from rumorlib.config.checks import Checked, Count, Positive, Rate, SettingError,
 class TextConfig(Checked):
     """Text tower of SCLIP (MICC §3.2.1; which encoder is not in the source: C1)."""
 
-    kind: Literal["transformer", "frozen"] = "transformer"  # from scratch | a local Hugging Face folder, cached
-    weights: str | None = None  # name of an encoder's folder (paths.weights_roots), for kind="frozen"
+    # from scratch | a local Hugging Face folder, cached | the text tower of a CLIP or Chinese-CLIP folder
+    kind: Literal["transformer", "frozen", "clip"] = "transformer"
+    weights: str | None = None  # name of an encoder's folder (paths.weights_roots), but for kind="transformer"
     prefix: str = ""  # put before every text, as the encoder was trained; for kind="frozen"
     tokens: Literal["word", "char", "jieba"] = "word"  # unit of the vocabulary of kind="transformer"
     max_length: Count = 77  # C2: 77 English, 128 Chinese
     width: Count = 128  # d_t of the Transformer from scratch
     depth: Count = 2
     n_heads: Count = 4
-    pool: Literal["cls", "mean"] = "mean"
+    pool: Literal["cls", "mean"] = "mean"  # of either kind (M1)
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class VisionConfig(Checked):
     width: Count = 768  # d_v
     depth: Whole = 4  # C2: 12 with pretrained weights
     n_heads: Count = 12
-    # C1: a patch_conv tower that starts from weights is not trained in stage 1; not in repr, which names stored tokens
+    # C1: a patch_conv tower that starts from weights, and CLIP's text tower beside it, are not trained in stage 1
     freeze_towers: bool = True
 
     def __post_init__(self) -> None:
@@ -57,7 +58,8 @@ class SCLIPConfig(Checked):
     beta: Positive = 0.1  # C3: temperature of the log-sum-exp over patches
     temperature_init: Positive = 0.07  # CLIP; learnable, 1/temperature clamped to 100
     dropout: Rate = 0.1
-    head: Literal["mlp", "linear"] = "mlp"  # of M2 and M5; linear overfits less on frozen features (C2, laptop)
+    # of M2 and M5; linear overfits less on frozen features (C2, laptop); clip: the projections of a CLIP folder (C10)
+    head: Literal["mlp", "linear", "clip"] = "mlp"
     feature_dropout: Rate = 0.0  # of frozen features where they enter a tower: few pairs, wide features (C2)
     mask_twins: bool = True  # C40: captions of the same words are no negatives for one another
 

@@ -1,17 +1,23 @@
-"""SCLIP's image tower started from a local CLIP or Chinese-CLIP folder: kernel 32 as it is, other kernels resized.
+"""SCLIP started from a local CLIP or Chinese-CLIP folder: image tower, text tower, projections.
 
-Without a second scale and at the folder's own image size the tower's patch tokens are CLIP's own last hidden states.
+Kernel 32 comes as it is, others resized. Without a second scale and at the folder's own image size the tower's patch
+tokens are CLIP's own last hidden states; with its text tower and projections (`SCLIPConfig.head="clip"`) the joint
+space is CLIP's, too: SCLIP is then CLIP.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rumorlib.data.batches import Texts
 from rumorlib.encoders import pretrained
+from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import ImageTower
 
 # D width, p the folder's kernel, r a receptive field, N patches of one scale
@@ -45,6 +51,65 @@ class CLIPLayers(nn.Module):
         """(B, N, D) → (B, N, D)."""
         whole = torch.cat([self.first.expand(len(tokens), 1, -1), tokens], dim=1)
         return self.encoder(inputs_embeds=self.norm(whole)).last_hidden_state[:, 1:]
+
+
+class CLIPText(nn.Module):
+    """The text tower of a folder: the state that its projection reads, of [EOS] in CLIP, of [CLS] in Chinese-CLIP."""
+
+    def __init__(self, text: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.width = text, text.config.hidden_size
+
+    def forward(self, texts: Texts) -> Tensor:
+        """Ids of `tokenized` to (B, D), not yet projected (M1); features as they are where a frozen tower made them."""
+        if texts.features is not None:
+            return texts.features.float()
+        read = self.encoder(input_ids=(texts.ids - 1).clamp(min=0), attention_mask=texts.mask.long())
+        return read.last_hidden_state[:, 0] if read.pooler_output is None else read.pooler_output
+
+
+def tokenized(tokenizer: Any, texts: list[str], max_length: int) -> Texts:
+    """Ids of a folder's tokenizer plus one, (n, L), 0 = padding: CLIP's own id 0 is a word."""
+    made = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+    mask = made["attention_mask"].bool()
+    return Texts((made["input_ids"] + 1) * mask, mask)
+
+
+@torch.no_grad()
+def start(model: SCLIP, folder_of: Callable[[str], Path]) -> None:
+    """Give an SCLIP what its config takes of CLIP folders, in place: a patch_conv tower with weights (`start_from`),
+    text towers of kind "clip", and with head="clip" the projections and the temperature.
+
+    Args: folder_of: the folder of a name.
+    Raises: as `start_from`. ValueError: widths differ, or head="clip" without one folder for both towers.
+    """
+    vision, towers = model.config.vision, dict(model.config.texts)
+    if vision.kind == "patch_conv" and vision.weights:
+        start_from(model.image_tower, folder_of(vision.weights))
+    for language, text in towers.items():
+        if text.kind != "clip":
+            continue
+        folder = folder_of(text.weights or "")
+        tower = CLIPText(pretrained.model_of(folder, "text_model"))
+        if tower.width != text.width:
+            raise ValueError(f"{folder.name}'s texts are {tower.width} wide: set TextConfig.width to that")
+        model.text_towers[language] = tower.requires_grad_(not vision.freeze_towers)
+    if model.config.head != "clip":
+        return
+    if {text.weights for text in towers.values()} != {vision.weights} or vision.kind != "patch_conv":
+        raise ValueError(
+            "head='clip' needs both towers of one CLIP folder: TextConfig.weights and VisionConfig.weights"
+        )
+    whole = pretrained.model_of(folder_of(vision.weights))
+    if whole.projection_dim != model.config.d_joint:
+        raise ValueError(f"its joint space has {whole.projection_dim} dimensions: set SCLIPConfig.d_joint to that")
+    norm, project = model.image_head
+    norm.load_state_dict(whole.vision_model.post_layernorm.state_dict())
+    norm.eps = whole.vision_model.post_layernorm.eps
+    project.weight.copy_(whole.visual_projection.weight)
+    for head in model.text_heads.values():
+        head.weight.copy_(whole.text_projection.weight)
+    model.logit_scale.copy_(whole.logit_scale)
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rumorlib.data.images import Images
 
 Precision = Literal["auto", "bf16", "fp32"]
+Pool = Literal["cls", "mean"]  # TextConfig.pool
 
 IMAGES_PER_SHARD = 500  # what a killed run loses at most: about 20 s of MobileNetV2 on two cores
 TEXTS_PER_SHARD = 4096
@@ -86,8 +87,9 @@ def text_features(
     progress: bool = True,
     precision: Precision = "auto",
     max_length: int = 128,
+    pool: Pool = "mean",
 ) -> Tensor:
-    """Sentence features: last hidden states averaged over the attention mask (MiniLM's own pooling).
+    """Sentence features: last hidden states averaged over the attention mask (MiniLM's own pooling), or the first one.
 
     Args:
         texts: posts or captions, any order, repeats allowed; "" is encoded like any text.
@@ -96,17 +98,18 @@ def text_features(
         progress: show a bar with what remains.
         precision: as in `image_maps`; bf16 is harmless here (cosine to fp32 above 0.999).
         max_length: tokens kept, special tokens included.
+        pool: "mean" of all tokens, or "cls", the state of the first (M1).
     Returns: (n, d) fp16 on the CPU, in the order of `texts`; not normalised.
     Raises: as `image_maps`.
     """
     device, bf16 = _device(precision)
     store = feature_store.open_store(
-        cache, pretrained.checked(weights), {"kind": "text", "max_length": max_length, "pool": "mean", "bf16": bf16}
+        cache, pretrained.checked(weights), {"kind": "text", "max_length": max_length, "pool": pool, "bf16": bf16}
     )
     hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
     todo = store.missing(dict(zip(hashes, texts, strict=True)))
     if todo:
-        encode = text_encoder(Path(weights), max_length, device, bf16)
+        encode = text_encoder(Path(weights), max_length, device, bf16, pool)
         by_length = sorted(todo.items(), key=lambda item: (-len(item[1]), item[0]))  # equal lengths: little padding
         made = _encoded(iter(by_length), encode, TEXTS_PER_BATCH)
         store.fill(made, TEXTS_PER_SHARD, len(todo), f"texts, {Path(weights).name}", progress)
@@ -180,7 +183,9 @@ def _device(precision: Precision) -> tuple[torch.device, bool]:
     return device, precision == "bf16" or (precision == "auto" and bf16_is_fast(device))
 
 
-def text_encoder(weights: Path, max_length: int, device: torch.device, bf16: bool) -> Callable[[list], Tensor]:
+def text_encoder(
+    weights: Path, max_length: int, device: torch.device, bf16: bool, pool: Pool = "mean"
+) -> Callable[[list], Tensor]:
     """What makes features (B, d) float32 of a list of texts, nothing cached; see `text_features`."""
     tokenizer = pretrained.tokenizer_of(weights)
     model = pretrained.model_of(weights, "text_model").to(device)
@@ -189,6 +194,8 @@ def text_encoder(weights: Path, max_length: int, device: torch.device, bf16: boo
         tokens = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt").to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             hidden = model(**tokens).last_hidden_state.float()  # (B, L, D)
+        if pool == "cls":
+            return hidden[:, 0]
         mask = tokens["attention_mask"].unsqueeze(-1).float()  # (B, L, 1)
         return (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)  # (B, D)
 

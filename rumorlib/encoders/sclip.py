@@ -63,7 +63,7 @@ class SCLIP(nn.Module):
 
     Args:
         config: towers, joint width, similarity.
-        n_words: vocabulary size per language with a from-scratch text tower.
+        n_words: vocabulary size per language with a from-scratch text tower; 1 for one of kind "clip".
         d_text: feature width per language with a frozen text tower.
         d_map: channels of the frozen image map, for vision.kind="feature_map".
     """
@@ -79,16 +79,20 @@ class SCLIP(nn.Module):
         self.config = config
         towers: dict[str, nn.Module] = {}
         for language, text in config.texts:
-            if text.kind == "transformer":
-                towers[language] = TransformerText(text, n_words[language], config.dropout)
-            else:
+            if text.kind == "frozen":
                 towers[language] = FrozenText((d_text or {})[language], config.feature_dropout)
+            else:  # of kind "clip" only until `clip.start` puts the folder's tower there
+                towers[language] = TransformerText(text, n_words[language], config.dropout)
         self.text_towers = nn.ModuleDict(towers)
         d = config.d_joint
         head = partial(mlp, d_hidden=d, d_out=d, dropout=config.dropout, kind=config.head)
+        if config.head == "clip":
+            head = partial(nn.Linear, out_features=d, bias=False)
         self.text_heads = nn.ModuleDict({language: head(tower.width) for language, tower in towers.items()})  # MLP_t
         self.image_tower = ImageTower(config.vision, d_map, config.dropout, config.feature_dropout)
         self.image_head = head(config.vision.width)  # MLP_v
+        if config.head == "clip":  # whose projection follows a norm
+            self.image_head = nn.Sequential(nn.LayerNorm(config.vision.width), self.image_head)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature_init)))
 
     @property

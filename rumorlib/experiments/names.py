@@ -38,6 +38,7 @@ NAMES: dict[tuple[str, str], str] = {  # (model, variant) -> name, the papers' w
     ("baseline", "image_lr"): "LR, frozen image",
     ("baseline", "text_image_lr"): "LR, frozen text and image",
     ("baseline", "relevance_lr"): "LR on relevance",
+    ("baseline", "clip"): "LR on CLIP",
     ("baseline", "text_forest"): "trees on text, by heart",
     ("baseline", "image_forest"): "trees on frozen image, by heart",
 }
@@ -46,8 +47,8 @@ NAMES: dict[tuple[str, str], str] = {  # (model, variant) -> name, the papers' w
 def model_name(config: RunConfig) -> str:
     """Printed name of a run's model; of an unlisted variant by its setting, of a detector of one file by its class.
 
-    MICC on one scale is the paper's MICC-SCLIP, under the name of its receptive field: no CLIP weights are in it (C10).
-    A compressed run has its scales and what was cut; a run that exchanges inputs the name of what reads them.
+    MICC on one scale is the paper's MICC-SCLIP; unless CLIP's weights are in it (C10) its receptive field is named. A
+    compressed run has its scales and what was cut; a run that exchanges inputs the name of what reads them.
     """
     model, variant = config.model, config.variant
     if config.kind == "exchange":
@@ -56,6 +57,8 @@ def model_name(config: RunConfig) -> str:
         taught = ", distilled" * (config.parent.kind == "distil")
         return f"{paper_fields(config)}{taught}, {next(name for name in COMPRESSIONS if variant.endswith(f'-{name}'))}"
     if model == "micc" and variant.startswith("fields-"):
+        if config.stage1.sclip.head == "clip":
+            return "MICC-SCLIP (CLIP)"
         single = len(config.stage1.sclip.vision.receptive_fields) == 1
         return f"MICC{'-SCLIP, single scale' * single} {paper_fields(config)}"
     if model == "detector":

@@ -11,9 +11,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from rumorlib.config import BaselineConfig, ControlConfig, RunConfig, SCLIPConfig, Settings, record
+from rumorlib.config import BaselineConfig, ControlConfig, RunConfig, SCLIPConfig, Settings, record, weights_place
 from rumorlib.config.by_corpus import sizes_of
 from rumorlib.config.profiles import (
+    CLIP,
     LONGER,
     SIZES,
     STAGE1,
@@ -51,6 +52,16 @@ def sclip(settings: Settings, language: str, seed: int = 0, corpus_seed: int = 0
     )  # fmt: skip
 
 
+def clip(settings: Settings, dataset: str) -> RunConfig | None:
+    """CLIP as published in the place of a dataset's stage 1, untrained (C10); None at other profiles or without it."""
+    text, vision = CLIP[language := record(dataset).language]
+    if settings.profile != "paper" or not weights_place(text.weights, settings.data_root).is_dir():
+        return None
+    own = SCLIPConfig(((language, text),), vision, d_joint=512, similarity="mean", dropout=0.0, head="clip")
+    run = stage1_of(settings, dataset, variant=f"fields-{vision.receptive_fields[0]}-clip-{language}")
+    return replace(run, sclip=own, train=replace(run.train, epochs=0))
+
+
 def stage1_of(settings: Settings, dataset: str, **changes: Any) -> RunConfig:
     """The stage 1 that detectors of a corpus start from; `changes` as `sclip` takes them."""
     return sclip(settings, record(dataset).language, dataset=dataset, **changes)
@@ -63,8 +74,7 @@ def fields(settings: Settings, *paper_fields: int) -> tuple[int, ...]:
 
 def stage1_runs(settings: Settings) -> list[RunConfig]:
     """The stage-1 runs the profile's datasets start from, each once."""
-    runs = [stage1_of(settings, dataset) for dataset in settings.datasets]
-    return list(dict.fromkeys(runs))
+    return list(dict.fromkeys(stage1_of(settings, dataset) for dataset in settings.datasets))
 
 
 # --- MICC -----------------------------------------------------------------------------------------
@@ -95,15 +105,15 @@ SELECTION_CONTROLS = ("bottom", "random", "saliency")
 
 
 def micc_ablations(settings: Settings) -> list[RunConfig]:
-    """MICC without alignment (A/γ, A/δ), without fusion (Ms/α, Ms/β), with one scale (SCLIP → CLIP-like) (M-E6); and
-    with as many patches chosen otherwise: at random, the least relevant, the most salient."""
+    """MICC without alignment (A/γ, A/δ), without fusion (Ms/α, Ms/β), on CLIP where its weights lie and else with one
+    scale (M-E6); and with as many patches chosen otherwise: at random, the least relevant, the most salient."""
     single = fields(settings, 32)
     controls = SELECTION_CONTROLS[:1] if first_look(settings) else SELECTION_CONTROLS
     runs = []
     for dataset in swept(settings):
         language = record(dataset).language
         name = _named(settings, language, single)
-        one_scale = stage1_of(settings, dataset, variant=name, receptive_fields=single)
+        one_scale = clip(settings, dataset) or stage1_of(settings, dataset, variant=name, receptive_fields=single)
         variants: dict[str, dict[str, Any]] = {
             "A-gamma": {"alignment": "all_patches"},
             "A-delta": {"alignment": "global"},
@@ -190,8 +200,7 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
     """One DMFL run; `changes` are fields of DMFLConfig, `train` of TrainConfig. Stage 1 only if its tower is read, and
     an image encoder only if pictures are."""
     sizes = sizes_of(settings.profile, dataset)
-    language = record(dataset).language
-    words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
+    words = replace(sizes.dmfl.word2vec, tokens="jieba" if (language := record(dataset).language) == "zh" else "word")
     default = replace(sizes.dmfl, word2vec=words, lambda_c=record(dataset).lambda_c)
     starts = {"stage1": {"logic_width": sizes.d_joint}, "bert": {"logic_text": sizes.texts[language],
               "logic_frozen": sizes.logic_frozen.get(language, 0)}}  # fmt: skip
@@ -269,22 +278,21 @@ def baseline(settings: Settings, dataset: str, kind: str, protocol: str = "") ->
 
 def baselines(settings: Settings) -> list[RunConfig]:
     """What a user would try first: deterministic rows, one run each; on corpora of texts those that read texts."""
-    every = [(dataset, kind) for dataset in settings.datasets for kind in BASELINES]
-    return [baseline(settings, *one) for one in every if record(one[0]).pictures or one[1] in OF_TEXTS]
+    return [baseline(settings, dataset, kind) for dataset in settings.datasets for kind in BASELINES
+            if record(dataset).pictures or kind in OF_TEXTS]  # fmt: skip
 
 
 def single_modality_fits(settings: Settings) -> list[RunConfig]:
     """Text alone and image alone, by classifiers that know the train posts by heart: on drawn scenes dev must stay at
     the Bayes bound all the same."""
-    drawn = [dataset for dataset in settings.datasets if record(dataset).kind == "drawn"]
-    return [baseline(settings, dataset, kind) for dataset in drawn for kind in ("text_forest", "image_forest")]
+    return [baseline(settings, dataset, kind) for dataset in settings.datasets if record(dataset).kind == "drawn"
+            for kind in ("text_forest", "image_forest")]  # fmt: skip
 
 
 def second_corpus(settings: Settings) -> list[RunConfig]:
     """MICC's main rows on drawn scenes of another corpus seed, with their own stage 1; grid "full" of demo only."""
-    if settings.profile != "demo" or settings.grid != "full":
-        return []
     rows = (("default", "concat"), ("product", "product"), ("relevance", "relevance"))
+    rows = rows if (settings.profile, settings.grid) == ("demo", "full") else ()
     return [micc(settings, "demo-en", 0, variant, corpus_seed=1, classifier_input=how) for variant, how in rows]
 
 

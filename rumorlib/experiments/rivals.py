@@ -42,10 +42,18 @@ def main(settings: Settings) -> list[RunConfig]:
             runs += [rival(settings, dataset, model, seed) for model in MODELS]
             if settings.grid == "full" and record(dataset).replies:
                 runs.append(rival(settings, dataset, "mfan", seed, graph=True))
-    return runs + single_scale(settings)
+    return runs + single_scale(settings) + of_clip(settings)
+
+
+def of_clip(settings: Settings) -> list[RunConfig]:
+    """The row CLIP: a logistic regression on both of its towers, where its weights lie."""
+    found = [(papers.baseline(settings, name, "text_image_lr"), papers.clip(settings, name)) for name in
+             shown_twice(settings)]  # fmt: skip
+    return [replace(row, variant="clip", stage1=own) for row, own in found if own]
 
 
 def single_scale(settings: Settings) -> list[RunConfig]:
-    """The ablation "MICC-SCLIP" (M-E6) as a row of the main tables: no CLIP weights are in it, so it is not CLIP."""
+    """The ablation "MICC-SCLIP" (M-E6) as a row of the main tables: on CLIP, or where its weights do not lie, on one
+    scale of our own, which is not called CLIP."""
     few = replace(settings, seeds=settings.seeds[:FEW_SEEDS])
     return [run for run in papers.micc_ablations(few) if run.variant.startswith("fields-")]

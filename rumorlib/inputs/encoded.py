@@ -14,7 +14,7 @@ from rumorlib.config import RunConfig, Settings, TextConfig, VisionConfig
 from rumorlib.data.batches import Texts
 from rumorlib.data.images import Images
 from rumorlib.data.posts import Corpus
-from rumorlib.encoders import frozen
+from rumorlib.encoders import clip, frozen, pretrained
 from rumorlib.encoders.vocabulary import Vocabulary
 from rumorlib.inputs.corpora import captions, corpus, rows_of
 
@@ -32,10 +32,12 @@ def vocabulary(stage1: RunConfig, language: str, settings: Settings) -> Vocabula
 
 
 def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: Settings) -> Texts:
-    """Texts for SCLIP's tower of `language`: cached features of a frozen one, token ids of one from scratch."""
+    """Texts for SCLIP's tower of `language`: cached features of a frozen one, token ids of the others."""
     text: TextConfig = stage1.sclip.text(language)
     if text.kind == "frozen":
         return Texts(None, None, frozen_texts(texts, text, settings))
+    if text.kind == "clip":
+        return clip.tokenized(pretrained.tokenizer_of(weights_folder(text.weights, settings)), texts, text.max_length)
     ids, mask = vocabulary(stage1, language, settings).encode(texts, text.max_length, cls=True)
     longest = int(mask.sum(1).max())
     return Texts(ids[:, :longest], mask[:, :longest])
@@ -44,7 +46,7 @@ def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: S
 def frozen_texts(texts: list[str], tower: TextConfig, settings: Settings) -> Tensor:
     """(n, d) fp16 features of texts by a frozen tower, with the prefix it was trained on."""
     folder, given = weights_folder(tower.weights, settings), [tower.prefix + text for text in texts]
-    return frozen.text_features(given, folder, cfg.cache_root())
+    return frozen.text_features(given, folder, cfg.cache_root(), pool=tower.pool)
 
 
 def weights_folder(name: str | None, settings: Settings) -> Path:

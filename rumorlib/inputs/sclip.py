@@ -50,12 +50,11 @@ def new_sclip(stage1: RunConfig, settings: Settings) -> SCLIP:
         if text.kind == "frozen":
             d_text[language] = pretrained.width_of(weights_folder(text.weights, settings), "text")
         else:
-            n_words[language] = len(vocabulary(stage1, language, settings))
+            n_words[language] = 1 if text.kind == "clip" else len(vocabulary(stage1, language, settings))
     vision = stage1.sclip.vision
     d_map = pretrained.width_of(weights_folder(vision.weights, settings)) if vision.kind == "feature_map" else None
     model = SCLIP(stage1.sclip, n_words, d_text, d_map)
-    if vision.kind == "patch_conv" and vision.weights:
-        clip.start_from(model.image_tower, weights_folder(vision.weights, settings))
+    clip.start(model, lambda name: weights_folder(name, settings))
     return model
 
 

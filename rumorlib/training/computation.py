@@ -123,7 +123,7 @@ def _images(config: cfg.VisionConfig, n: int) -> Tensor:
 
 
 def _new_sclip(config: cfg.SCLIPConfig) -> SCLIP:
-    words = {language: N_WORDS for language, text in config.texts if text.kind == "transformer"}
+    words = {language: N_WORDS for language, text in config.texts if text.kind != "frozen"}
     widths = {language: D_FEATURE for language, text in config.texts if text.kind == "frozen"}
     return SCLIP(config, words, widths, D_FEATURE if config.vision.kind == "feature_map" else None)
 
@@ -131,7 +131,7 @@ def _new_sclip(config: cfg.SCLIPConfig) -> SCLIP:
 def _sclip(config: RunConfig) -> tuple[nn.Module, Any]:
     ids, mask = _ids(2 * N_POSTS)
     texts = {
-        language: Texts(ids, mask) if text.kind == "transformer" else Texts(None, None, _random(len(ids), D_FEATURE))
+        language: Texts(ids, mask) if text.kind != "frozen" else Texts(None, None, _random(len(ids), D_FEATURE))
         for language, text in config.sclip.texts
     }
     count = torch.full((N_POSTS,), 2)

@@ -15,7 +15,7 @@ from rumorlib.config import DetectorConfig, MFANConfig, RunConfig, Settings, fro
 from rumorlib.config import as_dict as plain_config
 from rumorlib.data.batches import array, device, moved
 from rumorlib.data.posts import Corpus
-from rumorlib.encoders import frozen
+from rumorlib.encoders import clip, frozen
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import Vocabulary
 from rumorlib.inputs import dmfl_inputs, encoded, features
@@ -87,7 +87,7 @@ def _fitted(config: RunConfig, settings: Settings, corpus: Corpus, checkpoint: P
     reader = Reader(config, Encoders(lambda name: encoded.weights_folder(name, settings)))
     if config.stage1 and not (config.model == "baseline" and config.detector.kind in WORD_ROWS):
         reader.sclip = inputs.load_sclip(config.stage1, checkpoint, settings)
-        if config.stage1.sclip.text(config.language).kind != "frozen":
+        if config.stage1.sclip.text(config.language).kind == "transformer":
             reader.stage1_words = inputs.vocabulary(config.stage1, config.language, settings)
     if config.model in WITH_WORDS:
         reader.words = dmfl_inputs.lexicon_of(corpus, config.detector.word2vec)
@@ -181,6 +181,7 @@ def of_tensors(
     if "sclip" in about["shapes"]:
         sizes = about["shapes"]["sclip"]
         reader.sclip = SCLIP(config.stage1.sclip, sizes["n_words"], sizes["d_text"], sizes["d_map"])
+        clip.start(reader.sclip, encoders.folder)
         if config.model != "micc":
             reader.sclip.load_state_dict(_below("stage1.", tensors))
         reader.sclip.eval().to(device())
@@ -198,7 +199,8 @@ def _sclip_sizes(sclip: SCLIP) -> dict[str, Any]:
     towers = {name: (config.kind, sclip.text_towers[name]) for name, config in sclip.config.texts}
     is_map = sclip.config.vision.kind == "feature_map"
     return {
-        "n_words": {name: tower.embed.num_embeddings for name, (kind, tower) in towers.items() if kind != "frozen"},
+        "n_words": {name: tower.embed.num_embeddings if kind == "transformer" else 1
+                    for name, (kind, tower) in towers.items() if kind != "frozen"},
         "d_text": {name: tower.width for name, (kind, tower) in towers.items() if kind == "frozen"},
         "d_map": sclip.image_tower.patch.in_features if is_map else None,
     }

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rumorlib.config import BaselineConfig, DMFLConfig, MICCConfig, RunConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Batch, Texts, device
-from rumorlib.encoders import frozen, pretrained
+from rumorlib.encoders import clip, frozen, pretrained
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.encoders.vocabulary import Vocabulary
@@ -37,11 +37,11 @@ class Encoders:
 
     def text(self, tower: TextConfig) -> Callable[[list[str]], Tensor]:
         """Texts -> (n, d), read with the prefix that the encoder was trained on."""
-        if ("text", tower.weights) not in self._loaded:
-            self._loaded["text", tower.weights] = frozen.text_encoder(
-                self.folder(tower.weights), TOKENS, device(), False
-            )
-        encode = self._loaded["text", tower.weights]
+        key = ("text", tower.weights, tower.pool)
+        if key not in self._loaded:
+            folder = self.folder(tower.weights)
+            self._loaded[key] = frozen.text_encoder(folder, TOKENS, device(), False, tower.pool)
+        encode = self._loaded[key]
         return lambda texts: encode([tower.prefix + text for text in texts])
 
     def image(self, vision: VisionConfig, cls: bool) -> Callable[[list[np.ndarray]], Tensor]:
@@ -110,12 +110,12 @@ class Reader:
     def encoder_names(self) -> list[tuple[str, str]]:
         """(what it reads, folder name) of every frozen encoder."""
         found = []
-        if self.vision is not None and self.vision.kind == "feature_map":
+        if self.vision is not None and self.vision.weights:
             found.append(("pictures", self.vision.weights))
         own, stage1 = getattr(self.detector, "text", None), self._stage1_text
         if own:
             found.append(("texts", own.weights))
-        elif stage1 is not None and stage1.kind == "frozen" and self._reads_stage1_text:
+        elif stage1 is not None and stage1.kind != "transformer" and self._reads_stage1_text:
             found.append(("texts", stage1.weights))
         if getattr(self.detector, "logic_init", "") == "bert":
             found.append(("word pieces", self.detector.logic_text.weights))
@@ -194,6 +194,8 @@ class Reader:
         tower = self._stage1_text
         if tower.kind == "frozen":
             return Texts(None, None, self.encoders.text(tower)(texts).half().cpu())
+        if tower.kind == "clip":
+            return clip.tokenized(self.encoders.pieces(tower.weights), texts, tower.max_length)
         ids, mask = self.stage1_words.encode(texts, tower.max_length, cls=True)
         longest = int(mask.sum(1).max())
         return Texts(ids[:, :longest], mask[:, :longest])
