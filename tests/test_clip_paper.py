@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from rumorlib import config as cfg
-from rumorlib import inputs
+from rumorlib import inputs, results
 from rumorlib.commands import execute
 from rumorlib.experiments import rivals
 
@@ -70,7 +70,7 @@ def corpora(root: Path, language: str) -> None:
     """24 posts and 16 captioned pictures, in the layouts that profile paper reads."""
     name, sides = f"mfan_{'weibo' if language == 'zh' else 'pheme'}", ["train"] * 4 + ["dev", "test"]
     rows = [{"id": f"p{i}", "text": said(language, i), "label": i % 2, "image": f"images/{i}.png",
-             "split": sides[i // 2 % 6]} for i in range(24)]  # fmt: skip
+             "split": sides[i // 2 % 6], "event": f"e{i % 3}"} for i in range(24)]  # fmt: skip
     for i in range(24):
         picture(root / name / "images" / f"{i}.png", i)
     pd.DataFrame(rows).to_csv(root / name / "manifest.csv", index=False)
@@ -134,7 +134,16 @@ def test_the_clip_row_is_clip(settings: cfg.Settings) -> None:
     assert all(p.requires_grad for p in inputs.new_sclip(thawed, settings).parameters()), "trained"
 
 
-def test_notebooks_02_and_03_run_at_profile_paper(settings: cfg.Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_micc_trains_on_clip(settings: cfg.Settings) -> None:
+    """MICC-SCLIP end to end, and a logistic regression on both towers."""
+    for run in (*rivals.single_scale(settings), *rivals.of_clip(settings)):
+        report = results.run_or_load(replace(run, train=replace(run.train, epochs=1)), settings)
+        assert 0 <= report.metrics["test"]["auc"] <= 1 and report.config.stage1.sclip.head == "clip"
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("at_paper", ["en"], indirect=True)
+def test_notebooks_02_and_03_run_at_profile_paper(settings: cfg.Settings) -> None:
     given = {"profile": "paper", "datasets": list(settings.datasets), "seeds": [0]}
     with cfg.environment(RUMORLIB_DATA=str(settings.data_root)):
         prepared = [(path, given) for path in execute.find(("02", "03"), execute.NOTEBOOKS)]
