@@ -235,7 +235,7 @@ def test_main_rows_have_ten_seeds_and_sweeps_three_on_real_posts() -> None:
 SIZES = {  # sizes, data, encoders and length of training; nothing else may depend on the profile
     "profile", "dataset", "language", "seed",
     "train.epochs", "train.batch_size", "train.lr", "train.tower_lr_scale", "train.patience",
-    "train.optimizer", "train.weight_decay", "train.precision", "train.captions_per_image",
+    "train.optimizer", "train.weight_decay", "train.precision", "train.captions_per_image", "train.grad_clip",
     "sclip.texts", "sclip.d_joint", "sclip.dropout", "sclip.head", "sclip.feature_dropout", "sclip.temperature_init",
     "sclip.mask_twins",
     "sclip.vision.kind", "sclip.vision.weights", "sclip.vision.image_size_px", "sclip.vision.receptive_fields",

@@ -203,3 +203,12 @@ def test_only_mfans_corpora_have_towers_and_lengths_of_their_own() -> None:
     assert own.stage1.sclip.vision.weights == "tf_efficientnet_lite2" and own.train.steps and own.train.steps_per_pass
     assert {one.stage1.name for one in others} == {"sclip/flickr8k/default-en/seed0"} != {own.stage1.name}
     assert [one.train.steps for one in others] == [None, None]
+
+
+def test_an_encoder_is_looked_for_where_no_data_folder_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUMORLIB_WEIGHTS", raising=False)
+    assert config.weights_place("e5", None) == Path("weights/e5")
+    monkeypatch.setenv("RUMORLIB_WEIGHTS", str(tmp_path))
+    assert config.weights_place("e5", None) == tmp_path / "e5"

@@ -53,7 +53,7 @@ def weights_roots(data: Path | None) -> list[Path]:
     """Folders that hold pretrained encoders, a folder each: `<data>/weights`, then those that RUMORLIB_WEIGHTS names,
     several with the path separator between them; the first that has an encoder is read."""
     more = [Path(folder).expanduser() for folder in os.environ.get("RUMORLIB_WEIGHTS", "").split(os.pathsep) if folder]
-    return [data / "weights"] * (data is not None) + more
+    return ([] if data is None else [data / "weights"]) + more
 
 
 def weights_place(name: str, data: Path | None) -> Path:
