@@ -109,3 +109,8 @@ def test_growth_is_tidy_and_can_be_drawn(run: cfg.RunConfig) -> None:
     assert drawn[0] == 1 and len(drawn) == 3
     timed = complexity.timing(run, SMALL, repeats=1)
     assert (timed["amount"] > 0).all() and set(timed["quantity"]) == {"milliseconds"}
+
+
+@pytest.mark.parametrize("sizes", [(32, 16, 12, 1, 20), (48, 8, 16, 3, 64)])
+def test_the_image_encoders_formula_is_what_torch_counts(sizes: tuple[int, ...]) -> None:
+    assert complexity.image_encoder(*sizes) == complexity.counted_image_encoder(*sizes)

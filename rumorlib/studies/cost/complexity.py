@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from rumorlib.config import DMFLConfig, RunConfig
 from rumorlib.data.batches import Batch
@@ -80,6 +82,33 @@ def formulas(config: DMFLConfig, d_image: int, n_words: int, n_patches: int) -> 
         "classifier": 2 * d,
     }
     return parts | {"": sum(parts.values())}
+
+
+def image_encoder(image_px: int, patch_px: int, width: int, depth: int, d_mlp: int) -> int:
+    """Multiply-adds of a ViT on one picture (Eqs 7-10): 3 p^2 D N of the patch projection, and in each layer
+    4 D^2 + 2 D d_mlp for every row and 2 D for every pair of rows, [CLS] among them."""
+    n = (image_px // patch_px) ** 2
+    rows = n + 1
+    return 3 * patch_px**2 * width * n + depth * rows * (4 * width**2 + 2 * width * d_mlp + 2 * rows * width)
+
+
+def counted_image_encoder(image_px: int, patch_px: int, width: int, depth: int, d_mlp: int) -> int:
+    """The same, counted by torch while an empty ViT of the library passes a picture; without its pooler."""
+    from transformers import ViTConfig, ViTModel
+
+    sizes = {"hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": 1, "intermediate_size": d_mlp}
+    with torch.device("meta"):
+        model = ViTModel(ViTConfig(**sizes, image_size=image_px, patch_size=patch_px), add_pooling_layer=False).eval()
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            model(pixel_values=torch.zeros(1, 3, image_px, image_px))
+    return counter.get_total_flops() // 2
+
+
+# All of it at once: `table` says for each part which of these terms is its own.
+CLOSED = (
+    "O(N p^2 D + l (N D^2 + N^2 D)  +  L w d + N D d + (L + N) d (a + d) + (L + N)^2 a"
+    "  +  B (L W^2 + L^2 W + N W^2 + N L W))"
+)
 
 
 def image_width(run: RunConfig) -> int:
@@ -219,8 +248,6 @@ def kept_bytes(model: DMFL, post: Batch) -> int:
 
     Attention is done by plain products, so its L x N weights count; a fused kernel would not keep them.
     """
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
     own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *(part for part in post if part is not None))}
     kept: dict[int, int] = {}
 
