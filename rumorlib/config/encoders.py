@@ -71,6 +71,20 @@ class SCLIPConfig(Checked):
         return towers[language]
 
 
+def _clip(language: str, name: str, field: int, **text: int) -> SCLIPConfig:
+    """Both towers and projections of one CLIP folder of base size, which reads pictures of 224 pixels."""
+    texts = ((language, TextConfig("clip", name, **text)),)
+    vision = VisionConfig(weights=name, image_size_px=224, receptive_fields=(field,))
+    return SCLIPConfig(texts, vision, d_joint=512, similarity="mean", dropout=0.0, head="clip")
+
+
+# CLIP itself, in the place of a stage 1 (MICC-SCLIP at profile paper)
+CLIP = {
+    "en": _clip("en", "clip-vit-base-patch32", 32, max_length=77, width=512, n_heads=8),
+    "zh": _clip("zh", "chinese-clip-vit-base-patch16", 16, max_length=52, width=768, n_heads=12),
+}
+
+
 @dataclass(frozen=True)
 class Word2VecConfig(Checked):
     """Skip-gram with hierarchical softmax on the training texts (DMFL §4.2, Eq. 2)."""

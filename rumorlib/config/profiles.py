@@ -193,13 +193,6 @@ STAGE1 = {
     "laptop": {"en": ("flickr8k", ("en",)), "zh": ("flickr8k", ("zh",))},
     "paper": {"en": ("flickr30k", ("en",)), "zh": ("coco-cn", ("zh",))},
 }
-# CLIP itself, in the place of a stage 1 (MICC-SCLIP at profile paper): both towers of one folder
-CLIP: dict[str, tuple[TextConfig, VisionConfig]] = {
-    "en": (TextConfig("clip", "clip-vit-base-patch32", max_length=77, width=512, n_heads=8),
-           VisionConfig(weights="clip-vit-base-patch32", image_size_px=224, receptive_fields=(32,))),
-    "zh": (TextConfig("clip", "chinese-clip-vit-base-patch16", max_length=52, width=768, n_heads=12),
-           VisionConfig(weights="chinese-clip-vit-base-patch16", image_size_px=224, receptive_fields=(16,))),
-}  # fmt: skip
 APART = ("flickr30k", "coco-cn")  # caption corpora of one language each, on photographs of their own
 # Stage 1 as far as a second search on dev took it, at almost three times the cost (fields of SCLIPConfig, and of
 # TrainConfig); a row of its own, and MICC on it. English dev R@1/10 of the search: all captions in each step .169/.553,

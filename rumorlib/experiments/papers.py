@@ -13,8 +13,8 @@ from typing import Any
 
 from rumorlib.config import BaselineConfig, ControlConfig, RunConfig, SCLIPConfig, Settings, record, weights_place
 from rumorlib.config.by_corpus import sizes_of
+from rumorlib.config.encoders import CLIP
 from rumorlib.config.profiles import (
-    CLIP,
     LONGER,
     SIZES,
     STAGE1,
@@ -54,12 +54,10 @@ def sclip(settings: Settings, language: str, seed: int = 0, corpus_seed: int = 0
 
 def clip(settings: Settings, dataset: str) -> RunConfig | None:
     """CLIP as published in the place of a dataset's stage 1, untrained (C10); None at other profiles or without it."""
-    text, vision = CLIP[language := record(dataset).language]
-    if settings.profile != "paper" or not weights_place(text.weights, settings.data_root).is_dir():
+    own, run = CLIP[record(dataset).language], stage1_of(settings, dataset)
+    if settings.profile != "paper" or not weights_place(own.vision.weights, settings.data_root).is_dir():
         return None
-    own = SCLIPConfig(((language, text),), vision, d_joint=512, similarity="mean", dropout=0.0, head="clip")
-    run = stage1_of(settings, dataset, variant=f"fields-{vision.receptive_fields[0]}-clip-{language}")
-    return replace(run, sclip=own, train=replace(run.train, epochs=0))
+    return replace(run, variant=f"fields-clip-{run.language}", sclip=own, train=replace(run.train, epochs=0))
 
 
 def stage1_of(settings: Settings, dataset: str, **changes: Any) -> RunConfig:
