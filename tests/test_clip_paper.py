@@ -141,6 +141,7 @@ def test_micc_trains_on_clip(settings: cfg.Settings) -> None:
         assert 0 <= report.metrics["test"]["auc"] <= 1 and report.config.stage1.sclip.head == "clip"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("at_paper", ["en"], indirect=True)
 def test_notebooks_02_and_03_run_at_profile_paper(settings: cfg.Settings) -> None:
