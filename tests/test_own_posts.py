@@ -43,6 +43,7 @@ def test_rows_are_scored_on_every_protocol_and_twins_are_counted(own, output, mo
     words, majority = table.loc["TF-IDF + LR"], table.loc["majority"]
     assert words["n_test"] - words["n_apart"] == 2, "two test posts are in train, too"
     assert words["accuracy"] == words["apart"] == 1 and words["n_dealt"] == 3
+    assert trained[1].predictions()["n_chars"].between(24, 32).all(), "the length of a text outlives it"
     assert words["dealt_most"] >= words["dealt"] and np.isnan(words.get("pictures", np.nan))
     assert majority["accuracy"] <= 0.6 and majority["f1_macro"] < 0.5 and majority["event_gain"] <= 0
     found = draws[1].extra("draws")

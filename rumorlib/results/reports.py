@@ -7,6 +7,7 @@ import fnmatch
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,14 @@ def stored(config: cfg.RunConfig) -> tuple[dict[str, Any], Path | None] | None:
             runs.check_config(entry["config"], config, place)
             return entry["report"], place
     return None
+
+
+def all_or_none(configs: Iterable[cfg.RunConfig], settings: cfg.Settings) -> list[Report]:
+    """`run_or_load` of each; with train="none" none of them where one is not there: what they would show is left out."""
+    configs = list(configs)
+    if settings.train == "none" and any(stored(config) is None for config in configs):
+        return []
+    return [run_or_load(config, settings) for config in configs]
 
 
 def _check_version(config: dict[str, Any] | None, folder: Path) -> None:

@@ -97,9 +97,9 @@ OTHERS_PICTURES = "test_others_pictures"  # a reading of test, beside its own
 def on_published_split(
     config: RunConfig, posts: pd.DataFrame, outcome: Outcome, answer: Callable[[Tensor, Tensor], np.ndarray]
 ) -> Outcome:
-    """The outcome of a published split: test posts that train has too, nearly, are marked (column `twin`); and a second
-    reading of them, each with the picture of another one, of the same event where the corpus has events. What a model
-    loses so is what it takes from the pictures.
+    """The outcome of a published split: the length of each text; test posts that train has too, nearly, are marked
+    (column `twin`); and a second reading of them, each with the picture of another one, of the same event where the
+    corpus has events. What a model loses so is what it takes from the pictures.
 
     Args: answer: log-odds of posts (rows) with the pictures of others (rows), in this order.
     """
@@ -107,7 +107,9 @@ def on_published_split(
         return outcome
     apart = set(posts["post_id"][splits.without_twins(posts)["split"] == "test"])
     twin = (outcome.predictions["split"] == "test") & ~outcome.predictions["post_id"].isin(apart)
-    outcome = dataclasses.replace(outcome, predictions=outcome.predictions.assign(twin=twin.astype(int)))
+    length = outcome.predictions["post_id"].map(posts.set_index("post_id")["text"].str.len())  # outlives the text
+    made = outcome.predictions.assign(twin=twin.astype(int), n_chars=length)
+    outcome = dataclasses.replace(outcome, predictions=made)
     if not reads_pictures(config):
         return outcome
     rows = np.flatnonzero((posts["split"] == "test").to_numpy())
