@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rumorlib.config.checks import Checked, Count, Positive, Rate, SettingError, Several, Whole
@@ -37,6 +37,11 @@ class VisionConfig(Checked):
     n_heads: Count = 12
     # C1: a patch_conv tower that starts from weights, and CLIP's text tower beside it, are not trained in stage 1
     freeze_towers: bool = True
+
+    @property
+    def as_map(self) -> VisionConfig | None:
+        """The finished map of the folder of weights, which frozen rows read whatever a tower makes of it; None: none."""
+        return replace(self, kind="feature_map") if self.weights else None
 
     def __post_init__(self) -> None:
         super().__post_init__()

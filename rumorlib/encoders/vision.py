@@ -59,8 +59,7 @@ class ImageTower(nn.Module):
             nn.Parameter(torch.randn(side * side, width) * POSITION_STD) for side in self.sides
         )
         self.scale = nn.Parameter(torch.randn(len(self.sides), width) * POSITION_STD)
-        from_clip = config.kind == "patch_conv" and config.weights  # whose Transformer then takes this place
-        self.layers = transformer(width, 0 if from_clip else config.depth, config.n_heads, dropout)
+        self.layers = transformer(width, config.depth, config.n_heads, dropout)
 
     @property
     def n_patches(self) -> list[int]:

@@ -28,7 +28,7 @@ def with_pictures(settings: Settings) -> list[str]:
 def pictured(name: str, settings: Settings) -> bool:
     """Whether the profile has frozen encoders for both the texts and the pictures of a corpus with files."""
     known, sizes = record(name), sizes_of(settings.profile, name)
-    return known.pictures and sizes.texts[known.language].kind == "frozen" and sizes.vision.kind == "feature_map"
+    return known.pictures and sizes.texts[known.language].kind == "frozen" and sizes.vision.as_map is not None
 
 
 def _scenes(name: str) -> bool:

@@ -78,7 +78,7 @@ def of_corpus(name: str, settings: Settings) -> Bench:
     if pictured(name, settings):
         stage1 = experiments.stage1_of(settings, name)
         texts = encoded.encode_texts(corpus.posts["text"].tolist(), stage1, language, settings).features.float()
-        maps, rows = encoded.images_of(corpus, stage1.sclip.vision, settings)
+        maps, rows = encoded.images_of(corpus, stage1.sclip.vision.as_map, settings)
         text, image = reduced(texts.numpy(), config), reduced(baselines.pooled(maps), config)[rows.numpy()]
     else:
         text = words(corpus.posts["text"], language, config)

@@ -156,8 +156,8 @@ def audited(loaded: Sequence[Corpus], settings: Settings) -> tuple[pd.DataFrame,
 
 def _pooled_features(corpus: Corpus, settings: Settings) -> dict[str, np.ndarray] | None:
     """Image key -> mean of its frozen feature map; None where the profile has no such encoder, or it is not here."""
-    vision = SIZES[settings.profile].vision
-    if vision.kind != "feature_map":
+    vision = SIZES[settings.profile].vision.as_map
+    if vision is None:
         return None
     try:
         inputs.weights_folder(vision.weights, settings)
