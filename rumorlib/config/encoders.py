@@ -40,7 +40,7 @@ class VisionConfig(Checked):
 
     @property
     def as_map(self) -> VisionConfig | None:
-        """The finished map of the folder of weights, which frozen rows read whatever a tower makes of it; None: none."""
+        """The finished map of the folder of weights, which frozen rows read, whatever a tower makes of it."""
         return replace(self, kind="feature_map") if self.weights else None
 
     def __post_init__(self) -> None:
