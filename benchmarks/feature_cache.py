@@ -1,7 +1,7 @@
 """B2: filling the cache of a frozen image tower, against a plain Hugging Face loop.
 
 The peer: processor and model, 32 pictures at a time in fp32. Ours decodes ahead of the network, runs channels last, and
-also writes what it found to the disk.
+also writes what it found to the disk. The limit has neither decoding nor disk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import towers
 from PIL import Image
 
 from rumorlib.data.images import FolderImages
-from rumorlib.encoders import frozen
+from rumorlib.encoders import frozen, pretrained
 
 
 def photographs(folder: Path, n: int, size_px: tuple[int, int]) -> list[str]:
@@ -57,7 +57,18 @@ def pairs(quick: bool) -> list[harness.Pair]:
             made.append(model(**processor(opened, return_tensors="pt")).last_hidden_state)
         return torch.cat(made)
 
-    return [harness.Pair("filling the feature cache, 500 px", "a plain Hugging Face loop", ours, peer)]
+    side, at_once = towers.side_px(quick), frozen.IMAGES_PER_BATCH
+    ready = [images.pixels(key, side) for key in keys]
+    encode = frozen.image_encoder(weights, side, pretrained.pixel_scaling(weights), torch.device("cpu"), False, False)
+
+    def limit() -> torch.Tensor:
+        return torch.cat([encode(ready[start : start + at_once]) for start in range(0, len(ready), at_once)])
+
+    name = "filling the feature cache, 500 px"
+    return [
+        harness.Pair(name, "a plain Hugging Face loop", ours, peer),
+        harness.Pair(f"{name}, limit", "the network alone, pictures in memory", ours, limit),
+    ]
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ _MFAN = replace(
     logic_frozen={"en": 6, "zh": 12},  # all there are
     stage1=TrainConfig(epochs=6, batch_size=256, lr=2e-3, patience=3, captions_per_image=3),
     mask_twins=True,
+    micc=replace(_LAPTOP.micc, freeze="tokens"),  # its heads and shared layers train on, as the paper's do
     micc_train=IN_STEPS,
     # words learned from 1,026 posts are not enough for the logic chain: it stands on the frozen text encoder
     dmfl=replace(_LAPTOP.dmfl, image=LITE2, logic_init="bert"),

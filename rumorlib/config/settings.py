@@ -58,7 +58,7 @@ class Settings(Checked):
     @property
     def text_only(self) -> tuple[str, ...]:
         """Corpora of texts: those among the datasets, or where these are the profile's, those that come with them."""
-        if self.datasets == DATASETS[self.profile]:
+        if set(DATASETS[self.profile]) <= set(self.datasets):
             return TEXT_ONLY.get(self.profile, ())
         return tuple(dataset for dataset in self.datasets if not record(dataset).pictures)
 

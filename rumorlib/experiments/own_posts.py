@@ -9,13 +9,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
-from rumorlib.config import FEW_SEEDS, RunConfig, Settings, record
+from rumorlib.config import DATASETS, FEW_SEEDS, RunConfig, Settings, record
+from rumorlib.config.profiles import LONGER
 from rumorlib.data.splitting import splits
 from rumorlib.experiments import cross_validation, papers, rivals
 from rumorlib.experiments.cross_validation import CORPORA
 
 LINEAR = ("majority", "tfidf_lr", "text_lr", "image_lr", "text_image_lr")
-N_DEALT = 3  # draws of the published sizes for MICC; DMFL takes ten times as long, rows of words have `linear`'s
+N_DEALT = {"micc": 3, "baseline": 10}  # draws of the published sizes: a run of DMFL takes minutes; rows on words have
+# `linear`'s hundred too
 OTHERS = ("safe", "carmn", "mfan", "spotfake", "muse")
 MICC_INPUTS = {"default": "concat", "product": "product", "relevance": "relevance", "towers": "towers"}
 
@@ -26,6 +28,12 @@ def own(settings: Settings) -> Settings:
     asked = tuple(name for name in settings.datasets if record(name).protocol == "published")
     usual = ("demo-en",) if settings.profile == "demo" else CORPORA
     return replace(settings, datasets=asked or usual, seeds=settings.seeds[:FEW_SEEDS])
+
+
+def beside(settings: Settings) -> Settings:
+    """The settings, with the papers' own posts in front where all of laptop's other corpora are asked for."""
+    usual = settings.profile == "laptop" and settings.datasets == DATASETS["laptop"]
+    return replace(settings, datasets=(*CORPORA, *settings.datasets)) if usual else settings
 
 
 def linear(settings: Settings, kind: str = "train") -> list[RunConfig]:
@@ -52,21 +60,37 @@ def detectors(settings: Settings) -> list[RunConfig]:
 
 
 def other_authors(settings: Settings) -> list[RunConfig]:
-    """Detectors of other authors, on real posts; the first seed, of one to four minutes a run."""
+    """Detectors of other authors, on real posts; a run takes one to four minutes."""
     found = [dataset for dataset in settings.datasets if record(dataset).kind == "posts"]
-    return [rivals.rival(settings, dataset, model, settings.seeds[0]) for dataset in found for model in OTHERS]
+    return [rivals.rival(settings, dataset, model, seed) for dataset in found for model in OTHERS
+            for seed in settings.seeds]  # fmt: skip
 
 
 def dealt(settings: Settings) -> list[RunConfig]:
-    """First seeds of MICC, DMFL and TF-IDF with each event held out (where a corpus has no events: whole groups of
-    near-duplicates), MICC on other draws of the published sizes, too."""
+    """The papers' models and TF-IDF with each event held out (where a corpus has no events: whole groups of
+    near-duplicates); MICC and TF-IDF on other draws of the published sizes, too. Rows on frozen features: `linear`, of
+    kind "draws"."""
     runs = []
-    for run in [*linear(settings), *detectors(replace(settings, seeds=settings.seeds[:1]))]:
-        known = record(run.dataset)
-        if known.kind == "posts" and run.variant in ("default", "tfidf_lr"):
-            names = [f"resplit:{k}" for k in range(N_DEALT if run.model == "micc" else 0)]
-            names += [f"event:{event}" for event in splits.PHEME_DEV] if known.events else ["grouped"]
-            runs += [replace(run, protocol=name) for name in names]
+    for run in [*linear(settings), *detectors(settings)]:
+        known, main = record(run.dataset), run.variant in ("default", "tfidf_lr")
+        if known.kind != "posts" or not (main or run.variant == "TTRAS"):
+            continue
+        first = run.seed in (0, settings.seeds[0])  # rows of scikit-learn have no seeds
+        names = [f"resplit:{k}" for k in range(N_DEALT.get(run.model, 0))] if main and first else []
+        names += [f"event:{event}" for event in splits.PHEME_DEV] if known.events else ["grouped"]
+        runs += [replace(run, protocol=name) for name in names]
+    return runs
+
+
+def stage1s(settings: Settings) -> list[RunConfig]:
+    """What MICC starts from on these posts; and, trained as long as notebook 02's longest, what its short one costs."""
+    runs = []
+    for dataset in settings.datasets:
+        runs.append(papers.stage1_of(settings, dataset))
+        if known := LONGER.get((settings.profile, record(dataset).language)):
+            changes, train = known
+            longer = papers.stage1_of(settings, dataset, variant=f"longer-{record(dataset).language}", **changes)
+            runs.append(replace(longer, train=replace(longer.train, **train)))
     return runs
 
 
@@ -78,5 +102,5 @@ def compared(settings: Settings) -> list[RunConfig]:
 def every(settings: Settings) -> Iterable[RunConfig]:
     """All runs of notebook 12."""
     asked = own(settings)
-    return [run for make in (compared, linear, partial(linear, kind="draws"), detectors, other_authors, dealt)
+    return [run for make in (stage1s, compared, linear, partial(linear, kind="draws"), detectors, other_authors, dealt)
             for run in make(asked)]  # fmt: skip

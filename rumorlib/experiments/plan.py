@@ -28,7 +28,7 @@ Maker = Callable[[Settings], Iterable[RunConfig]]
 
 def _shortcuts(settings: Settings) -> Iterator[RunConfig]:
     kinds = ("majority", "surface_lr", "tfidf_lr")
-    return (config for config in papers.baselines(settings) if config.variant in kinds)
+    return (config for config in papers.baselines(own_posts.beside(settings)) if config.variant in kinds)
 
 
 def _of_swept(make: Maker, settings: Settings) -> Iterator[RunConfig]:

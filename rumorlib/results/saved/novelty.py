@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import sklearn
 import torch
 from sklearn.feature_extraction.text import HashingVectorizer
 from torch import Tensor
@@ -89,15 +91,19 @@ class Novelty:
 
     def _like_texts(self, texts: list[str]) -> Tensor:
         """(n, m) cosine with the texts of training; a new text has unit length before it is projected."""
-        projected = np.asarray(_hashed(texts) @ self.directions.numpy().T, dtype=np.float32)
-        return torch.from_numpy(projected) @ self.texts.T
+        return torch.from_numpy(_hashed(texts).astype(np.float32) @ self._across) @ self.texts.T
+
+    @cached_property
+    def _across(self) -> np.ndarray:
+        """(N_HASHED, k), its rows in memory one after the other: a post has some hundred of them."""
+        return np.ascontiguousarray(self.directions.numpy().T)
 
     def _like_pictures(self, pictures: Tensor) -> Tensor:
         return _unit(pictures.float() - self.center) @ self.pictures.T
 
     def tensors(self) -> dict[str, Tensor]:
         """What is kept, by name."""
-        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        return {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) is not None}
 
     @classmethod
     def of_tensors(cls, tensors: dict[str, Tensor]) -> Novelty:
@@ -121,7 +127,8 @@ _HASH = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=N_HASH
 
 
 def _hashed(texts: list[str]):
-    return _HASH.transform([normalise_text(text) for text in texts])
+    with sklearn.config_context(skip_parameter_validation=True):  # a third of the time for one post
+        return _HASH.transform([normalise_text(text) for text in texts])
 
 
 def _labels(labels: Sequence[int]) -> Tensor | None:
