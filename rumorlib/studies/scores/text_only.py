@@ -91,7 +91,7 @@ def vectors(reports: Sequence[Report]) -> pd.DataFrame:
         correlation, 95 % over words), tcnn_dev, tcnn_test (accuracy), test_low, test_high (95 %, near-duplicate texts).
     """
     rows = []
-    for report, name in zip(reports, WORD2VEC, strict=True):
+    for report, name in zip(reports, WORD2VEC):  # a first look has the first two
         frame, facts = report.predictions(), report.facts
         test = frame[frame["split"] == "test"].reset_index(drop=True)
         found = comparison.score(report.config.dataset, test, "accuracy")
