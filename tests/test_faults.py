@@ -19,6 +19,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1800),  # a start of the sweep takes seconds, and minutes beside much other work
     pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked"),
+    pytest.mark.skipif(not os.environ.get("RUMORLIB_FAULTS"), reason="minutes; .ci/run runs them: RUMORLIB_FAULTS=1"),
 ]
 
 
