@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
         return 0 if asked_for_help else 2
     module, _ = VERBS[arguments[0]]
     try:
-        if int(os.environ.get("WORLD_SIZE") or 1) > 1:  # of accelerate launch
+        if "RANK" in os.environ and int(os.environ.get("WORLD_SIZE") or 1) > 1:  # of accelerate launch
             return _together(module, arguments[1:])
         return importlib.import_module(f"rumorlib.commands.{module}").main(arguments[1:])
     except KeyboardInterrupt:

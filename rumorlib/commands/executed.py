@@ -94,8 +94,9 @@ def _stamp(path: Path, profile: str) -> Path:
 def _state(path: Path, values: dict[str, Any], profile: str) -> dict[str, Any]:
     root, copy = cfg.output_root(), _stamp(path, profile).with_name(path.name)
     tops = [root / "results" / profile / "tables", root / "figures" / profile]
-    wrote = [top / name for top in tops for one in provenance.entries(top).values() if one["notebook"] == path.stem
-             for name in one["files"]]  # fmt: skip
+    mine = [(top, one) for top in tops for one in provenance.entries(top).values() if one["notebook"] == path.stem]
+    wrote = [top / name for top, one in mine for name in one["files"]]
+    wrote += [tops[1] / f"{one['id']}.png" for top, one in mine if top == tops[1]]  # not among `files`: fonts differ
     read = [path, *sorted((cfg.PROJECT_ROOT / "results").glob("*.csv")), copy, *wrote]
     hashes = {str(one): files.file_hash(one) if one.is_file() else "" for one in read}
     return {

@@ -50,7 +50,7 @@ def append(profile: str, run: str, config_hash: str, split_hash: str, when: str,
     path.parent.mkdir(parents=True, exist_ok=True)
     with locks.held(path.with_suffix(".lock")):  # one of several writers makes the first line
         text = io.StringIO()
-        lines = [COLUMNS] * (not path.exists()) + [(run, config_hash, split_hash, when, commit)]
+        lines = [COLUMNS] * (not path.exists() or not path.stat().st_size) + [(run, config_hash, split_hash, when, commit)]
         csv.writer(text, lineterminator="\n").writerows(lines)
         _append(path, text.getvalue().encode())
 
@@ -83,7 +83,7 @@ def read(profile: str) -> list[dict[str, str]]:
 def _lines(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = [row for row in csv.reader(file) if row]
+            header, *rows = [row for row in csv.reader(file) if row] or [list(COLUMNS)]  # empty: a disk was full
         odd = [header] * (tuple(header) != COLUMNS) + [row for row in rows if len(row) != len(COLUMNS)]
         if odd:
             raise ValueError(f"no line of {', '.join(COLUMNS)}: {odd[0]}")
