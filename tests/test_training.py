@@ -354,11 +354,12 @@ def test_the_first_step_of_every_model_is_that_of_before():
 
     RUMORLIB_WRITE_GOLDEN=1 writes them where a model is meant to compute something else, or for another torch.
     """
-    demo, laptop = cfg.resolve("demo"), cfg.Settings("laptop", ("mfan-pheme",), (0,))
-    runs = [papers.sclip(demo, "en"), *papers.micc_main(demo), *papers.micc_ablations(demo), *papers.dmfl_main(demo)]
+    demo, full = cfg.resolve("demo"), cfg.resolve("demo", ["demo-en"], [0], grid="full")
+    laptop = cfg.Settings("laptop", ("mfan-pheme",), (0,))
+    runs = [papers.sclip(demo, "en"), *papers.micc_main(demo), *papers.micc_ablations(full), *papers.dmfl_main(demo)]
     runs += [*papers.dmfl_ablations(demo), *rivals.main(demo), papers.dmfl(laptop, "mfan-pheme")]
     runs += [
-        papers.micc(laptop, "mfan-pheme", variant=name, **how)
+        papers.micc(laptop, "mfan-pheme", variant=name, freeze="sclip", **how)
         for name, how in {
             "towers": {"classifier_input": "towers"},
             "temperature": {"relevance_scale": "temperature"},
