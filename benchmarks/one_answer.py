@@ -1,4 +1,5 @@
-"""What a saved detector adds to its frozen encoders for one post, warm, one thread; and the cold start of the command.
+"""What a saved detector adds to its frozen encoders for one post and for many, warm, one thread; and the command's cold
+start.
 
 Ours is the laptop's MICC asked through `Detector.predict`; against it the two encoders' forward on the same word pieces
 and pixels. Weights are random: time does not depend on them. From a JPEG our side also decodes.
@@ -7,6 +8,7 @@ and pixels. Weights are random: time does not depend on them. From a JPEG our si
 from __future__ import annotations
 
 import argparse
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -24,13 +26,14 @@ from rumorlib.data.images import FolderImages
 from rumorlib.encoders import pretrained
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.models.micc import MICC
-from rumorlib.results.saved.detector import Detector
+from rumorlib.results.saved.detector import AT_ONCE, Detector
 from rumorlib.results.saved.models import Part
 from rumorlib.results.saved.novelty import Novelty
 from rumorlib.results.saved.reader import TOKENS, Encoders, Reader
 from rumorlib.studies.cost import timing
 
 LIMIT_MS = 3.0  # above the encoders
+BLOCK = AT_ONCE  # posts that `predict` asks at once, of however many
 TEXT = " ".join(towers.WORDS[:24])
 
 
@@ -81,6 +84,18 @@ def paths(place: Path, quick: bool) -> dict[str, object]:
             "from a JPEG": lambda: detector.predict({"text": TEXT, "image": place / key})}  # fmt: skip
 
 
+def many(place: Path, quick: bool) -> dict[str, object]:
+    """A block of posts, each with a picture of its own: asked at once, and through the encoders alone."""
+    detector, encoders = made(place, quick)
+    stage1 = detector.parts[0].config.stage1.sclip
+    keys = photographs(place, 2 if quick else BLOCK, (500, 375))
+    pixels = [FolderImages(place).pixels(key, stage1.vision.image_size_px) for key in keys]
+    texts = [f"{word} {TEXT}" for word, _ in zip(itertools.cycle(towers.WORDS), keys)]
+    read, see = encoders.text(stage1.text("en")), encoders.image(stage1.vision, False)
+    posts = [{"text": text, "image": one} for text, one in zip(texts, pixels)]
+    return {"encoders": lambda: (read(texts), see(pixels)), "a block": lambda: detector.predict(posts)}
+
+
 def cold_start_s(folder: Path) -> float:
     """Seconds of `rumorlib predict` with a detector of words, from nothing."""
     command = [sys.executable, "-m", "rumorlib", "predict", str(folder), "--text", TEXT]
@@ -106,6 +121,12 @@ def main(argv: list[str] | None = None) -> int:
         above, ratio = median[name] - median["encoders"], timing.summary(timing.ratios(times, name, "encoders"))
         print(f"one post {name}: {median[name]:.1f} ms, the encoders' own forward {median['encoders']:.1f} ms; "
               f"{ratio['median']:.3f} times ({ratio['low']:.3f} … {ratio['high']:.3f}), {above:+.2f} ms")  # fmt: skip
+    with timing.threads(1):
+        times = timing.in_turns(many(Path(tempfile.mkdtemp(prefix="bench-")), chosen.quick), 1 if chosen.quick else 5,
+                                1, warmup=1)  # fmt: skip
+    share = timing.summary(timing.ratios(times, "encoders", "a block"))
+    print(f"a block of {BLOCK} posts: {share['median']:.2f} of the encoders' own rate ({share['low']:.2f} … "
+          f"{share['high']:.2f})")  # fmt: skip
     if chosen.cold:
         print(f"cold start of predict: {cold_start_s(chosen.cold):.1f} s")
     return int(not chosen.quick and median["from pixels"] - median["encoders"] > LIMIT_MS)
