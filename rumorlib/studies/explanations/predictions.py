@@ -23,7 +23,7 @@ IGNORED = 0.1  # rank correlation within which weights ignore relevance
 def verdicts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Verdict per prediction and model (x_claims).
 
-    Args: tables: by artifact id: x_1, x_2, x_3, x_4 (None: not made), x_5, x_5_fingerprint.
+    Args: tables: by artifact id: x_1, x_2, x_3, x_4 where it was made, x_5, x_5_fingerprint.
     Returns: COLUMNS; against: what the interval is compared with.
     """
     tables = {name: pd.DataFrame(with_runs(table)) for name, table in tables.items()}
@@ -31,7 +31,7 @@ def verdicts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     patches = patches[patches["field_px"] == patches["field_px"].min()]
     rows = [*_pointing(patches), *_sanity(patches, "patches"), *_sanity(tables["x_2"], "words")]
     rows += [*_undetectable(tables["x_5"]), *_fingerprint(tables["x_5_fingerprint"])]
-    rows += [*_breaks(tables["x_3"]), *(_adaptive(tables["x_4"]) if tables["x_4"] is not None else ())]
+    rows += [*_breaks(tables["x_3"]), *(_adaptive(tables["x_4"]) if "x_4" in tables else ())]
     return by_runs(pd.DataFrame(rows, columns=[*COLUMNS, RUNS]), *COLUMNS[:3])
 
 
