@@ -13,7 +13,7 @@ from rumorlib.metrics import curves, estimates, evaluation
 from rumorlib.metrics.estimates import Estimate
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
-from rumorlib.studies.scores import comparison, verdicts
+from rumorlib.studies.scores import comparison, sensitivity, verdicts
 from rumorlib.studies.scores.sweeps import Compared, predictions
 from rumorlib.training.exchange_runs import BLANKED, EMPTIED, reading
 
@@ -231,7 +231,7 @@ def _range(which: str, reports: Sequence[Report]) -> Iterator[dict[str, Any]]:
                                      (True,) * len(frames))  # fmt: skip
         drawn = np.ptp(measured.drawn(), axis=1)
         low, high = np.quantile(drawn, [0.025, 0.975])
-        level = verdicts.FLAT
+        level = sensitivity.FLAT
         said = "reproduced" if high <= level else "not reproduced" if low > level else "inconclusive"
         yield {"claim": f"{which} matters little, within {100 * level:g} points", "source": "§6.3", "corpus": dataset,
                "reported": np.nan, "quantity": f"highest less lowest test {metric.replace('_', ' ')}",
