@@ -21,7 +21,9 @@ from rumorlib import config as cfg
 
 ROOT = cfg.PROJECT_ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = {name: lines for name, lines in PROJECT["optional-dependencies"].items() if name != "cluster"}  # asked for
+EXTRAS = {
+    name: lines for name, lines in PROJECT["optional-dependencies"].items() if name not in ("cluster", "export")
+}  # asked for
 DECLARED = [*PROJECT["dependencies"], *(line for lines in EXTRAS.values() for line in lines)]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 LOCKED = [Requirement(line) for line in LOCK.splitlines() if re.match(r"[a-zA-Z]", line)]
