@@ -290,3 +290,26 @@ def test_every_notebook_of_the_index_is_named_as_the_executor_finds_it() -> None
     present = {path.stem for path in execute.NOTEBOOKS.glob("[0-9]*.ipynb")}
     for path in present:
         assert json.loads((execute.NOTEBOOKS / f"{path}.ipynb").read_text(encoding="utf-8"))["nbformat"] == 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sockets are files on POSIX alone")
+def test_a_kernel_needs_no_port_that_another_may_take(folder: Path) -> None:
+    """Jupyter looks for a free port, and the kernel takes it later: of kernels started side by side one died."""
+    asked = "from ipykernel.kernelapp import IPKernelApp\nassert IPKernelApp.instance().transport == 'ipc'"
+    write_notebook(folder, "01_kernel", asked)
+    assert execute.main(["--workers", "1"]) == 0
+
+
+def test_a_kernel_that_does_not_come_up_fails_its_notebook_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import papermill
+
+    def dead(*args: object, **named: object) -> None:
+        raise RuntimeError("Kernel died before replying to kernel_info")
+
+    write_notebook(folder, "01_kernel", "x = 1")
+    monkeypatch.setattr(papermill, "execute_notebook", dead)
+    assert execute.main(["--workers", "1"]) == 1
+    shown = capsys.readouterr().err
+    assert "01_kernel.ipynb failed" in shown and "did not start" in shown and "Traceback" not in shown

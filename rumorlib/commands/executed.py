@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from traitlets.config import Config
 
 SHOWN_LINES = 12  # of the failing cell and of its error
+SOCKET_PATH = 95  # bytes; the least any system grants is 104, and "-1" to "-5" is added
 _COLOR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -55,7 +56,7 @@ def notebook(
                 path.resolve(), draft, values, kernel_name="python3", cwd=path.parent.resolve(),
                 start_timeout=start_timeout_s,
                 progress_bar=sys.stderr.isatty() and not (verbose or quiet),
-                stdout_file=shown, stderr_file=shown, config=_encrypted(),
+                stdout_file=shown, stderr_file=shown, config=_sockets(Path(scratch)),
                 extra_arguments=["--log-level=CRITICAL"],  # an interrupted kernel would print its own traceback
             )  # fmt: skip
             problem = _early_exit(nbformat.read(draft, as_version=4))
@@ -63,6 +64,8 @@ def notebook(
             problem = _explain(error.cell_index, error.source, error.traceback or [error.ename, error.evalue])
         except (DeadKernelError, CellTimeoutError) as error:
             problem = f"the kernel died or hung (out of memory?): {error}"
+        except RuntimeError as error:  # nbclient's, for a kernel that did not come up
+            problem = f"the kernel did not start: {error}"
         finished = failed if problem else target
         if draft.exists():
             _publish(nbformat.read(draft, as_version=4), finished)
@@ -107,11 +110,16 @@ def _state(path: Path, values: dict[str, Any], profile: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _encrypted() -> Config:
-    """Encrypt the local sockets to the kernel where the installed Jupyter can: others may share the machine."""
+def _sockets(folder: Path) -> Config:
+    """How to speak with the kernel: by sockets that are files of a folder only this user can read. A port that Jupyter
+    finds free can be taken, by a kernel started beside this one, before its own kernel holds it. Where sockets cannot
+    be files there (Windows, a long path) ports remain, encrypted where the installed Jupyter can."""
     from jupyter_client.manager import KernelManager
     from traitlets.config import Config
 
+    address = folder / "kernel"
+    if os.name == "posix" and len(os.fsencode(address)) < SOCKET_PATH:
+        return Config({"KernelManager": {"transport": "ipc", "ip": str(address)}})
     able = "transport_encryption" in KernelManager.class_trait_names()
     return Config({"KernelManager": {"transport_encryption": "auto"}} if able else {})
 
