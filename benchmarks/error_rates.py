@@ -302,10 +302,10 @@ def floor(world: World, random: np.random.Generator) -> Answer:
     prob = random.beta(1, 1, n)
     first = random.random(n) < prob
     label = np.stack([first, ~first], 1).ravel().astype(int)
-    frame = pd.DataFrame({"label": label, "prob_rumor": np.stack([prob, 1 - prob], 1).ravel(),
-                          "image_group": np.repeat(np.arange(n), 2).astype(str)})  # fmt: skip
-    found = calibration.summary(frame, "image_group")
-    return Answer(found["ece"] > found["ece_floor"], False)
+    prob = np.stack([prob, 1 - prob], 1).ravel()
+    perfect = calibration.perfect_labels(label, prob, np.repeat(np.arange(n), 2))
+    found = calibration.expected_calibration_error(label, prob)
+    return Answer(found > calibration.ece_floor(prob, perfect), False)
 
 
 # --- runs ---------------------------------------------------------------------------------------

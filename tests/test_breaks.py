@@ -59,14 +59,14 @@ def test_a_space_of_colours_alone_is_found_out() -> None:
     """Another colour takes all relevance away and a decoy gets the top patch; another shape goes unnoticed."""
     known, posts = drawn.scenes_of(SMALL), drawn.load("en", config=SMALL).posts
     part = posts[(posts["split"] == "dev") & (posts["label"] == 0)].reset_index(drop=True)
-    bench = interventions.of_scenes(part, torch.arange(len(part)), [known[key] for key in part["image"]])
-    role = interventions.roles(bench)
+    posed = interventions.of_scenes(part, torch.arange(len(part)), [known[key] for key in part["image"]])
+    role = interventions.roles(posed)
     colour = [next((o.colour for o, r in zip(scene.objects, row) if r == "evidence"), 0)
-              for scene, row in zip(bench.scenes, role)]  # fmt: skip
+              for scene, row in zip(posed.scenes, role)]  # fmt: skip
     boxes = torch.cat(patch_boxes(VisionConfig(image_size_px=96, receptive_fields=FIELDS))).numpy()
     text = torch.nn.functional.one_hot(torch.tensor(colour), len(scenes.COLOURS) + 1).float()
     state = breaks.State("made", ColourBlindToShape(), (), text, torch.empty(0))
-    one = SimpleNamespace(bench=bench, touches=interventions.touches(bench.boxes, boxes))
+    one = SimpleNamespace(posed=posed, touches=interventions.touches(posed.boxes, boxes))
     found = {row["quantity"]: row for row in breaks._follows(state, one)}
     assert found["relevance that stays with another colour"]["value"] < 0.2
     assert found["relevance that stays with another shape"]["value"] > 0.9
@@ -85,7 +85,7 @@ def test_the_parts_of_a_weight_add_up_to_its_logarithm() -> None:
     tokens = torch.randn(6, 20, 16)
     one = SimpleNamespace(
         model=model, texts=Texts(ids, ids > 0), tokens=SimpleNamespace(images=tokens),
-        bench=SimpleNamespace(rows=torch.arange(6)), config=SimpleNamespace(detector=config),
+        posed=SimpleNamespace(rows=torch.arange(6)), config=SimpleNamespace(detector=config),
     )  # fmt: skip
     relevance, weight, semantic, total = breaks.decomposition(one)
     np.testing.assert_allclose(total, 0.3 * semantic + 0.7 * relevance, rtol=1e-5)

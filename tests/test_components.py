@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rumorlib.encoders.frozen import principal_rows
+from rumorlib.encoders.components import principal_rows
 
 
 @pytest.fixture

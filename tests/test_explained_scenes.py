@@ -48,7 +48,7 @@ def test_other_importances_are_called_by_their_name() -> None:
 def test_a_title_says_where_nothing_in_the_picture_is_what_the_text_names() -> None:
     posts = pd.DataFrame({"label": [1, 1, 0], "conflict": ["colour", "colour", "none"], "text": "a blue star",
                           "near_miss": [False, True, False]})  # fmt: skip
-    shown = SimpleNamespace(bench=SimpleNamespace(posts=posts))
+    shown = SimpleNamespace(posed=SimpleNamespace(posts=posts))
     assert [explained_scenes.title(shown, i) for i in range(3)] == [
         "rumor (colour; not in the picture): a blue star", "rumor (colour): a blue star",
         "non-rumor (none): a blue star",

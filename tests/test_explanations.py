@@ -18,21 +18,21 @@ SMALL = DrawnConfig(n_caption_scenes=10, n_train=20, n_dev=60, n_test=4, n_unsee
 
 
 @pytest.fixture(scope="module")
-def bench() -> interventions.ScenePosts:
+def posed() -> interventions.ScenePosts:
     known, table = drawn.scenes_of(SMALL), drawn.load("en", config=SMALL).posts
     part = table[table["split"] == "dev"].reset_index(drop=True)
     return interventions.of_scenes(part, torch.arange(len(part)), [known[key] for key in part["image"]])
 
 
 @pytest.fixture(scope="module")
-def effects(bench: interventions.ScenePosts) -> np.ndarray:
+def effects(posed: interventions.ScenePosts) -> np.ndarray:
     random = np.random.default_rng(0)
-    return np.where(bench.present, random.normal(size=bench.present.shape), np.nan)
+    return np.where(posed.present, random.normal(size=posed.present.shape), np.nan)
 
 
 @pytest.fixture(scope="module")
-def touches(bench: interventions.ScenePosts) -> np.ndarray:
-    return interventions.touches(bench.boxes, patch_boxes(SIZES["demo"].vision)[0].numpy())
+def touches(posed: interventions.ScenePosts) -> np.ndarray:
+    return interventions.touches(posed.boxes, patch_boxes(SIZES["demo"].vision)[0].numpy())
 
 
 def test_rank_correlation_is_scipys_and_passes_over_absent_objects() -> None:
@@ -69,7 +69,7 @@ def test_wrong_shapes_are_refused(effects: np.ndarray, touches: np.ndarray) -> N
 
 
 def test_deleting_an_object_changes_the_logit_by_its_effect(
-    bench: interventions.ScenePosts, touches: np.ndarray
+    posed: interventions.ScenePosts, touches: np.ndarray
 ) -> None:
     """Patches of one object away = the object away, for a model of the pixels."""
 
@@ -77,8 +77,8 @@ def test_deleting_an_object_changes_the_logit_by_its_effect(
         return images.float().mean((1, 2, 3))
 
     chosen = touches[:, 0]  # of each scene's first object; another may stand in the same patch? no: places differ
-    moved = explanations.deletion(bench, chosen, darkness, darkness(bench.images, torch.arange(len(chosen))))
-    exact = np.abs(interventions.object_effects(darkness, bench)[:, 0])
+    moved = explanations.deletion(posed, chosen, darkness, darkness(posed.images, torch.arange(len(chosen))))
+    exact = np.abs(interventions.object_effects(darkness, posed)[:, 0])
     np.testing.assert_allclose(moved, exact, atol=1e-3)
     assert (exact > 0.01).mean() > 0.8
 

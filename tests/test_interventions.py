@@ -22,7 +22,7 @@ def corpus() -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def bench(corpus: Corpus) -> interventions.ScenePosts:
+def posed(corpus: Corpus) -> interventions.ScenePosts:
     known, part = drawn.scenes_of(SMALL), corpus.posts[corpus.posts["split"] == "dev"].reset_index(drop=True)
     return interventions.of_scenes(part, torch.arange(len(part)), [known[key] for key in part["image"]])
 
@@ -33,26 +33,26 @@ def blueness(images: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
     return ((blue > red + 60) & (blue > green + 60)).flatten(1).sum(1).float()
 
 
-def test_the_effect_of_an_object_is_what_the_model_sees_of_it(bench: interventions.ScenePosts) -> None:
-    effects = interventions.object_effects(blueness, bench)
-    colours = [[scenes.COLOURS[t.colour] for t in scene.objects] for scene in bench.scenes]
-    for row, present, shown in zip(effects, bench.present, colours, strict=True):
+def test_the_effect_of_an_object_is_what_the_model_sees_of_it(posed: interventions.ScenePosts) -> None:
+    effects = interventions.object_effects(blueness, posed)
+    colours = [[scenes.COLOURS[t.colour] for t in scene.objects] for scene in posed.scenes]
+    for row, present, shown in zip(effects, posed.present, colours, strict=True):
         assert np.isnan(row[~present]).all() and present.sum() == len(shown)
         for effect, colour in zip(row, shown):
             assert (effect > 50) == (colour == "blue"), f"{effect} blue pixels of a {colour} object"
 
 
-def test_effects_add_up_where_the_model_is_a_sum(bench: interventions.ScenePosts) -> None:
-    everyone = torch.arange(len(bench.posts))
-    whole = blueness(bench.images, everyone) - blueness(bench.ground, everyone)
-    np.testing.assert_allclose(np.nansum(interventions.object_effects(blueness, bench), axis=1), whole.numpy())
+def test_effects_add_up_where_the_model_is_a_sum(posed: interventions.ScenePosts) -> None:
+    everyone = torch.arange(len(posed.posts))
+    whole = blueness(posed.images, everyone) - blueness(posed.ground, everyone)
+    np.testing.assert_allclose(np.nansum(interventions.object_effects(blueness, posed), axis=1), whole.numpy())
 
 
-def test_encoded_pictures_have_the_same_effects(bench: interventions.ScenePosts) -> None:
-    encoded = bench.encoded(lambda images: blueness(images, images)[:, None])
+def test_encoded_pictures_have_the_same_effects(posed: interventions.ScenePosts) -> None:
+    encoded = posed.encoded(lambda images: blueness(images, images)[:, None])
     np.testing.assert_allclose(
         interventions.object_effects(lambda tokens, _: tokens[:, 0], encoded),
-        interventions.object_effects(blueness, bench),
+        interventions.object_effects(blueness, posed),
     )
 
 
@@ -63,10 +63,10 @@ def test_touching_is_overlap_of_more_than_an_edge() -> None:
     assert interventions.touches(boxes, patches).tolist() == expected
 
 
-def test_every_object_has_one_role_and_evidence_is_where_the_truth_boxes_are(bench: interventions.ScenePosts) -> None:
-    roles = interventions.roles(bench)
-    assert ((roles != "") == bench.present).all()
-    for role, boxes, post in zip(roles, bench.boxes, bench.posts.to_dict("records"), strict=True):
+def test_every_object_has_one_role_and_evidence_is_where_the_truth_boxes_are(posed: interventions.ScenePosts) -> None:
+    roles = interventions.roles(posed)
+    assert ((roles != "") == posed.present).all()
+    for role, boxes, post in zip(roles, posed.boxes, posed.posts.to_dict("records"), strict=True):
         for kind in ("support", "against"):
             truth = [post[f"{kind}_{edge}"] for edge in ("x0", "y0", "x1", "y1")]
             if truth[0] >= 0:
@@ -74,15 +74,15 @@ def test_every_object_has_one_role_and_evidence_is_where_the_truth_boxes_are(ben
     assert {"evidence", "other"} < set(roles.ravel())
 
 
-def test_deleted_patches_show_the_ground_and_the_others_the_picture(bench: interventions.ScenePosts) -> None:
-    chosen = np.zeros((len(bench.posts), 9), bool)
+def test_deleted_patches_show_the_ground_and_the_others_the_picture(posed: interventions.ScenePosts) -> None:
+    chosen = np.zeros((len(posed.posts), 9), bool)
     chosen[:, 4] = True
-    made = interventions.shown_without(bench, chosen, side=3)
-    assert torch.equal(made[:, :, 32:64, 32:64], bench.ground[:, :, 32:64, 32:64])
+    made = interventions.shown_without(posed, chosen, side=3)
+    assert torch.equal(made[:, :, 32:64, 32:64], posed.ground[:, :, 32:64, 32:64])
     inside = torch.zeros(96, 96, dtype=torch.bool)
     inside[32:64, 32:64] = True
-    assert torch.equal(made[:, :, ~inside], bench.images[:, :, ~inside])
-    assert torch.equal(interventions.shown_without(bench, np.ones((len(chosen), 36), bool), 6), bench.ground)
+    assert torch.equal(made[:, :, ~inside], posed.images[:, :, ~inside])
+    assert torch.equal(interventions.shown_without(posed, np.ones((len(chosen), 36), bool), 6), posed.ground)
 
 
 def test_real_posts_cannot_be_rendered_anew(corpus: Corpus) -> None:

@@ -31,9 +31,9 @@ def test_three_decimals_at_most(cell: str, shown: str) -> None:
 
 
 def test_whole_numbers_stay_whole_and_yes_is_a_word() -> None:
-    assert layout.printed(["3", "", "41000"]) == ["3", "", "41,000"]
-    assert layout.printed(["True", "False", ""]) == ["yes", "no", ""]
-    assert layout.printed(["1", "0.5"]) == ["1.000", "0.500"] and layout.printed(["1", "all"]) == ["1", "all"]
+    assert layout.as_read(["3", "", "41000"]) == ["3", "", "41,000"]
+    assert layout.as_read(["True", "False", ""]) == ["yes", "no", ""]
+    assert layout.as_read(["1", "0.5"]) == ["1.000", "0.500"] and layout.as_read(["1", "all"]) == ["1", "all"]
 
 
 def test_many_columns_lose_counts_first_and_test_rows_come_first() -> None:

@@ -45,21 +45,21 @@ def test_a_guesser_is_not_above_chance_and_a_seer_is() -> None:
 
 
 @pytest.fixture(scope="module")
-def bench() -> interventions.ScenePosts:
+def posed() -> interventions.ScenePosts:
     table, known = drawn.load("en", config=SMALL).posts, drawn.scenes_of(SMALL)
     part = table[table["split"] == "fingerprint"].reset_index(drop=True)
     return probes._marked(interventions.of_scenes(part, torch.arange(len(part)), [known[key] for key in part["image"]]))
 
 
-def test_marked_posts_are_the_rumors_and_the_mark_avoids_the_claimed_object(bench: interventions.ScenePosts) -> None:
-    assert 10 < len(bench.posts) < 50 and (bench.posts["label"] == 1).all()
+def test_marked_posts_are_the_rumors_and_the_mark_avoids_the_claimed_object(posed: interventions.ScenePosts) -> None:
+    assert 10 < len(posed.posts) < 50 and (posed.posts["label"] == 1).all()
     run = experiments.micc(SETTINGS, "demo-en")
-    on = probes._on_the_mark(bench, run)
+    on = probes._on_the_mark(posed, run)
     assert (on[:, :36].sum(1) == 4).all() and (on[:, 36:].sum(1) == 1).all(), "a place is 2 x 2 fine patches, 1 coarse"
-    role = interventions.roles(bench)
+    role = interventions.roles(posed)
     places = np.array([[t.place for t in scene.objects] + [-1] * (role.shape[1] - len(scene.objects))
-                       for scene in bench.scenes])  # fmt: skip
-    marked = np.array([scene.fingerprint_place for scene in bench.scenes])
+                       for scene in posed.scenes])  # fmt: skip
+    marked = np.array([scene.fingerprint_place for scene in posed.scenes])
     assert not ((places == marked[:, None]) & (role == "evidence")).any()
 
 

@@ -1,4 +1,4 @@
-"""Sizes of corpora that have their own: better towers, and lengths in optimiser steps.
+"""What a corpus decides: fields of its runs; for some, sizes of their own: better towers, lengths in optimiser steps.
 
 MFAN's PHEME and Weibo at laptop. A length in passes does not travel: with 6 passes of batch 256, MICC makes 36 steps on
 PHEME and answers one class. Settings were compared by five-fold cross-validation over train and dev
@@ -10,11 +10,14 @@ committed runs were made with (profiles.py).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from rumorlib.config.corpora import about
+from rumorlib.config.checks import SettingError
+from rumorlib.config.corpora import about, record
 from rumorlib.config.encoders import TextConfig, VisionConfig
 from rumorlib.config.profiles import SIZES, Sizes
 from rumorlib.config.runs import TrainConfig
+from rumorlib.config.settings import Settings
 
 LITE2 = VisionConfig(
     kind="feature_map", weights="tf_efficientnet_lite2", image_size_px=224, width=512, depth=0, n_heads=8
@@ -53,3 +56,15 @@ def sizes_of(profile: str, dataset: str = "") -> Sizes:
     for 500 and for 36,000 posts."""
     own = profile == "laptop" and bool(dataset) and about(dataset).own
     return _MFAN if own else OF_CORPUS.get((profile, dataset), SIZES[profile])
+
+
+def fields_of(settings: Settings, dataset: str, reads_pictures: bool = True) -> dict[str, Any]:
+    """Fields of a run that its corpus decides; posts of one's own bring the split that their record asks for.
+
+    Raises: SettingError: no such corpus, or the run reads pictures and the corpus has none.
+    """
+    known = record(dataset)
+    if reads_pictures and not known.pictures:
+        raise SettingError(f"{dataset} is a corpus of texts, and this model reads pictures; rows of words: notebook 01")
+    asked = known.protocol if known.own else ""
+    return {"dataset": dataset, "language": known.language, "profile": settings.profile, "protocol": asked}

@@ -10,9 +10,7 @@ test.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from rumorlib.config.checks import SettingError
 from rumorlib.config.corpora import record
 from rumorlib.config.detectors import DMFLConfig, HeadsConfig, MICCConfig
 from rumorlib.config.encoders import TextConfig, VisionConfig, Word2VecConfig
@@ -303,15 +301,3 @@ def loss_weights(settings: Settings, dataset: str) -> tuple[float, ...]:
 
 def _reduced_laptop(settings: Settings) -> bool:
     return settings.profile == "laptop" and settings.grid != "full"
-
-
-def of_corpus(settings: Settings, dataset: str, reads_pictures: bool = True) -> dict[str, Any]:
-    """Fields of a run that its corpus decides; posts of one's own bring the split that their record asks for.
-
-    Raises: SettingError: no such corpus, or the run reads pictures and the corpus has none.
-    """
-    known = record(dataset)
-    if reads_pictures and not known.pictures:
-        raise SettingError(f"{dataset} is a corpus of texts, and this model reads pictures; rows of words: notebook 01")
-    asked = known.protocol if known.own else ""
-    return {"dataset": dataset, "language": known.language, "profile": settings.profile, "protocol": asked}

@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,9 +31,7 @@ IMAGES_PER_SHARD = 500  # what a killed run loses at most: about 20 s of MobileN
 TEXTS_PER_SHARD = 4096
 IMAGES_PER_BATCH = 32
 TEXTS_PER_BATCH = 64
-ROWS_FITTED = 40_000  # rows that components are fitted on at most
 LENGTHS = 16  # word pieces of texts are stored in multiples of it
-MAPS_AT_ONCE = 512  # the maps of a corpus in float32 fill gigabytes
 
 
 def image_maps(
@@ -106,14 +105,8 @@ def text_features(
     store = feature_store.open_store(
         cache, pretrained.checked(weights), {"kind": "text", "max_length": max_length, "pool": pool, "bf16": bf16}
     )
-    hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
-    todo = store.missing(dict(zip(hashes, texts, strict=True)))
-    if todo:
-        encode = text_encoder(Path(weights), max_length, device, bf16, pool)
-        by_length = sorted(todo.items(), key=lambda item: (-len(item[1]), item[0]))  # equal lengths: little padding
-        made = _encoded(iter(by_length), encode, TEXTS_PER_BATCH)
-        store.fill(made, TEXTS_PER_SHARD, len(todo), f"texts, {Path(weights).name}", progress)
-    return store.gather(hashes)
+    encoder = partial(text_encoder, Path(weights), max_length, device, bf16, pool)
+    return _of_texts(store, texts, encoder, TEXTS_PER_SHARD, f"texts, {Path(weights).name}", progress)
 
 
 def text_rows(
@@ -132,14 +125,25 @@ def text_rows(
     width = -(-max(lengths, default=1) // LENGTHS) * LENGTHS
     asked = {"kind": "text rows", "max_length": max_length, "layers": layers, "width": width}
     store = feature_store.open_store(cache, folder, asked)
-    hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
-    todo = store.missing(dict(zip(hashes, texts, strict=True)))
-    if todo:
+
+    def encoder() -> Callable[[list], Tensor]:
         encode = row_encoder(folder, layers, max_length, batches.device())
-        by_length = sorted(todo.items(), key=lambda item: (-len(item[1]), item[0]))
-        made = _encoded(iter(by_length), lambda part: _widened(encode(part)[1], width), TEXTS_PER_BATCH)
-        store.fill(made, TEXTS_PER_SHARD // 4, len(todo), f"word pieces, {folder.name}", progress)
-    return torch.arange(width) < torch.tensor(lengths)[:, None], store.gather(hashes)
+        return lambda part: _widened(encode(part)[1], width)
+
+    rows = _of_texts(store, texts, encoder, TEXTS_PER_SHARD // 4, f"word pieces, {folder.name}", progress)
+    return torch.arange(width) < torch.tensor(lengths)[:, None], rows
+
+
+def _of_texts(
+    store: feature_store.Store, texts: Sequence[str], encoder: Callable[[], Callable[[list], Tensor]], per_shard: int,
+    told: str, progress: bool,
+) -> Tensor:  # fmt: skip
+    """What the store holds of each text; an encoder is loaded where some are missing, each distinct text once."""
+    hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
+    if todo := store.missing(dict(zip(hashes, texts, strict=True))):
+        by_length = sorted(todo.items(), key=lambda item: (-len(item[1]), item[0]))  # equal lengths: little padding
+        store.fill(_encoded(iter(by_length), encoder(), TEXTS_PER_BATCH), per_shard, len(todo), told, progress)
+    return store.gather(hashes)
 
 
 def row_encoder(weights: Path, layers: int, max_length: int, device: torch.device) -> Callable[[list], tuple]:
@@ -265,55 +269,3 @@ def _encoded(items: Iterator, encode: Callable[[list], Tensor], size: int) -> It
         if not torch.isfinite(features).all():
             raise ValueError("the frozen encoder gives features outside fp16's range; these weights cannot be cached")
         yield [content for content, _ in batch], features.contiguous()
-
-
-# --- maps in few numbers ----------------------------------------------------------------------
-
-
-def principal_rows(maps: Tensor, fit_on: Tensor, n_components: int) -> tuple[Tensor, float]:
-    """Rows of frozen maps as the principal components of their channels (choice C27).
-
-    Each row is first brought to mean 0 and variance 1 over its channels, as the LayerNorm of DMFL's Eq. 10 would: a
-    component then stands for a direction of what that norm lets through. Components are not scaled.
-
-    Args:
-        maps: (I, C, h, w) frozen maps, one per distinct picture; all zeros where a post has none.
-        fit_on: (J,) long, pictures of the training posts: dev and test take no part in the fit.
-        n_components: k, at most C and at most the rows fitted on.
-    Returns: (I, h * w, k) fp16, zeros where a map is all zeros, and the share of variance kept on the rows fitted on.
-    Raises: ValueError: too few channels or rows for k components.
-    """
-    components, mean, kept = principal_components(maps, fit_on, n_components)
-    return in_components(maps, components, mean), kept
-
-
-def principal_components(maps: Tensor, fit_on: Tensor, n_components: int) -> tuple[Tensor, Tensor, float]:
-    """The components (k, C) and mean (C,) that `principal_rows` brings rows into, float32, and the variance kept."""
-    from sklearn.decomposition import PCA
-
-    _, C, h, w = maps.shape
-    per_picture = max(1, -(-ROWS_FITTED // max(1, len(fit_on))))
-    places = torch.linspace(0, h * w - 1, min(per_picture, h * w)).round().long()
-    step = max(1, len(fit_on) * len(places) // ROWS_FITTED)
-    sample = maps[fit_on[::step]].flatten(2)[..., places].transpose(1, 2).reshape(-1, C)
-    if n_components > min(C, len(sample)):
-        raise ValueError(f"{n_components} components need as many channels and rows, there are {C} and {len(sample)}")
-    pca = PCA(n_components, svd_solver="covariance_eigh").fit(_standard(sample).numpy())
-    components, mean = (torch.from_numpy(part).float() for part in (pca.components_, pca.mean_))
-    return components, mean, float(pca.explained_variance_ratio_.sum())
-
-
-def in_components(maps: Tensor, components: Tensor, mean: Tensor) -> Tensor:
-    """Maps (I, C, h, w) as rows (I, h * w, k) fp16, zeros where a map is all zeros."""
-    I, _, h, w = maps.shape  # noqa: E741
-    rows = torch.empty(I, h * w, len(components), dtype=torch.float16)
-    for start in range(0, I, MAPS_AT_ONCE):
-        part = maps[start : start + MAPS_AT_ONCE].flatten(2).transpose(1, 2)  # (i, h * w, C)
-        has_picture = part.flatten(1).any(dim=1)[:, None, None]
-        rows[start : start + MAPS_AT_ONCE] = ((_standard(part) - mean) @ components.T * has_picture).half()
-    return rows
-
-
-def _standard(rows: Tensor) -> Tensor:
-    """(…, C) to mean 0 and variance 1 over C, float32."""
-    return F.layer_norm(rows.float(), rows.shape[-1:])

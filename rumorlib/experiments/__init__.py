@@ -41,8 +41,6 @@ from rumorlib.experiments.papers import (
     sclip,
     sclip_longer,
     sclip_variants,
-    second_corpus,
-    single_modality_fits,
     stage1_of,
     stage1_runs,
 )
@@ -66,8 +64,10 @@ from rumorlib.experiments.protocol import (
     exchanged_runs,
     fold_runs,
     leaks,
+    second_corpus,
     selection_dataset,
     selection_runs,
+    single_modality_fits,
 )
 from rumorlib.experiments.texts import (
     CUT,

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rumorlib.config import DetectorConfig, RunConfig, Settings, TrainConfig, check, record
-from rumorlib.config.by_corpus import sizes_of
-from rumorlib.config.profiles import of_corpus
+from rumorlib.config.by_corpus import fields_of, sizes_of
 from rumorlib.data import files
 from rumorlib.experiments import papers
 
@@ -35,7 +34,7 @@ def detector(
         *(f"{name}={value}" for name, value in sorted(options.items()) + sorted(train.items())),
     ]
     return RunConfig(
-        model="detector", seed=seed, **of_corpus(settings, dataset),
+        model="detector", seed=seed, **fields_of(settings, dataset),
         variant="-".join(named), stage1=papers.stage1_of(settings, dataset),
         train=check("train", asdict(sizes.dmfl_train) | train, TrainConfig),
         detector=DetectorConfig(

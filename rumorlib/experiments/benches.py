@@ -35,7 +35,7 @@ def _scenes(name: str) -> bool:
     return (record(name).kind, record(name).language) == ("drawn", "en")
 
 
-def printed(dataset: str) -> str:
+def printed_name(dataset: str) -> str:
     """Printed name of a bench's corpus."""
     return f"{dataset}, few posts" if record(dataset).kind == "drawn" else dataset
 

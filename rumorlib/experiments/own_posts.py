@@ -19,7 +19,6 @@ LINEAR = ("majority", "tfidf_lr", "text_lr", "image_lr", "text_image_lr")
 N_DEALT = {"micc": 3, "baseline": 10}  # draws of the published sizes: a run of DMFL takes minutes; rows on words have
 # `linear`'s hundred too
 OTHERS = ("safe", "carmn", "mfan", "spotfake", "muse")
-MICC_INPUTS = {"default": "concat", "product": "product", "relevance": "relevance", "towers": "towers"}
 
 
 def own(settings: Settings) -> Settings:
@@ -51,7 +50,7 @@ def detectors(settings: Settings) -> list[RunConfig]:
     runs = []
     for dataset in settings.datasets:
         for seed in settings.seeds:
-            inputs = MICC_INPUTS if record(dataset).kind == "posts" else dict(list(MICC_INPUTS.items())[:3])
+            inputs = papers.MICC_INPUTS | ({"towers": "towers"} if record(dataset).kind == "posts" else {})
             runs += [papers.micc(settings, dataset, seed, name, classifier_input=how) for name, how in inputs.items()]
             runs.append(papers.dmfl(settings, dataset, seed))
             if record(dataset).kind == "posts" and seed == settings.seeds[0]:

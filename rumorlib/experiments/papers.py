@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from rumorlib.config import BaselineConfig, ControlConfig, RunConfig, SCLIPConfig, Settings, record, weights_place
-from rumorlib.config.by_corpus import sizes_of
+from rumorlib.config.by_corpus import fields_of, sizes_of
 from rumorlib.config.encoders import CLIP
 from rumorlib.config.profiles import (
     LONGER,
@@ -22,7 +22,6 @@ from rumorlib.config.profiles import (
     first_look,
     loss_weight_seeds,
     loss_weights,
-    of_corpus,
     points,
     swept,
 )
@@ -83,10 +82,13 @@ def micc(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
     """One MICC run; `changes` are fields of MICCConfig. Stage 1 is seeded once: seeds vary stage 2."""
     sizes = sizes_of(settings.profile, dataset)
     return RunConfig(
-        model="micc", variant=variant, seed=seed, corpus_seed=corpus_seed, **of_corpus(settings, dataset),
+        model="micc", variant=variant, seed=seed, corpus_seed=corpus_seed, **fields_of(settings, dataset),
         stage1=stage1 or stage1_of(settings, dataset, corpus_seed=corpus_seed),
         detector=replace(sizes.micc, **changes), train=sizes.micc_train,
     )  # fmt: skip
+
+
+MICC_INPUTS = {"default": "concat", "product": "product", "relevance": "relevance"}  # variant -> classifier_input, C5
 
 
 def micc_main(settings: Settings) -> list[RunConfig]:
@@ -94,7 +96,7 @@ def micc_main(settings: Settings) -> list[RunConfig]:
     return [
         micc(settings, dataset, seed, variant, classifier_input=how)
         for dataset in settings.datasets
-        for variant, how in (("default", "concat"), ("product", "product"), ("relevance", "relevance"))
+        for variant, how in MICC_INPUTS.items()
         for seed in settings.seeds
     ]
 
@@ -212,7 +214,7 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
         stage1 = stage1_of(settings, dataset, corpus_seed=corpus_seed)
     return RunConfig(
         model="dmfl", variant=variant, seed=seed, corpus_seed=corpus_seed, stage1=stage1, detector=detector,
-        train=replace(sizes.dmfl_train, **(train or {})), **of_corpus(settings, dataset, detector.reads_image),
+        train=replace(sizes.dmfl_train, **(train or {})), **fields_of(settings, dataset, detector.reads_image),
     )  # fmt: skip
 
 
@@ -264,7 +266,7 @@ ON_FEATURES = ("text_lr", "image_lr", "text_image_lr")
 def baseline(settings: Settings, dataset: str, kind: str, protocol: str = "") -> RunConfig:
     """One deterministic row, with no more than it reads: rows on frozen text their encoder, where the profile has one;
     rows on towers that stage 1 trains, on pictures or on relevance the dataset's stage 1."""
-    about = of_corpus(settings, dataset, kind not in OF_TEXTS)
+    about = fields_of(settings, dataset, kind not in OF_TEXTS)
     sizes = sizes_of(settings.profile, dataset)
     tower = sizes.texts[about["language"]]
     text = tower if kind == "text_lr" and tower.kind == "frozen" else None
@@ -278,23 +280,6 @@ def baselines(settings: Settings) -> list[RunConfig]:
     """What a user would try first: deterministic rows, one run each; on corpora of texts those that read texts."""
     return [baseline(settings, dataset, kind) for dataset in settings.datasets for kind in BASELINES
             if record(dataset).pictures or kind in OF_TEXTS]  # fmt: skip
-
-
-def single_modality_fits(settings: Settings) -> list[RunConfig]:
-    """Text alone and image alone, by classifiers that know the train posts by heart: on drawn scenes dev must stay at
-    the Bayes bound all the same."""
-    return [baseline(settings, dataset, kind) for dataset in settings.datasets if record(dataset).kind == "drawn"
-            for kind in ("text_forest", "image_forest")]  # fmt: skip
-
-
-def second_corpus(settings: Settings) -> list[RunConfig]:
-    """MICC's main rows on drawn scenes of another corpus seed, with their own stage 1; grid "full" of demo only."""
-    rows = (("default", "concat"), ("product", "product"), ("relevance", "relevance"))
-    rows = rows if (settings.profile, settings.grid) == ("demo", "full") else ()
-    return [micc(settings, "demo-en", 0, variant, corpus_seed=1, classifier_input=how) for variant, how in rows]
-
-
-# --- sweeps ---------------------------------------------------------------------------------------
 
 
 def _sweep(settings: Settings, make: Any, name: str, values: Callable[[str], tuple]) -> list[RunConfig]:

@@ -9,7 +9,7 @@ from rumorlib.config import BaselineConfig, RunConfig, Settings, record
 from rumorlib.config.profiles import HEADS
 from rumorlib.data.splitting import splits
 from rumorlib.experiments import benches
-from rumorlib.experiments.papers import micc, micc_main
+from rumorlib.experiments.papers import MICC_INPUTS, baseline, micc, micc_main
 
 LR_OF_INPUTS = {"text": "text_lr", "image": "image_lr", "both": "text_image_lr"}
 INPUTS = tuple(LR_OF_INPUTS)
@@ -121,3 +121,18 @@ def exchanged_runs(settings: Settings, dataset: str) -> tuple[RunConfig, RunConf
     product = micc(settings, dataset, 0, "product", classifier_input="product")
     regression = benches.plan(settings, dataset, "exchange", "exchanged", BaselineConfig("text_image_lr"))
     return regression, replace(product, kind="exchange", variant="product-exchanged", parent=product)
+
+
+def single_modality_fits(settings: Settings) -> list[RunConfig]:
+    """Text alone and image alone, by classifiers that know the train posts by heart: on drawn scenes dev must stay at
+    the Bayes bound all the same."""
+    drawn = [dataset for dataset in settings.datasets if record(dataset).kind == "drawn"]
+    return [baseline(settings, dataset, kind) for dataset in drawn for kind in ("text_forest", "image_forest")]
+
+
+def second_corpus(settings: Settings) -> list[RunConfig]:
+    """MICC's main rows on drawn scenes of another corpus seed, with their own stage 1; grid "full" of demo only."""
+    if settings.profile != "demo" or settings.grid != "full":
+        return []
+    rows = MICC_INPUTS.items()
+    return [micc(settings, "demo-en", 0, variant, corpus_seed=1, classifier_input=how) for variant, how in rows]

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from rumorlib.config import FEW_SEEDS, EANNConfig, MFANConfig, ReadingConfig, RunConfig, Settings, record
-from rumorlib.config.by_corpus import sizes_of
-from rumorlib.config.profiles import of_corpus, shown_twice
+from rumorlib.config.by_corpus import fields_of, sizes_of
+from rumorlib.config.profiles import shown_twice
 from rumorlib.experiments import papers
 
 MODELS = ("safe", "carmn", "mfan", "eann", "spotfake", "muse")
@@ -29,7 +29,7 @@ def rival(settings: Settings, dataset: str, model: str, seed: int = 0, **changes
         variant = "no-graph"
     return RunConfig(
         model=model, variant=variant, seed=seed, stage1=stage1, detector=detector, train=sizes.rivals_train,
-        **of_corpus(settings, dataset),
+        **fields_of(settings, dataset),
     )  # fmt: skip
 
 

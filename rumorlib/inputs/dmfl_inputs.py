@@ -99,8 +99,7 @@ class BertTexts(NamedTuple):
 
     pieces: Tensor | None = None  # (n, P) long: ids of word pieces, 0 = padding; where `hidden` is read 1 for each
     hidden: Tensor | None = None  # (n, P, W) fp16, of the frozen layers
-    state: dict[str, Tensor] | None = None  # weights by BertModel's names
-    n_layers: int = 0
+    state: dict[str, Tensor] | None = None  # weights by BertModel's names; not where all its layers stay as they are
 
 
 def bert_texts(texts: list[str], detector: DMFLConfig, settings: Settings) -> BertTexts:
@@ -112,16 +111,17 @@ def bert_texts(texts: list[str], detector: DMFLConfig, settings: Settings) -> Be
 
     tower = detector.logic_text
     folder = encoded.weights_folder(tower.weights, settings)
-    bert = pretrained.model_of(folder, kind=BertModel, add_pooling_layer=False)
-    n_layers, state = bert.config.num_hidden_layers, dict(bert.state_dict())
+    n_layers, state = pretrained.config_of(folder).num_hidden_layers, None
     if detector.logic_frozen > n_layers:
         raise ValueError(f"{folder.name} has {n_layers} layers, and logic_frozen asks for {detector.logic_frozen}")
+    if detector.logic_frozen < n_layers:
+        state = dict(pretrained.model_of(folder, kind=BertModel, add_pooling_layer=False).state_dict())
     given = [tower.prefix + text for text in texts]
     if detector.logic_frozen:
         mask, hidden = frozen.text_rows(given, folder, cfg.cache_root(), detector.logic_frozen, tower.max_length)
-        return BertTexts(mask.long(), hidden, state, n_layers)
+        return BertTexts(mask.long(), hidden, state)
     tokenizer = pretrained.tokenizer_of(folder)
     made = tokenizer(given, padding=True, truncation=True, max_length=tower.max_length, return_tensors="pt")
     if tokenizer.pad_token_id != 0:
         raise ValueError(f"{folder.name}: padding is id {tokenizer.pad_token_id}, and BERT's is 0; is it a BERT?")
-    return BertTexts(made["input_ids"], None, state, n_layers)
+    return BertTexts(made["input_ids"], None, state)

@@ -14,7 +14,7 @@ from rumorlib.config import RunConfig, Settings, TextConfig, VisionConfig
 from rumorlib.data.batches import Texts
 from rumorlib.data.images import Images
 from rumorlib.data.posts import Corpus
-from rumorlib.encoders import clip, frozen, pretrained
+from rumorlib.encoders import clip, components, frozen, pretrained
 from rumorlib.encoders.vocabulary import Vocabulary
 from rumorlib.inputs.corpora import captions, corpus, rows_of
 
@@ -94,7 +94,7 @@ def component_rows(
     if n_components is None:
         return maps, rows
     fit_on = rows[rows_of(loaded.posts, "train")].unique()
-    reduced, kept = frozen.principal_rows(maps, fit_on[maps[fit_on].flatten(1).any(dim=1)], n_components)
+    reduced, kept = components.principal_rows(maps, fit_on[maps[fit_on].flatten(1).any(dim=1)], n_components)
     print(f"{loaded.name}: {n_components} components keep {kept:.3f} of the variance of the image rows", flush=True)
     images_of.cache_clear()  # gigabytes, and read once
     return reduced, rows

@@ -15,7 +15,7 @@ from rumorlib.inputs.corpora import Source
 from rumorlib.models import baselines
 
 
-def of_corpus(read: Source) -> baselines.Features:
+def for_row(read: Source) -> baselines.Features:
     """What a row of scikit-learn reads, one entry per post: texts, frozen features or stage-1 relevance, no more."""
     config, corpus, settings, checkpoint = read
     posts = corpus.posts

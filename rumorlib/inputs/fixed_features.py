@@ -19,7 +19,7 @@ from rumorlib.data import corpora, keys
 from rumorlib.data.dates import offset_hours, parse_dates
 from rumorlib.data.drawn_scenes import claims, drawn
 from rumorlib.data.posts import Corpus
-from rumorlib.experiments.benches import DRAWN_POSTS, pictured, printed
+from rumorlib.experiments.benches import DRAWN_POSTS, pictured, printed_name
 from rumorlib.inputs import encoded
 from rumorlib.inputs.corpora import corpus as corpus_called
 from rumorlib.models import baselines
@@ -93,7 +93,7 @@ def of_drawn(config: HeadsConfig, leak_rate: float = 0.0) -> Bench:
     pixels = np.stack([corpus.images.pixels(key, THUMBNAIL_PX).reshape(-1) for key in shown]).astype(np.float32)
     image = reduced(pixels, config)[[row_of[key] for key in corpus.posts["image"]]]
     group = corpus.posts["image"].to_numpy()
-    return Bench(printed(corpus.name), corpus, words(corpus.posts["text"], "en", config), image, None, group)
+    return Bench(printed_name(corpus.name), corpus, words(corpus.posts["text"], "en", config), image, None, group)
 
 
 def words(texts: pd.Series, language: str, config: HeadsConfig) -> np.ndarray:

@@ -63,7 +63,7 @@ def number(text: str, size: float | None = None) -> str:
     return shown if float(shown.replace(",", "")) else shown.lstrip("-")
 
 
-def printed(cells: Sequence[str]) -> list[str]:
+def as_read(cells: Sequence[str]) -> list[str]:
     """The cells of one column: numbers of one kind, whole ones whole; yes and no."""
     some = [cell for cell in cells if cell not in ("", "-")]
     if set(some) <= {"True", "False"}:
@@ -125,7 +125,7 @@ def readable(columns: Columns) -> Columns:
         if name in found:
             made[name] = [with_interval(*cells) for cells in zip(columns[name], *(columns[e] for e in found[name]))]
         elif name not in edges and any(columns[name]):
-            made[name] = printed(columns[name])
+            made[name] = as_read(columns[name])
     return made
 
 
@@ -133,8 +133,7 @@ def chosen(columns: Columns) -> tuple[Columns, str]:
     """At most MOST_COLUMNS of `readable`, and a sentence on what is the same in every row."""
     same = {name: cells[0] for name, cells in columns.items()
             if len(cells) > 1 and len(set(cells)) == 1 and "[" not in cells[0]}  # fmt: skip
-    if len(same) > len(columns) / 2:
-        same = {}
+    same = {} if len(same) > len(columns) / 2 else same
     same_again = {one for one, two in combinations(columns, 2) if columns[one] == columns[two] and any("[" in cell for cell in columns[one])}
     kept = [name for name in columns if name not in same and name not in same_again]
     for pattern in LEFT_TO_CSV:
@@ -293,10 +292,7 @@ def marked(said: Mapping[str, Any], lines: Sequence[Sequence[int]]) -> tuple[lis
 class Page(str):
     """Markdown that a notebook shows as such."""
 
-    __slots__ = ()
-
     def _repr_markdown_(self) -> str:
         return str(self)
 
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = _repr_markdown_

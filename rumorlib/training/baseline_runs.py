@@ -23,7 +23,7 @@ def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -
     """A row of scikit-learn on what `features` reads for it."""
     corpus = inputs.corpus_of(config, settings)
     posts = corpus.posts
-    read = features.of_corpus(inputs.Source(config, corpus, settings, checkpoint))
+    read = features.for_row(inputs.Source(config, corpus, settings, checkpoint))
     rows = {split: inputs.rows_of(posts, split).numpy() for split in posts["split"].unique() if split}
     parts = {split: features.of_rows(read, index) for split, index in rows.items()}
     detector, tried = baselines.choose(config.detector, parts["train"], parts["dev"], config.language)
@@ -53,7 +53,7 @@ def draws(config: RunConfig, settings: Settings, checkpoint: Path | None = None)
     event:<name>), n_test, majority (share of the larger class of test), accuracy, macro_f1, C.
     """
     whole, known = inputs.corpus_of(config, settings), cfg.record(config.dataset)
-    read = features.of_corpus(inputs.Source(config, whole, settings, checkpoint))
+    read = features.for_row(inputs.Source(config, whole, settings, checkpoint))
     detector = config.detector
     n_draws = N_DRAWS.get(known.kind, 20 if "image" in detector.kind else 100)
     sides = {"published": whole.posts["split"]}

@@ -47,7 +47,7 @@ def on_posts(
     model = DMFL(detector, torch.tensor(vectors), d_image, n_rows - detector.image_cls, n_tokens, d_hidden)
     if detector.logic_init == "stage1" and model.has_logic:
         model.logic.start_from_joint(joint_words(lexicon, config, settings, checkpoint))
-    if bert.state and model.has_logic and detector.logic_frozen < bert.n_layers:
+    if bert.state and model.has_logic:
         model.logic.start_from_bert(bert.state, detector.logic_frozen)
     facts = {"word2vec_coverage": coverage, "n_words": len(lexicon)}
     if detector.parts == "text_cnn":  # what the vectors are like, beside what the CNN makes of them

@@ -15,7 +15,7 @@ import torch
 
 from rumorlib import inputs
 from rumorlib.config import BaselineConfig, RunConfig, Settings
-from rumorlib.data.batches import Aligned, Texts
+from rumorlib.data.batches import Texts
 from rumorlib.inputs import fixed_features
 from rumorlib.inputs.fixed_features import Bench
 from rumorlib.metrics import evaluation
@@ -92,9 +92,8 @@ def _of_micc(config: RunConfig, settings: Settings, stage1: Path, weights: Path)
 
     model, tensors, table = micc_runs.on_posts(config, settings, stage1)
     model.load_state_dict(load_file(weights))
-    if isinstance(tensors.images, Aligned):  # text and picture have met already: bring the patches apart again
-        images, rows = inputs.joint_patches(inputs.corpus_of(config, settings), config.stage1, stage1, settings)
-        tensors = replace(tensors, images=images, image_row=rows)
+    corpus = inputs.corpus_of(config, settings)
+    tensors = micc_runs.apart(tensors, lambda: inputs.joint_patches(corpus, config.stage1, stage1, settings))
     test = np.flatnonzero((table["split"] == "test").to_numpy())
     posts, own = table.iloc[test].reset_index(drop=True), tensors.part(torch.from_numpy(test))
     blank = torch.cat([own.images, torch.zeros_like(own.images[:1])])

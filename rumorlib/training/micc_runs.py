@@ -63,14 +63,21 @@ def exchanged(
     Args: d_text: columns of `towers` that are the text's. patches: those of all pictures, and each post's row of them,
         asked for where patches have been aligned with their own texts.
     """
-    images, image_row = patches() if isinstance(tensors.images, Aligned) else (tensors.images, tensors.image_row)
+    part = apart(tensors, patches)
     texts = tensors.texts.rows(rows)
     if texts.towers is not None:
         theirs = tensors.texts.rows(others).towers
         towers = torch.cat([texts.towers[:, :d_text], theirs[:, d_text:]], dim=1)
         texts = Texts(*texts[:-1], towers=towers)
-    part = tensors.part(rows)
-    return dataclasses.replace(part, texts=texts, images=images, image_row=image_row[others])
+    return dataclasses.replace(part.part(rows), texts=texts, image_row=part.image_row[others])
+
+
+def apart(tensors: PostTensors, patches: Callable[[], tuple[Tensor, Tensor]]) -> PostTensors:
+    """Posts whose texts and patches are apart: as they are, or, where the two have met already, with `patches`."""
+    if not isinstance(tensors.images, Aligned):
+        return tensors
+    images, image_row = patches()
+    return dataclasses.replace(tensors, images=images, image_row=image_row)
 
 
 def _dev_retrieval(config: RunConfig, settings: Settings, sclip: SCLIP) -> pd.DataFrame:

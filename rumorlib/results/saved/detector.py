@@ -266,7 +266,7 @@ class Detector:
         Raises: SavedDetectorError: of another version, changed, cut short, or an encoder it needs is not there.
         """
         about, tensors, words = folder.read(Path(place))
-        encoders, parts = Encoders(_folder_of(about["encoders"], data)), []
+        encoders, parts = Encoders(folder.weights_of(about["encoders"], data)), []
         for number, told in enumerate(about.pop("parts")):
             prefix, of_words = f"part{number}.", f"part{number}_"
             numbers = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
@@ -279,26 +279,3 @@ class Detector:
         known = {name.removeprefix("known."): t for name, t in tensors.items() if name.startswith("known.")}
         told = {name: value for name, value in about.items() if name not in ("format", "files", "sha256", "rumorlib")}
         return cls(parts, told, Novelty.of_tensors(known))
-
-
-def _folder_of(needed: list[dict[str, str]], data: str | Path | None):
-    """Name -> folder of an encoder, whose bytes are those the detector was trained with."""
-    known = {one["name"]: one for one in needed}
-
-    def find(name: str) -> Path:
-        one, root = known[name], None
-        try:
-            root = cfg.weights_place(name, cfg.data_root(data))
-        except FileNotFoundError as error:
-            problem = str(error)
-        else:
-            problem = "" if root.is_dir() else f"{root} does not exist"
-        if problem:
-            raise SavedDetectorError(f"the detector reads {one['reads']} with {name} ({one['where']}): put its folder "
-                                     f"into <data>/weights and give --data <data> ({problem})")  # fmt: skip
-        if content.of_weights(root) != one["sha256"]:
-            raise SavedDetectorError(f"{root} holds other weights than the detector was trained with; restore those "
-                                     "(sha256 in its config.json), or train it again on these")  # fmt: skip
-        return root
-
-    return find

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 import rumorlib
+from rumorlib import config as cfg
 from rumorlib.data import files, sealed
+from rumorlib.inputs import content
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -60,3 +63,26 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any
     except (KeyError, SafetensorError) as error:
         raise SavedDetectorError(f"{folder / WEIGHTS} cannot be read ({error}); {again}") from None
     return about, tensors, {name.removesuffix(".json"): json.loads(text) for name, text in content.items()}
+
+
+def weights_of(needed: list[dict[str, str]], data: str | Path | None) -> Callable[[str], Path]:
+    """Name -> folder of an encoder, whose bytes are those the detector was trained with."""
+    known = {one["name"]: one for one in needed}
+
+    def find(name: str) -> Path:
+        one, root = known[name], None
+        try:
+            root = cfg.weights_place(name, cfg.data_root(data))
+        except FileNotFoundError as error:
+            problem = str(error)
+        else:
+            problem = "" if root.is_dir() else f"{root} does not exist"
+        if problem:
+            raise SavedDetectorError(f"the detector reads {one['reads']} with {name} ({one['where']}): put its folder "
+                                     f"into <data>/weights and give --data <data> ({problem})")  # fmt: skip
+        if content.of_weights(root) != one["sha256"]:
+            raise SavedDetectorError(f"{root} holds other weights than the detector was trained with; restore those "
+                                     "(sha256 in its config.json), or train it again on these")  # fmt: skip
+        return root
+
+    return find

@@ -15,7 +15,7 @@ from rumorlib.config import DetectorConfig, MFANConfig, RunConfig, Settings, fro
 from rumorlib.config import as_dict as plain_config
 from rumorlib.data.batches import array, device, moved
 from rumorlib.data.posts import Corpus
-from rumorlib.encoders import clip, frozen
+from rumorlib.encoders import clip, components, frozen
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import Vocabulary
 from rumorlib.inputs import dmfl_inputs, encoded, features
@@ -98,7 +98,7 @@ def _fitted(config: RunConfig, settings: Settings, corpus: Corpus, checkpoint: P
         maps, row = inputs.images_of(corpus, config.detector.image, settings)
         fit_on = row[inputs.rows_of(corpus.posts, "train")].unique()
         fit_on = fit_on[maps[fit_on].flatten(1).any(dim=1)]
-        reader.components = frozen.principal_components(maps, fit_on, n)[:2]
+        reader.components = components.principal_components(maps, fit_on, n)[:2]
     return reader
 
 
@@ -120,7 +120,7 @@ def pictures_of(corpus: Corpus, rows_: np.ndarray) -> list[Any]:
 
 def _row(config: RunConfig, settings: Settings, corpus: Corpus, checkpoint: Path | None) -> Row:
     """A row of scikit-learn fitted as `baseline_runs.run` fits it."""
-    read = features.of_corpus(inputs.Source(config, corpus, settings, checkpoint))
+    read = features.for_row(inputs.Source(config, corpus, settings, checkpoint))
     parts = {split: features.of_rows(read, inputs.rows_of(corpus.posts, split).numpy()) for split in ("train", "dev")}
     chosen, _ = baselines.choose(config.detector, parts["train"], parts["dev"], config.language)
     fitted = baselines.fit(chosen, parts["train"], config.language)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rumorlib.config import BaselineConfig, DMFLConfig, MICCConfig, RunConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Batch, Texts, device
-from rumorlib.encoders import clip, frozen, pretrained
+from rumorlib.encoders import clip, components, frozen, pretrained
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.encoders.vocabulary import Vocabulary
@@ -171,7 +171,7 @@ class Reader:
             return torch.zeros(len(pictures), 1, 1)
         raw = self.raw_images(pictures)
         if getattr(self.detector, "image", None):
-            return frozen.in_components(raw, *self.components) if self.components else raw
+            return components.in_components(raw, *self.components) if self.components else raw
         joint = getattr(self.detector, "logic_init", "") == "stage1"
         rows, sides = (self.joint_patches if joint else self.tokens)(raw), grid_sides(self.vision)
         start = int(np.cumsum([0, *(side * side for side in sides)])[np.argmax(sides)])

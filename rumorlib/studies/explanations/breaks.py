@@ -62,7 +62,7 @@ def lambda_ends(one: Explained, settings: Settings) -> list[Explained]:
 @torch.inference_mode()
 def _state(name: str, runs: tuple[str, ...], tower: SCLIP, texts: Texts, one: Explained) -> State:
     where = where_is(tower)
-    patches = interventions.in_parts(tower.encode_image, one.bench.images, where)
+    patches = interventions.in_parts(tower.encode_image, one.posed.images, where)
     texts = Texts(*moved(tuple(texts), where))
     return State(name, tower, runs, tower.encode_text(texts, one.config.language), patches)
 
@@ -141,14 +141,14 @@ def _follows(state: State, one: Explained) -> Iterator[dict[str, Any]]:
     "goes to a decoy": the top patch shows another object that took the claimed colour (or shape) when the claimed one
     lost it; reference: patches on it, as a share.
     """
-    role = interventions.roles(one.bench)
-    rows = np.flatnonzero((one.bench.posts["label"] == 0) & ((role == "evidence").sum(1) == 1))
+    role = interventions.roles(one.posed)
+    rows = np.flatnonzero((one.posed.posts["label"] == 0) & ((role == "evidence").sum(1) == 1))
     at = (role[rows] == "evidence").argmax(1)
-    decoy = np.array([int(np.flatnonzero(one.bench.present[i] & (role[i] != "evidence"))[0]) for i in rows])
+    decoy = np.array([int(np.flatnonzero(one.posed.present[i] & (role[i] != "evidence"))[0]) for i in rows])
     touched, start, size = one.touches[rows], *_finest(state)
     on = {name: np.take_along_axis(touched, t[:, None, None], 1)[:, 0, start : start + size]
           for name, t in (("claimed", at), ("decoy", decoy))}  # fmt: skip
-    made = {"before": [one.bench.scenes[i] for i in rows]}
+    made = {"before": [one.posed.scenes[i] for i in rows]}
     made["gone"] = [scenes.without(scene, t) for scene, t in zip(made["before"], at)]
     for field, n in (("colour", len(scenes.COLOURS)), ("shape", len(scenes.SHAPES))):
         things = [scene.objects[t] for scene, t in zip(made["before"], at)]
@@ -210,7 +210,7 @@ def _importance(one: Explained) -> Iterator[dict[str, Any]]:
 @torch.inference_mode()
 def decomposition(one: Explained) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(n, N) each: relevance, fusion weight (0 where not kept), semantic score w, and lambda w + (1 − lambda) rho."""
-    output = attributions.read(one.model, one.texts, one.tokens.images, one.bench.rows)
+    output = attributions.read(one.model, one.texts, one.tokens.images, one.posed.rows)
     weight = torch.zeros_like(output.relevance).scatter(1, output.indices, output.weights)
     patches = one.model.sclip.project_patches(one.tokens.images)
     semantic = one.model.fuse.score(patches).squeeze(-1)

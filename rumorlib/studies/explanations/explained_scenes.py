@@ -16,13 +16,13 @@ from rumorlib.studies.explanations.explanations import TRAINED, Explained, top_p
 
 def chosen_posts(one: Explained, n: int = 3) -> list[int]:
     """The first posts of different conflicts: a matching one, then rumors whose text and picture disagree."""
-    shown = one.bench.posts[one.bench.posts["conflict"].isin(("none", "colour", "place", "object"))]
+    shown = one.posed.posts[one.posed.posts["conflict"].isin(("none", "colour", "place", "object"))]
     return shown.drop_duplicates("conflict").sort_values("label", kind="stable").index[:n].tolist()
 
 
 def title(one: Explained, i: int) -> str:
     """What a post says, whether it is true, and whether its picture holds nothing that the text names."""
-    post = one.bench.posts.iloc[i]
+    post = one.posed.posts.iloc[i]
     far = post["conflict"] in TEXT_IMAGE_CONFLICTS and not post["near_miss"]
     elsewhere = "; not in the picture" if far else ""
     return f"{'rumor' if post['label'] else 'non-rumor'} ({post['conflict']}{elsewhere}): {post['text']}"
@@ -41,12 +41,12 @@ def weight_parts(one: Explained, posts: list[int]) -> tuple[dict[str, Any], pd.D
     made: dict[str, Any] = {"images": [], "boxes": [], "parts": [], "titles": []}
     for i in posts:
         kept = np.flatnonzero(weight[i] > 0)
-        frame = pd.DataFrame({"post_id": one.bench.posts["post_id"].iloc[i], "patch": kept, "field_px": fields[kept]})
+        frame = pd.DataFrame({"post_id": one.posed.posts["post_id"].iloc[i], "patch": kept, "field_px": fields[kept]})
         for name, values, factor in (("semantic", semantic, share), ("relevance", relevance, 1 - share)):
             frame[name] = factor * (values[i, kept] - values[i, kept].mean())
         made["parts"].append(frame.assign(weight=weight[i, kept]))
         made["boxes"].append([tuple(box) for box in np.concatenate(boxes)[kept]])
-        made["images"].append(one.bench.images[i].permute(1, 2, 0).numpy())
+        made["images"].append(one.posed.images[i].permute(1, 2, 0).numpy())
         made["titles"].append(title(one, i))
     return made, of_runs(pd.concat(made["parts"], ignore_index=True), [one.config])
 
@@ -64,15 +64,15 @@ def maps(one: Explained, posts: list[int]) -> tuple[dict[str, Any], pd.DataFrame
     tops = {name: top_patches(scores, 1) for name, scores in shown.items()}
     best = np.nanargmax(np.abs(one.effects), axis=1)
     made = {
-        "images": [one.bench.images[i].permute(1, 2, 0).numpy() for i in posts],
+        "images": [one.posed.images[i].permute(1, 2, 0).numpy() for i in posts],
         "relevance": [[scores[i].reshape(side, side) for scores in shown.values()] for i in posts],
         "top_boxes": [[[tuple(box) for box in boxes[top[i]]] for top in tops.values()] for i in posts],
-        "truth_boxes": [tuple(one.bench.boxes[i, best[i]]) for i in posts],
+        "truth_boxes": [tuple(one.posed.boxes[i, best[i]]) for i in posts],
         "titles": [title(one, i) for i in posts],
         "scales": list(shown),
     }
     frames = [
-        pd.DataFrame({"post_id": one.bench.posts["post_id"].iloc[i], "explanation": name, "patch": range(side**2),
+        pd.DataFrame({"post_id": one.posed.posts["post_id"].iloc[i], "explanation": name, "patch": range(side**2),
                       "importance": scores[i]})
         for i in posts for name, scores in shown.items()
     ]  # fmt: skip

@@ -56,7 +56,7 @@ class Explained:
     config: RunConfig
     models: dict[str, MICC]  # by whose weights: TRAINED, and for the sanity checks STAGE1 and UNTRAINED
     texts: Texts  # n
-    bench: ScenePosts  # pixels
+    posed: ScenePosts  # pixels
     tokens: ScenePosts  # the same as patch tokens of the model's tower
     effects: np.ndarray  # (n, T)
     scores: dict[tuple[str, str], np.ndarray]  # (weights, explanation) -> (n, N)
@@ -70,14 +70,14 @@ class Explained:
     def touches(self) -> np.ndarray:
         """(n, T, N) bool: the patch shows a part of the object."""
         boxes = torch.cat(patch_boxes(self.config.stage1.sclip.vision)).numpy()
-        return interventions.touches(self.bench.boxes, boxes)
+        return interventions.touches(self.posed.boxes, boxes)
 
     @torch.inference_mode()
     def logit(self, images: Tensor, post: Tensor) -> Tensor:
         """(m,) logits of pictures or tokens with the texts of the posts (m,) they belong to."""
         if images.dtype == torch.uint8:
             images = interventions.in_parts(self.model.sclip.image_tower, images, where_is(self.model))
-        return attributions.read(self.model, self.texts.rows(post), images, self.bench.rows[post]).logit
+        return attributions.read(self.model, self.texts.rows(post), images, self.posed.rows[post]).logit
 
 
 def n_posts(settings: Settings) -> int:
@@ -92,16 +92,16 @@ def explain(config: RunConfig, settings: Settings, split: str = "dev") -> Explai
     and classifier as drawn) and with weights that nothing has trained.
     """
     model, tensors, _ = trained.micc(config, settings)
-    bench = interventions.scene_posts(inputs.corpus_of(config, settings), split, n_posts(settings), config.corpus_seed)
-    texts, scores = tensors.texts.rows(bench.rows), {}
+    posed = interventions.scene_posts(inputs.corpus_of(config, settings), split, n_posts(settings), config.corpus_seed)
+    texts, scores = tensors.texts.rows(posed.rows), {}
     models = {TRAINED: model} | (before_stage_2(config, settings) if _is_checked(config, settings) else {})
     for weights, other in models.items():
-        tokens = interventions.in_parts(other.sclip.image_tower, bench.images, where_is(other))
-        found = attributions.patch_scores(other, texts, bench.images, tokens.clone(), bench.rows)
+        tokens = interventions.in_parts(other.sclip.image_tower, posed.images, where_is(other))
+        found = attributions.patch_scores(other, texts, posed.images, tokens.clone(), posed.rows)
         scores |= {(weights, name): values for name, values in found.items()}
-    scores["none", "contrast of the pixels"] = attributions.contrast(bench.images, model.sclip.image_tower.sides)
-    tokens = bench.encoded(model.sclip.image_tower, where_is(model))
-    made = Explained(config, models, texts, bench, tokens, np.empty(0), scores)
+    scores["none", "contrast of the pixels"] = attributions.contrast(posed.images, model.sclip.image_tower.sides)
+    tokens = posed.encoded(model.sclip.image_tower, where_is(model))
+    made = Explained(config, models, texts, posed, tokens, np.empty(0), scores)
     return replace(made, effects=interventions.object_effects(made.logit, made.tokens))
 
 
@@ -167,13 +167,13 @@ def top_patches(scores: np.ndarray, k: int) -> np.ndarray:
     return top
 
 
-def deletion(bench: ScenePosts, chosen: np.ndarray, logit: Logit, before: Tensor) -> np.ndarray:
+def deletion(posed: ScenePosts, chosen: np.ndarray, logit: Logit, before: Tensor) -> np.ndarray:
     """(n,) |change of the logit| when the chosen patches show the ground.
 
-    Args: bench: with pixels. chosen: (n, side²) bool, patches of one scale. logit: on pixels. before: (n,) logits of
+    Args: posed: with pixels. chosen: (n, side²) bool, patches of one scale. logit: on pixels. before: (n,) logits of
         the pictures as they are.
     """
-    after = logit(interventions.shown_without(bench, chosen, round(chosen.shape[1] ** 0.5)), torch.arange(len(chosen)))
+    after = logit(interventions.shown_without(posed, chosen, round(chosen.shape[1] ** 0.5)), torch.arange(len(chosen)))
     return array((before - after).abs())
 
 
@@ -194,7 +194,7 @@ def _patch_rows(one: Explained) -> Iterator[dict[str, Any]]:
     for part, field in zip(_scales(tower.n_patches), fields, strict=True):
         scores = {key: values[:, part] for key, values in one.scores.items()}
         rows = scored(
-            scores, one.effects, one.touches[:, :, part], one.bench, one.logit, before, one.config.detector.top_k
+            scores, one.effects, one.touches[:, :, part], one.posed, one.logit, before, one.config.detector.top_k
         )
         about = {"dataset": one.config.dataset, "model": model_name(one.config), "field_px": field}
         about[RUNS] = run_names([one.config])
@@ -203,12 +203,12 @@ def _patch_rows(one: Explained) -> Iterator[dict[str, Any]]:
 
 @torch.inference_mode()
 def scored(
-    scores: dict[tuple[str, str], np.ndarray], effects: np.ndarray, touches: np.ndarray, bench: ScenePosts,
+    scores: dict[tuple[str, str], np.ndarray], effects: np.ndarray, touches: np.ndarray, posed: ScenePosts,
     logit: Logit, before: Tensor, k: int,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Rows of `patch_table` for explanations (weights, name) -> (n, side²) of the patches of one scale.
 
-    Args: touches: (n, T, side²). bench: with pixels. logit: on pixels. before: (n,) logits of the pictures as they are.
+    Args: touches: (n, T, side²). posed: with pixels. logit: on pixels. before: (n,) logits of the pictures as they are.
         k: patches that the deletion test takes away.
     """
     random = np.random.default_rng(0).random(touches[:, 0].shape)
@@ -218,7 +218,7 @@ def scored(
     def deleted(values: np.ndarray) -> np.ndarray:
         chosen = top_patches(values, k)
         if chosen.tobytes() not in known:
-            known[chosen.tobytes()] = deletion(bench, chosen, logit, before)
+            known[chosen.tobytes()] = deletion(posed, chosen, logit, before)
         return known[chosen.tobytes()]
 
     for (weights, explanation), values in scores.items():
@@ -248,11 +248,11 @@ def effect_table(made: list[Explained]) -> pd.DataFrame:
     """
     rows = []
     for one in made:
-        role, effect = interventions.roles(one.bench), np.abs(one.effects)
+        role, effect = interventions.roles(one.posed), np.abs(one.effects)
         best = role[np.arange(len(role)), np.nanargmax(effect, axis=1)]
-        share = {name: ((role == name).sum(1) / one.bench.present.sum(1)) for name in np.unique(role)}
+        share = {name: ((role == name).sum(1) / one.posed.present.sum(1)) for name in np.unique(role)}
         for label, posts in ((0, "non-rumor"), (1, "rumor")):
-            of = (one.bench.posts["label"] == label).to_numpy()
+            of = (one.posed.posts["label"] == label).to_numpy()
             for name in ("evidence", "same kind", "same colour", "same shape", "other"):
                 mine = (role == name)[of]
                 if mine.any():

@@ -96,16 +96,16 @@ def in_parts(function: Callable[[Tensor], Tensor], tensor: Tensor, where: torch.
 
 
 @torch.inference_mode()
-def object_effects(logit: Logit, bench: ScenePosts) -> np.ndarray:
+def object_effects(logit: Logit, posed: ScenePosts) -> np.ndarray:
     """(n, T) what each object adds to the logit of rumor: with it minus without it; nan where there is none.
 
     The counterfactual shows the ground where the object was and is equal everywhere else, so the difference is the
     effect of the object on this model and this post, whatever way it takes through the network.
     """
-    with_all = logit(bench.images, torch.arange(len(bench.posts)))
-    effects = np.full(bench.present.shape, np.nan)
-    without = array(logit(bench.removed, bench.removed_from))
-    effects[bench.present] = array(with_all)[bench.removed_from] - without
+    with_all = logit(posed.images, torch.arange(len(posed.posts)))
+    effects = np.full(posed.present.shape, np.nan)
+    without = array(logit(posed.removed, posed.removed_from))
+    effects[posed.present] = array(with_all)[posed.removed_from] - without
     return effects
 
 
@@ -119,15 +119,15 @@ def touches(boxes: np.ndarray, patches: np.ndarray) -> np.ndarray:
     return (x0 < right) & (x1 > left) & (y0 < bottom) & (y1 > top) & (x1 > x0)
 
 
-def roles(bench: ScenePosts) -> np.ndarray:
+def roles(posed: ScenePosts) -> np.ndarray:
     """(n, T) what each object is to the claim: "evidence" (it supports or contradicts it), "same kind" (the claimed
     object elsewhere), "same colour", "same shape", "other"; "" where there is none.
 
     Evidence: the claimed kind at the claimed place, or whatever else stands there; of a claim about a number, every
     object of the claimed kind.
     """
-    found = np.full(bench.present.shape, "", dtype="<U11")
-    for i, (scene, post) in enumerate(zip(bench.scenes, bench.posts.itertuples(), strict=True)):
+    found = np.full(posed.present.shape, "", dtype="<U11")
+    for i, (scene, post) in enumerate(zip(posed.scenes, posed.posts.itertuples(), strict=True)):
         for t, thing in enumerate(scene.objects):
             colour = scenes.COLOURS[thing.colour] == post.claim_colour
             shape = scenes.SHAPES[thing.shape] == post.claim_shape
@@ -137,16 +137,16 @@ def roles(bench: ScenePosts) -> np.ndarray:
     return found
 
 
-def shown_without(bench: ScenePosts, chosen: np.ndarray, side: int) -> Tensor:
+def shown_without(posed: ScenePosts, chosen: np.ndarray, side: int) -> Tensor:
     """(n, 3, H, H) pictures with the ground in the place of chosen patches: the deletion test.
 
     Args:
-        bench: with pixels, not tokens.
+        posed: with pixels, not tokens.
         chosen: (n, side²) bool, patches of one scale, row-major.
     """
-    n, field = len(chosen), bench.images.shape[-1] // side
+    n, field = len(chosen), posed.images.shape[-1] // side
     mask = torch.from_numpy(chosen).view(n, 1, side, 1, side, 1).expand(n, 1, side, field, side, field)
-    return torch.where(mask.reshape(n, 1, side * field, side * field), bench.ground, bench.images)
+    return torch.where(mask.reshape(n, 1, side * field, side * field), posed.ground, posed.images)
 
 
 # --- words --------------------------------------------------------------------------------------

@@ -50,22 +50,22 @@ def look(config: RunConfig, settings: Settings, split: str = "dev") -> Looked:
     known = drawn.scenes_of(
         DrawnConfig(seed=config.corpus_seed, **({"n_train": config.n_train} if config.n_train else {}))
     )
-    bench = interventions.of_scenes(posts, torch.from_numpy(rows), [known[key] for key in posts["image"]])
-    bench = bench.encoded(lambda pictures: image_rows(config, settings, pictures), where_is(model))
-    batch = tensors.batch(bench.rows)
+    posed = interventions.of_scenes(posts, torch.from_numpy(rows), [known[key] for key in posts["image"]])
+    posed = posed.encoded(lambda pictures: rows_of_pictures(config, settings, pictures), where_is(model))
+    batch = tensors.batch(posed.rows)
     claim = watch.claim_mask(posts, config, tensors.texts.ids.shape[1])
     scores = {}
     for who, words in (("the claim's words", claim), ("all words", None)):
-        for name, found in evidence.word_to_patch(model, batch._replace(images=bench.images), words).items():
+        for name, found in evidence.word_to_patch(model, batch._replace(images=posed.images), words).items():
             scores[f"{name}, {who}"] = array(found)
     scores["random"] = np.random.default_rng(0).random(next(iter(scores.values())).shape)
-    touched = interventions.touches(bench.boxes, watch.finest_patches(config))
-    effects = interventions.object_effects(lambda images, post: logit(model, batch, images, post), bench)
+    touched = interventions.touches(posed.boxes, watch.finest_patches(config))
+    effects = interventions.object_effects(lambda images, post: logit(model, batch, images, post), posed)
     pointing = watch.word_pointing(model, tensors, every, config)
     return Looked(report, effects, touched, scores, pointing)
 
 
-def image_rows(config: RunConfig, settings: Settings, pictures: Tensor) -> Tensor:
+def rows_of_pictures(config: RunConfig, settings: Settings, pictures: Tensor) -> Tensor:
     """(m, N, D) what DMFL reads of pictures (m, 3, H, H), as `inputs.dmfl_inputs.image_rows` makes it of a corpus."""
     stage1 = results.run_or_load(config.stage1, settings, checkpoint=True)
     sclip = inputs.load_sclip(config.stage1, stage1.checkpoint(), settings)

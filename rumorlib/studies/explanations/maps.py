@@ -58,7 +58,7 @@ def attention_grids(frame: pd.DataFrame, reports: Sequence[Report]) -> dict[str,
     return grids
 
 
-def of_posts(report: Report) -> pd.DataFrame:
+def read_maps(report: Report) -> pd.DataFrame:
     """Statistics of every post and stored epoch of a run's fixed batch, see `watch.map_statistics`."""
     return report.extra("attention_posts")
 
@@ -71,7 +71,7 @@ def attention_statistics(reports: Iterable[Report]) -> pd.DataFrame:
     rows = []
     for report in reports:
         losses, dataset = dev_loss([report]), report.config.dataset
-        for epoch, part in of_posts(report).groupby("epoch"):
+        for epoch, part in read_maps(report).groupby("epoch"):
             means = part.drop(columns=["post", "epoch"]).mean()
             loss = losses.get((dataset, epoch), np.nan)
             rows.append({"dataset": dataset, "epoch": epoch, "dev_loss": loss, "n_posts": len(part), **means,

@@ -77,19 +77,19 @@ def fingerprints(config: RunConfig, settings: Settings) -> dict[str, Any]:
     """
     model, tensors, _ = trained.micc(config, settings)
     corpus = inputs.corpus_of(config, settings)
-    bench = _marked(interventions.scene_posts(corpus, "fingerprint", None, config.corpus_seed))
-    texts, tower, where = tensors.texts.rows(bench.rows), model.sclip.image_tower, where_is(model)
+    posed = _marked(interventions.scene_posts(corpus, "fingerprint", None, config.corpus_seed))
+    texts, tower, where = tensors.texts.rows(posed.rows), model.sclip.image_tower, where_is(model)
 
     def logit(tokens: torch.Tensor, post: torch.Tensor) -> torch.Tensor:
-        return attributions.read(model, texts.rows(post), tokens, bench.rows[post]).logit
+        return attributions.read(model, texts.rows(post), tokens, posed.rows[post]).logit
 
-    plain = interventions.pixels([replace(scene, fingerprint_place=-1) for scene in bench.scenes])
-    shown = [interventions.in_parts(tower, pictures, where) for pictures in (bench.images, plain)]
+    plain = interventions.pixels([replace(scene, fingerprint_place=-1) for scene in posed.scenes])
+    shown = [interventions.in_parts(tower, pictures, where) for pictures in (posed.images, plain)]
     with torch.inference_mode():
-        output, without = (attributions.read(model, texts, tokens, bench.rows) for tokens in shown)
+        output, without = (attributions.read(model, texts, tokens, posed.rows) for tokens in shown)
         effect = array((output.logit - without.logit).abs())
-    objects = np.nanmax(np.abs(interventions.object_effects(logit, bench.encoded(tower, where))), axis=1)
-    marked = _on_the_mark(bench, config)  # (n, N)
+    objects = np.nanmax(np.abs(interventions.object_effects(logit, posed.encoded(tower, where))), axis=1)
+    marked = _on_the_mark(posed, config)  # (n, N)
     weight, kept = _spread(output)
     row = {"dataset": config.dataset, "model": model_name(config), "n": len(marked)}
     row |= interval("kept", (kept & marked).any(1).astype(float)) | {"kept_chance": _blind(marked, config, model)}
@@ -106,16 +106,16 @@ def _spread(output: MICCOutput) -> tuple[np.ndarray, np.ndarray]:
     return array(weight), array(torch.zeros_like(weight).scatter(1, output.indices, 1.0).bool())
 
 
-def _marked(bench: interventions.ScenePosts) -> interventions.ScenePosts:
+def _marked(posed: interventions.ScenePosts) -> interventions.ScenePosts:
     """The posts whose scene carries a fingerprint."""
-    has = [i for i, scene in enumerate(bench.scenes) if scene.fingerprint_place >= 0]
-    posts = bench.posts.iloc[has].reset_index(drop=True)
-    return interventions.of_scenes(posts, bench.rows[has], [bench.scenes[i] for i in has])
+    has = [i for i, scene in enumerate(posed.scenes) if scene.fingerprint_place >= 0]
+    posts = posed.posts.iloc[has].reset_index(drop=True)
+    return interventions.of_scenes(posts, posed.rows[has], [posed.scenes[i] for i in has])
 
 
-def _on_the_mark(bench: interventions.ScenePosts, config: RunConfig) -> np.ndarray:
+def _on_the_mark(posed: interventions.ScenePosts, config: RunConfig) -> np.ndarray:
     """(n, N) bool: the patch shows a part of the marked place."""
-    corner = [divmod(scene.fingerprint_place, GRID) for scene in bench.scenes]
+    corner = [divmod(scene.fingerprint_place, GRID) for scene in posed.scenes]
     boxes = np.array([[[x * CELL_PX, y * CELL_PX, (x + 1) * CELL_PX, (y + 1) * CELL_PX]] for y, x in corner])
     assert boxes.max() <= IMAGE_PX
     return interventions.touches(boxes, torch.cat(patch_boxes(config.stage1.sclip.vision)).numpy())[:, 0]

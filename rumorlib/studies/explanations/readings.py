@@ -80,7 +80,7 @@ def claims(reports: Sequence[Report]) -> pd.DataFrame:
 
 def by_epoch(report: Report) -> dict[str, pd.DataFrame]:
     """Statistic -> (posts, epochs) of a run's fixed batch."""
-    frame = maps.of_posts(report)
+    frame = maps.read_maps(report)
     names = [name for name in frame if name not in ("post", "epoch")]
     return {name: frame.pivot(index="post", columns="epoch", values=name) for name in names}
 

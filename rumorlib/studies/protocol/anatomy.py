@@ -47,7 +47,7 @@ def measured(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame, list[Repor
     runs behind each."""
     falls, curves, behind = [], [], ([], [])
     for dataset in benches.of_anatomy(settings):
-        name = benches.printed(dataset)
+        name = benches.printed_name(dataset)
         made = {step: [results.run_or_load(one, settings) for one in configs]
                 for step, configs in anatomy_runs(settings, dataset).items()}  # fmt: skip
         falls.append(waterfall(name, made))

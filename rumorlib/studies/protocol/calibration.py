@@ -65,6 +65,11 @@ def perfect_labels(
     return (np.where(label == 1, draws, 1 - draws) < prob).astype(float)
 
 
+def ece_floor(prob: np.ndarray, perfect: np.ndarray) -> float:
+    """95 % quantile of the ECE that a perfectly calibrated model shows. Args: perfect: of `perfect_labels`."""
+    return float(np.quantile(_gaps(perfect, prob, N_BINS), 0.95))
+
+
 def summary(predictions: pd.DataFrame, clusters: str | None) -> dict[str, float]:
     """Calibration of one run on one split, each number beside its floor.
 
@@ -77,10 +82,7 @@ def summary(predictions: pd.DataFrame, clusters: str | None) -> dict[str, float]
     codes = group_codes(predictions[clusters]) if clusters else np.arange(len(label))
     (rank,), perfect = ranks_of(predictions), perfect_labels(label, prob, codes)
     parts = [brier_parts(row.astype(int), prob, rank=rank)["reliability"] for row in perfect[:200]]
-    floors = {
-        "reliability_floor": np.quantile(parts, 0.95),
-        "ece_floor": np.quantile(_gaps(perfect, prob, N_BINS), 0.95),
-    }
+    floors = {"reliability_floor": np.quantile(parts, 0.95), "ece_floor": ece_floor(prob, perfect)}
     found = brier_parts(label, prob, rank=rank) | {"ece": expected_calibration_error(label, prob)}
     return found | {name: float(value) for name, value in floors.items()}
 

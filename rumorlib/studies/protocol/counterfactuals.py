@@ -30,7 +30,9 @@ def table(settings: Settings) -> tuple[pd.DataFrame, list[Report]]:
     """
     rows, reports = [], []
     for dataset in benches.with_pictures(settings):
-        for config, name in zip(exchanged_runs(settings, dataset), (benches.printed(dataset), dataset), strict=True):
+        for config, name in zip(
+            exchanged_runs(settings, dataset), (benches.printed_name(dataset), dataset), strict=True
+        ):
             reports.append(results.run_or_load(config, settings))
             rows += _rows(name, model_name(config), dataset, reports[-1])
     return by_runs(pd.DataFrame(rows), "dataset", "model"), reports

@@ -66,17 +66,18 @@ def _against(ours: Predicted, others: Sequence[Predicted], split: str, clusters:
     def mean(one: Predicted, which: str) -> float:
         return estimates.score(of(one, which), metric, (), weight).value
 
-    best = max(others, key=lambda one: mean(one, "dev"))
-    top = max(others, key=lambda one: mean(one, split))
-    found, over_top = ahead(best), ahead(top)
-    together, size = ahead(best, estimates.ensembles)
+    best = others[int(np.argmax([mean(one, "dev") for one in others]))]
+    theirs = [mean(one, split) for one in others]
+    top = others[int(np.argmax(theirs))]
+    found, (together, size) = ahead(best), ahead(best, estimates.ensembles)
+    over_top, together_over_top = (found, together) if top is best else (ahead(top), ahead(top, estimates.ensembles)[0])
     row = {"model": model_name(config), "rival": model_name(best[0]), "metric": metric}
     row |= {"n_seeds": ours[1]["seed"].nunique(), "rival_seeds": best[1]["seed"].nunique()}
     row |= {"ours": mean(ours, split), "theirs": mean(best, split)}
     row |= dict(zip(("difference", "low", "high"), found, strict=True))
     row |= {"p_value": np.nan if found.lone else found.p_value(), "ensembles": size}
-    row |= {"highest": model_name(top[0]), "highest_score": mean(top, split), "highest_low": over_top.low}
+    row |= {"highest": model_name(top[0]), "highest_score": max(theirs), "highest_low": over_top.low}
     if size > 1:
         row |= comparison.ends("ensembles", together, "ensembles_difference")
-        row |= {"highest_ensembles_low": ahead(top, estimates.ensembles)[0].low}
+        row |= {"highest_ensembles_low": together_over_top.low}
     return row | {RUNS: [name for _, frame in (ours, *others) for name in run_names(frame)]}
