@@ -155,10 +155,11 @@ def test_a_run_of_a_replaced_split_is_stale(output: Path) -> None:
     made = outcome(config)
     made.facts = {"split_hash": "a", "split_file": "demo-en-random-seed1.csv"}
     runs.write_run(results.run_folder(config), config, made, 1.0)
-    about = output / "results" / "demo" / "splits" / "demo-en-random-seed1.json"
-    files.write_json(about, {"split_hash": "a"})
+    stored = output / "results" / "demo" / "splits" / "demo-en-random-seed1.csv"
+    stored.parent.mkdir(parents=True)
+    stored.write_text('# {"split_hash": "a"}\n')
     assert results.run_or_load(config, dataclasses.replace(DEMO, train="none")).facts["split_hash"] == "a"
-    files.write_json(about, {"split_hash": "b"})
+    stored.write_text('# {"split_hash": "b"}\n')
     with pytest.raises(runs.StaleRun, match="another split than demo-en-random-seed1"):
         results.run_or_load(config, dataclasses.replace(DEMO, train="none"))
 

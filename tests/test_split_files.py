@@ -1,6 +1,5 @@
 """Split files: equal splits are equal bytes, real posts stand under opaque keys, other posts are refused."""
 
-import json
 
 import pandas as pd
 import pytest
@@ -38,7 +37,7 @@ def test_published_ids_are_opaque_and_cells_are_guarded(tmp_path):
     assert "\n'=1+1," in (tmp_path / "own.csv").read_text(encoding="utf-8")
     split_files.write_split(frame, tmp_path / "real.csv", "twitter")
     lines = (tmp_path / "real.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "row_key,split" and f"{keys.row_key('twitter', 'p3')},train" in lines
+    assert lines[1] == "row_key,split" and f"{keys.row_key('twitter', 'p3')},train" in lines
     assert not any("p3" in line for line in lines)
     with pytest.raises(PostsError, match="say which corpus"):
         split_files.read_split(frame, tmp_path / "real.csv")
@@ -77,15 +76,15 @@ def test_bad_files_are_named(tmp_path, text, message):
 def test_a_file_that_was_changed_is_noticed(tmp_path):
     path = tmp_path / "made.csv"
     split_files.write_split(table(), path, facts={"protocol": "made"})
-    facts = json.loads((tmp_path / "made.json").read_text(encoding="utf-8"))
+    facts = split_files.facts_of(path)
     assert facts["protocol"] == "made" and facts["n_posts"] == 20
     assert facts["split_hash"] == split_files.split_hash(table())
     assert sum(side["rumor"] + side["non_rumor"] for side in facts["counts"]) == 20
     path.write_text(path.read_text(encoding="utf-8").replace("p0,train", "p0,test"), encoding="utf-8")
-    with pytest.raises(PostsError, match=r"is not the split made\.json was written for"):
+    with pytest.raises(PostsError, match=r"made\.csv holds another split"):
         split_files.read_split(table(), path)
-    (tmp_path / "made.json").write_text("{", encoding="utf-8")
-    with pytest.raises(PostsError, match=r"made\.json is damaged"):
+    path.write_text(path.read_text(encoding="utf-8").replace("}\n", "\n", 1), encoding="utf-8")
+    with pytest.raises(PostsError, match=r"made\.csv is damaged"):
         split_files.read_split(table(), path)
 
 

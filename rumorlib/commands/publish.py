@@ -20,7 +20,7 @@ from rumorlib.commands import parameters
 from rumorlib.data import files
 from rumorlib.results import artifacts, ledger, making, provenance, store
 
-KEPT_ELSEWHERE = ("splits/*.csv.gz", "splits/*.json")  # below results/<profile>, not at demo
+SPLITS = "splits/*.csv.gz"  # below results/<profile>, not at demo
 
 
 def changed(profile: str) -> dict[str, str]:
@@ -70,10 +70,9 @@ def _files(profile: str) -> Iterator[str]:
             pictures = [f"{name}.png"] * place.startswith("figures")  # which have no hash
             yield from (f"{place}/{file}" for file in sorted([*entry["files"], *pictures]))
     root = cfg.output_root()
-    for pattern in KEPT_ELSEWHERE if profile != "demo" else ():
-        for path in sorted(root.glob(f"results/{profile}/{pattern}")):
-            if not path.name.startswith("."):
-                yield path.relative_to(root).as_posix()
+    for path in sorted(root.glob(f"results/{profile}/{SPLITS}")) if profile != "demo" else ():
+        if not path.name.startswith("."):
+            yield path.relative_to(root).as_posix()
 
 
 def _runs(profile: str) -> list[str]:

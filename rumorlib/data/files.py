@@ -58,9 +58,13 @@ def json_bytes(content: Any) -> bytes:
     return f"{text}\n".encode()
 
 
-def write_csv(path: Path, frame: pd.DataFrame) -> str:
-    """Write a frame without its index, LF line ends; `.gz` without a time stamp, so equal frames give equal bytes."""
+def write_csv(path: Path, frame: pd.DataFrame, above: str = "") -> str:
+    """Write a frame without its index, LF line ends; `.gz` without a time stamp, so equal frames give equal bytes.
+
+    Args: above: a line above the header. Returns: sha256 of the file.
+    """
     content = frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL).encode()
+    content = f"{above}\n".encode() + content if above else content
     if path.suffix == ".gz":
         buffer = io.BytesIO()
         with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0, compresslevel=9) as file:

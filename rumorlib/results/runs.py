@@ -237,23 +237,25 @@ def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], folder: Path) -
     Raises: StaleRun: the split file a run read has another hash today, or the user's own file (protocol file:<path>)
         has another content. A file that is gone is written anew when needed.
     """
-    if config.protocol.startswith("file:") and Path(config.protocol[5:]).is_file():
-        from rumorlib.data.splitting import protocols
+    from rumorlib.data.posts import PostsError
+    from rumorlib.data.splitting import protocols, split_files
 
+    if config.protocol.startswith("file:") and Path(config.protocol[5:]).is_file():
         if protocols.parse(config.protocol).label not in facts.get("split_file", ""):
             raise StaleRun(
                 f"{folder} was run on what {config.protocol[5:]} held before; use train='all' to run it anew"
             )
-    name = facts.get("split_file", "").removesuffix(".gz").removesuffix(".csv")
-    about = cfg.stored(Path("results", config.profile, "splits", f"{name}.json"))
-    if not name or not about.is_file():
+    if not (name := facts.get("split_file", "")):
         return
-    if not (now := files.read_object(about).get("split_hash")):
-        raise CorruptRun(f"{about} is damaged; restore it, or remove it and {name}.csv[.gz] to write both anew")
-    if now != facts.get("split_hash"):
+    path = cfg.stored(Path("results", config.profile, "splits", name))
+    try:
+        now = split_files.facts_of(path).get("split_hash")
+    except PostsError as error:
+        raise CorruptRun(str(error)) from None
+    if now and now != facts.get("split_hash"):
         raise StaleRun(
-            f"{folder} was run on another split than {about.name} describes; restore that split, or "
-            "use train='all' to run it on this one"
+            f"{folder} was run on another split than {name} holds; restore that split, or use train='all' to run it on "
+            "this one"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import json
 import os
 import zlib
@@ -24,9 +25,10 @@ MAX_UNPACKED, MAX_TIMES = 64 * 2**20, 100  # bytes of a .gz unpacked, and times 
 MAX_CELL = 64 * 2**20  # characters of one cell of a CSV; a longer one is hardly a post
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path, above: str = "") -> pd.DataFrame:
     """A CSV file with a header (.gz: compressed), every cell a string as written: ids must not become numbers.
 
+    Args: above: how a line above the header begins, which is left out where there is one.
     Raises: PostsError: no such file, not UTF-8, an open quote, a cell of more than MAX_CELL characters, or a row with
         more or fewer cells than the header.
     """
@@ -34,7 +36,9 @@ def read_csv(path: Path) -> pd.DataFrame:
     csv.field_size_limit(max(MAX_CELL, csv.field_size_limit()))
     try:
         with _open(path) as file:
-            lines = csv.reader(file, strict=True)
+            first = next(file, "")
+            begins = () if above and first.startswith(above) else (first,)
+            lines = csv.reader(itertools.chain(begins, file), strict=True)
             header = next(lines, [])
             if not header:
                 raise PostsError(f"{path} is empty; give a file with a header and at least one row")

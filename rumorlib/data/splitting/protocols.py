@@ -155,9 +155,10 @@ def stored_split(corpus: Corpus, protocol: Protocol, profile: str, mark: str = "
     path, grouped = split_path(corpus.name, protocol, profile, mark), keys.groups_hash(corpus.posts)
     if path.is_file():
         posts = split_files.read_split(corpus.posts, path, corpus.name)
-        if split_files.fact(path, "groups_hash") != grouped:
+        about = split_files.facts_of(path)
+        if about.get("groups_hash") != grouped:
             print(f"{path.name} was made when other posts were near-duplicates, and is kept. Then crossed")
-            then = pd.DataFrame(split_files.fact(path, "crossings"), columns=list(splits.CROSSINGS))
+            then = pd.DataFrame(about.get("crossings"), columns=list(splits.CROSSINGS))
             print(_shown(then), "and now", sep="\n")
     else:
         posts = split(corpus, protocol)

@@ -1,8 +1,11 @@
-"""Splits on disk: a table of posts and sides, a hash, and the counts that say what the split allows."""
+"""Splits on disk: a table of posts and sides, and above it a line with its hash and the counts that it allows."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from rumorlib.data.keys import effective_number, guard_cell, row_key
 from rumorlib.data.posts import SPLITS, PostsError
 from rumorlib.data.readers.tables import read_csv
 
+ABOVE = "# "  # begins the line above the header: facts as JSON
+LONGEST_LINE = 2**20
 _COLUMNS = (["post_id", "split"], ["row_key", "split"])
 
 
@@ -44,18 +49,19 @@ def split_counts(posts: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_split(posts: pd.DataFrame, path: Path, corpus: str = "", facts: Mapping[str, Any] | None = None) -> None:
-    """Write the split as a table sorted by its first column, so that equal splits give equal files, and a .json beside.
+    """Write the split as a table sorted by its first column, so that equal splits give equal files, below a line
+    of facts.
 
     Args:
         path: ends in .csv or .csv.gz.
         corpus: name of a real corpus: posts stand under `keys.row_key`; "": under their own ids.
-        facts: what the .json says besides the number of posts, their counts and `split_hash`.
+        facts: what that line says besides the number of posts, their counts and `split_hash`.
     """
     table = _keyed(posts, corpus).assign(split=posts["split"]).sort_values("key")
-    files.write_csv(path, table.rename(columns={"key": "row_key" if corpus else "post_id"}))
     counts = split_counts(posts)[["split", "non_rumor", "rumor"]].to_dict("records")
     own = {"n_posts": len(posts), "split_hash": split_hash(posts), "counts": counts}
-    files.write_json(facts_path(path), {**(facts or {}), **own})
+    above = ABOVE + json.dumps(files.plain({**(facts or {}), **own}), sort_keys=True)
+    files.write_csv(path, table.rename(columns={"key": "row_key" if corpus else "post_id"}), above)
 
 
 def read_split(posts: pd.DataFrame, path: Path, corpus: str = "") -> pd.DataFrame:
@@ -65,7 +71,7 @@ def read_split(posts: pd.DataFrame, path: Path, corpus: str = "") -> pd.DataFram
     Raises: PostsError: other columns, an unknown split, other posts than `posts`, or not the split that the .json
         beside it was written for.
     """
-    frame = read_csv(path)
+    frame = read_csv(path, ABOVE)
     columns = list(frame.columns)
     if columns not in _COLUMNS or frame[columns[0]].duplicated().any():
         raise PostsError(f"{path}: expected columns post_id, split with each post once; write it with write_split")
@@ -83,32 +89,27 @@ def read_split(posts: pd.DataFrame, path: Path, corpus: str = "") -> pd.DataFram
             f"{len(set(own) - set(named))} only in the corpus), e.g. {min(odd)}; remove the file to write it anew"
         )
     result = posts.assign(split=[named[key] for key in own])
-    if facts_path(path).is_file():
-        _check_hash(result, path)
+    about = facts_of(path)
+    if about and about["split_hash"] != split_hash(result):
+        raise PostsError(f"{path} holds another split than its first line was written for; restore or remove it")
     return result
 
 
-def facts_path(path: Path) -> Path:
-    """The .json beside a split file: x.csv.gz -> x.json."""
-    return path.with_name(path.name.removesuffix(".gz").removesuffix(".csv") + ".json")
-
-
-def fact(path: Path, name: str) -> Any:
-    """One entry of the .json beside a split file; None without it. Raises PostsError: it is damaged."""
-    about = facts_path(path)
-    return _facts(path).get(name) if about.is_file() else None
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    found = files.read_object(facts_path(path))
-    if "split_hash" not in found:
-        raise PostsError(f"{facts_path(path)} is damaged; remove it and {path.name} to write both anew")
-    return found
-
-
-def _check_hash(posts: pd.DataFrame, path: Path) -> None:
-    if _facts(path)["split_hash"] != split_hash(posts):
-        raise PostsError(f"{path} is not the split {facts_path(path).name} was written for; restore or remove both")
+def facts_of(path: Path) -> dict[str, Any]:
+    """What a stored split says of itself; {} of a file without the line, or of none. Raises PostsError: damaged."""
+    try:
+        with files.open_regular(path) as stored, gzip.open(stored) if path.suffix == ".gz" else stored as file:
+            first = file.readline(LONGEST_LINE).decode()
+        if not first.startswith(ABOVE):
+            return {}
+        found = json.loads(first.removeprefix(ABOVE))
+        if isinstance(found, dict) and "split_hash" in found:
+            return found
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError, EOFError, gzip.BadGzipFile, zlib.error):
+        pass
+    raise PostsError(f"{path} is damaged; restore it, or remove it to write it anew")
 
 
 def _keyed(posts: pd.DataFrame, corpus: str) -> pd.DataFrame:
