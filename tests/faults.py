@@ -1,9 +1,10 @@
 """A small sweep is disturbed at random moments and started again: nothing finished is lost, nothing wrong is kept.
 
-A start is a forked process that makes what is missing of four tiny runs (stage 1 and MICC on it, two rows without a
-network; a checkpoint after every step). A trial is one start with a fault, and a second without. It ends well if the
-second leaves the runs of an undisturbed sweep, or says which file is damaged and what to do, and doing that
-(train="all") leaves them. `python -m tests.faults --trials 300 --record` writes results/faults.csv, a line per fault.
+A start is a forked process that makes what is missing of six tiny runs (stage 1, MICC on it on drawn and on own posts,
+three rows without a network; a checkpoint after every step). A trial is one start with a fault, and a second without.
+It ends well if the second leaves the runs of an undisturbed sweep, or says which file is damaged and what to do, and
+doing that (train="all") leaves them. `python -m tests.faults --trials 300 --record` writes results/faults.csv, a line
+per fault; `--only NAME` tries one fault alone.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from rumorlib import config as cfg
 from rumorlib import experiments, results
 from rumorlib.config import RunConfig, TextConfig, TrainConfig, VisionConfig, profiles
+from rumorlib.data import files
 from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.results import ledger, making, reports, runs
 from rumorlib.training import checkpoints
@@ -46,7 +49,7 @@ ENDS_WELL = ("equal", "said")
 
 
 class Sweep:
-    """Four tiny runs in an output folder, made in this process or in a forked one."""
+    """Six tiny runs in an output folder, made in this process or in a forked one."""
 
     def __init__(self, patch: pytest.MonkeyPatch, place: Path) -> None:
         self.place, self._patch = place, patch
@@ -67,6 +70,10 @@ class Sweep:
         majority = experiments.baseline(self.settings, "demo-en", "majority")
         linear = [majority, replace(majority, n_train=30)]
         self.asked: dict[str, RunConfig] = {one.path.as_posix(): one for one in (micc.stage1, micc, *linear)}
+        self.posts = self._own_posts()
+        cfg.own_corpus("own", self.posts)
+        own = [experiments.micc(self.settings, "own"), experiments.baseline(self.settings, "own", "tfidf_lr")]
+        self.asked |= {one.path.as_posix(): one for one in own}
         self.into("undisturbed")
         self.make()
         self.into("timed")  # what is kept in memory and in the cache is there
@@ -75,6 +82,17 @@ class Sweep:
         self.takes_s = time.perf_counter() - begun
         self.into("undisturbed")
         self.wanted = self.found()
+
+    def _own_posts(self) -> Path:
+        """A folder of 40 posts with pictures."""
+        folder = self.place / "posts"
+        folder.mkdir()
+        rows = ["id,text,label,split,image"]
+        for i, side in enumerate(["train"] * 20 + ["dev"] * 10 + ["test"] * 10):
+            Image.new("RGB", (96, 96), (6 * i, 255 - 6 * i, 40 * (i % 2))).save(folder / f"{i}.png")
+            rows.append(f"p{i},{'odd' if i % 2 else 'even'} post of {i},{i % 2},{side},{i}.png")
+        (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+        return folder
 
     def into(self, name: str) -> Path:
         """Write to another output folder from now on."""
@@ -287,6 +305,27 @@ def out_of_memory(sweep: Sweep, chance: random.Random) -> str:
     return ""
 
 
+def changed_data(sweep: Sweep, chance: random.Random) -> str:
+    """A post, or a picture, is another one from some moment on; the process is killed later on, or goes on. Before the
+    second start it is what it was."""
+    path = chance.choice([sweep.posts / "manifest.csv", sweep.posts / f"{chance.randrange(40)}.png"])
+    before = path.read_bytes()
+    started = sweep.start()
+    time.sleep(chance.uniform(0, sweep.takes_s))
+    if path.suffix == ".csv":
+        files.write_bytes(path, before.replace(b"odd post of 1,", b"another post of 1,"))
+    else:
+        draft = path.with_name("draft.png")
+        Image.new("RGB", (96, 96), (200, 100, chance.randrange(256))).save(draft)
+        draft.replace(path)
+    if chance.random() < 0.5:
+        time.sleep(chance.uniform(0, sweep.takes_s / 4))
+        started.kill(signal.SIGKILL)
+    said = started.wait()
+    files.write_bytes(path, before)
+    return clear(said, "the same command makes it anew")
+
+
 def no_permission(sweep: Sweep, chance: random.Random) -> str:
     """A user who may write to nothing below the output folder; some of its runs may be there."""
     _stopped(sweep, chance, signal.SIGKILL)
@@ -300,7 +339,7 @@ def no_permission(sweep: Sweep, chance: random.Random) -> str:
 
 NOBODY = 65534
 FAULTS = (killed, terminated, interrupted, full_disk, read_only, no_permission, truncated, flipped, clock_back,
-          two_at_once, out_of_memory)  # fmt: skip
+          two_at_once, out_of_memory, changed_data)  # fmt: skip
 NEEDS_ROOT = (full_disk, read_only, no_permission)
 
 
@@ -353,12 +392,14 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=45)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=[one.__name__ for one in FAULTS], help="this fault alone")
     parser.add_argument("--record", action="store_true")
     given = parser.parse_args(words)
     lines = []
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
         sweep = Sweep(patch, Path(place))
         faults = FAULTS if may_mount(Path(place)) else [one for one in FAULTS if one not in NEEDS_ROOT]
+        faults = [one for one in faults if given.only in (None, one.__name__)]
         print(f"a start takes {sweep.takes_s:.1f} s", flush=True)
         for number in range(given.trials):
             fault, seed = faults[number % len(faults)], given.seed + number

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load, save
 
 from rumorlib import experiments, results
-from rumorlib.config import RunConfig, Settings, TrainConfig
+from rumorlib.config import CORPORA, RunConfig, Settings, TrainConfig, resolve
 from rumorlib.data import files, sealed
 from rumorlib.experiments import rivals
 from rumorlib.results import reports, runs
@@ -253,3 +253,33 @@ def test_a_state_comes_back_as_it_was() -> None:
     pd.testing.assert_frame_equal(found["f"], frame)
     with pytest.raises(TypeError, match="set is no state"):
         checkpoints.packed({1, 2}, {})
+
+
+# --- what a run is of ---------------------------------------------------------------------------
+
+
+def test_a_run_whose_posts_change_meanwhile_is_not_kept(
+    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its result would stand as one of the posts that lie there at its end."""
+    manifest = tmp_path / "posts" / "manifest.csv"
+    manifest.parent.mkdir()
+    rows = [f"p{i},{'odd' if i % 2 else 'even'} {i},{i % 2},{'train' if i < 20 else 'dev' if i < 30 else 'test'}\n"
+            for i in range(40)]  # fmt: skip
+    manifest.write_text("id,text,label,split\n" + "".join(rows))
+    settings = resolve("laptop", [f"mine={manifest.parent}"])
+    run = experiments.baseline(settings, "mine", "tfidf_lr")
+    really = kinds.BUILDERS["train", "baseline"]
+
+    def changing(*given: object) -> Outcome:
+        outcome = really(*given)
+        manifest.write_text(manifest.read_text().replace("odd 1,", "even 1,"))
+        return outcome
+
+    monkeypatch.setitem(kinds.BUILDERS, ("train", "baseline"), changing)
+    with pytest.raises(checkpoints.Changed, match="posts changed while the run was made"):
+        results.run_or_load(run, settings)
+    assert reports.stored(run) is None and not (output / "results/laptop/test_ledger.csv").exists()
+    monkeypatch.setitem(kinds.BUILDERS, ("train", "baseline"), really)
+    assert results.run_or_load(run, settings).metrics["test"]["n"] == 10
+    CORPORA.pop("mine")

@@ -1,6 +1,5 @@
 """Split files: equal splits are equal bytes, real posts stand under opaque keys, other posts are refused."""
 
-
 import pandas as pd
 import pytest
 from hypothesis import given

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from functools import cache, lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -79,18 +79,22 @@ class Generators:
             torch.cuda.set_rng_state_all(state["gpus"])
 
 
+class Changed(RuntimeError):
+    """What a run is of changed while it was made."""
+
+
 class Place:
     """The folder of a run's checkpoints while the run is made.
 
     Args:
-        belongs: what a checkpoint must be of, as name -> hash; asked for when the first is written or found.
+        belongs: what a checkpoint must be of, as name -> hash; asked for at the beginning and before each is written.
         every_s: seconds between checkpoints; a tenth of it at looks at dev. A run that ends before writes none.
     """
 
     def __init__(self, folder: Path, belongs: Callable[[], Mapping[str, str]], every_s: float) -> None:
         self.folder, self.every_s = folder, every_s
         self.spent_s, self.resumed = 0.0, 0  # by the processes before this one; how often a process went on
-        self._belongs = cache(belongs)
+        self._belongs = belongs
         self._began = self._last = time.monotonic()
         self._took = 0.0
 
@@ -99,13 +103,27 @@ class Place:
         passed = time.monotonic() - self._last
         return passed >= self.every_s / (OFTEN if at_look else 1) and passed >= self._took / MOST_SHARE
 
+    @cached_property
+    def of(self) -> dict[str, str]:
+        """What the run is of: the hashes as they were when first asked for, before anything is read."""
+        return dict(self._belongs())
+
+    def check(self) -> None:
+        """Raises Changed: the run is of something else than when it was begun; its checkpoints are gone."""
+        now = dict(self._belongs())
+        if other := sorted(name for name in now.keys() | self.of.keys() if now.get(name) != self.of.get(name)):
+            self.remove()
+            raise Changed(f"{self.folder}: {', '.join(other)} changed while the run was made; nothing of it is kept, "
+                          "the same command makes it anew")  # fmt: skip
+
     def write(self, step: int, parts: Mapping[str, Stateful]) -> None:
         """Put a checkpoint beside the one before. A disk without room stops no training: it is said, and tried again
-        later."""
+        later. Raises: as `check`."""
+        self.check()
         begun = time.monotonic()
         tensors: dict[str, Tensor] = {}
         state = {name: packed(part.state_dict(), tensors) for name, part in parts.items()}
-        about = {"format": FORMAT, "belongs": dict(self._belongs()), "step": step, "state": state,
+        about = {"format": FORMAT, "belongs": self.of, "step": step, "state": state,
                  "spent_s": self.spent_s + begun - self._began, "resumed": self.resumed}  # fmt: skip
         name = f"step{step:010}"
         try:
@@ -129,7 +147,7 @@ class Place:
                 _log.warning("%s; taking the checkpoint before it, or starting anew", error)
                 self._delete(seal)
                 continue
-            belongs = dict(self._belongs()) if about.get("format") == FORMAT else {}
+            belongs = self.of if about.get("format") == FORMAT else {}
             if other := sorted(name for name in belongs.keys() | about["belongs"].keys()
                                if belongs.get(name) != about["belongs"].get(name)):  # fmt: skip
                 _log.warning("%s was written with other %s; starting anew", seal, ", ".join(other))

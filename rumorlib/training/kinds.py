@@ -5,8 +5,9 @@ A config says everything that decides its run, so `run` in any process, given co
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rumorlib import inputs
@@ -15,6 +16,7 @@ from rumorlib.inputs import content
 from rumorlib.training import (
     baseline_runs,
     bench_runs,
+    checkpoints,
     compression_runs,
     computation,
     dmfl_runs,
@@ -44,6 +46,22 @@ BUILDERS: dict[tuple[str, str], Callable[..., Outcome]] = {
 }
 
 
+@contextlib.contextmanager
+def _unchanged(place: checkpoints.Place | None) -> Iterator[None]:
+    """Raises checkpoints.Changed: posts, pictures or weights are others at the end than at the beginning; whatever a
+    reader says meanwhile comes of it."""
+    if place is None:
+        yield
+        return
+    _ = place.of
+    try:
+        yield
+    except Exception:
+        place.check()
+        raise
+    place.check()
+
+
 def run(config: RunConfig, settings: Settings, stage1: Path | None = None, parent: Path | None = None) -> Outcome:
     """Make one run, of any kind.
 
@@ -51,13 +69,13 @@ def run(config: RunConfig, settings: Settings, stage1: Path | None = None, paren
         settings: where the data are.
         stage1, parent: weights of `config.stage1` and `config.parent`, where it has them.
     Returns: its outcome; facts say what it belongs to (`content`) and what it computes (`computation`).
-    Raises: ValueError: no such kind of run of this model.
+    Raises: ValueError: no such kind of run of this model. checkpoints.Changed: its data changed meanwhile.
     """
     if (config.kind, config.model) not in BUILDERS:
         listed = ", ".join(f"{kind} {model}" for kind, model in BUILDERS)
         raise ValueError(f"there is no run of kind {config.kind!r} of model {config.model!r}; there are {listed}")
     weights = [path for path, needed in ((stage1, config.stage1), (parent, config.parent)) if needed]
-    with loop.one_thread():
+    with loop.one_thread(), _unchanged(checkpoints.place()):
         loop.seed_everything(config.seed)
         outcome = BUILDERS[config.kind, config.model](config, settings, *weights)
     facts = {"content": content.of_run(config, settings), "computation": computation.fingerprint(config)}
