@@ -42,8 +42,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: install ## every notebook on drawn scenes: two CPU cores, no network, minutes
 	$(RUN) --profile demo
 
-laptop: install ## real corpora and frozen encoders, notebooks 01-07, 09 and 10 (or NOTEBOOKS="02 03"): make laptop DATA=<folder>
-	$(PY) -m rumorlib run $(or $(NOTEBOOKS),$(if $(ONLY),,01 02 03 04 05 06 07 09 10)) --profile laptop --train $(TRAIN) --grid $(GRID) \
+laptop: install ## real corpora and frozen encoders, notebooks 01-07, 09, 10 and 12 (or NOTEBOOKS="02 03"): make laptop DATA=<folder>
+	$(PY) -m rumorlib run $(or $(NOTEBOOKS),$(if $(ONLY),,01 02 03 04 05 06 07 09 10 12)) --profile laptop --train $(TRAIN) --grid $(GRID) \
 		$(if $(SEEDS),-p "seeds=[$(SEEDS)]") $(if $(ONLY),--only $(ONLY)) $(if $(DATA),--data "$(DATA)")
 
 # A GPU is used if there is one; CUDA_VISIBLE_DEVICES= hides it, RUMORLIB_DETERMINISTIC=1 makes it give the same digits

@@ -22,7 +22,7 @@ from pathlib import Path
 from rumorlib import config as cfg
 from rumorlib.commands import parameters, result_blocks
 from rumorlib.commands.result_blocks import link, read, table
-from rumorlib.config import profiles
+from rumorlib.config import by_corpus, profiles
 from rumorlib.data import files, photo
 from rumorlib.data.drawn_scenes import claims, drawn
 from rumorlib.results import artifacts
@@ -108,7 +108,8 @@ def choices_block(root: Path) -> str:
 def corpora_block(root: Path) -> str:
     """Corpora and weights per profile: where they lie and what label 1 means."""
     captions = {p: [f"{c}-{n}" for c, names in profiles.STAGE1[p].values() for n in names] for p in cfg.PROFILES}
-    used = {p: [*cfg.DATASETS[p], *captions[p]] for p in cfg.PROFILES}
+    used = {p: [*cfg.DATASETS[p], *captions[p], *(name for of, name in by_corpus.OF_CORPUS if of == p)]
+            for p in cfg.PROFILES}  # fmt: skip
     lines = []
     for name, one in cfg.CORPORA.items():
         if one.own or one.posts_of:

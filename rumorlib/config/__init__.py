@@ -1,7 +1,7 @@
 """Every setting of every run, as frozen dataclasses; every default names its source.
 
 A run *is* a `RunConfig`: same config, same folder, same result on the same posts, pictures and weights. Variants of a
-model derive from its default by `dataclasses.replace`; nothing else in the package holds a hyper-parameter.
+model derive from its default by `dataclasses.replace`, in experiments/, which names what the variant changes.
 
 Marks: "paper" = stated in MICC (arXiv 2508.11141) or DMFL (Mathematics 13(11) 1731);
 "Cn" = our choice where the paper is silent, listed in notebooks/README.md.

@@ -52,7 +52,7 @@ OF_CORPUS: dict[tuple[str, str], Sizes] = {("laptop", name): _MFAN for name in (
 
 
 def sizes_of(profile: str, dataset: str = "") -> Sizes:
-    """Sizes of a profile, on a corpus that has its own: those. Posts of one's own at laptop have MFAN's: one setting
+    """The corpus's own sizes if it has any, else the profile's. Posts of one's own at laptop have MFAN's: one setting
     for 500 and for 36,000 posts."""
     own = profile == "laptop" and bool(dataset) and about(dataset).own
     return _MFAN if own else OF_CORPUS.get((profile, dataset), SIZES[profile])

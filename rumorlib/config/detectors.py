@@ -21,7 +21,8 @@ class ControlConfig(Checked):
 
 @dataclass(frozen=True)
 class MICCConfig(Checked):
-    """MICC's detector on top of SCLIP (MICC §3.3-3.4): the paper's ablations, and choices where it is silent."""
+    """MICC's detector on top of SCLIP (MICC §3.3-3.4): the paper's ablations, choices where it is silent, and
+    ours: `classifier_input` other than "concat", `relevance_scale`, `controls`."""
 
     top_k: Count = 2  # paper Figure 6: patches kept per scale
     fusion_weight: Share = 0.65  # paper: lambda 0.65-0.70, weight of the semantic side (C7)
@@ -70,7 +71,7 @@ class DistillationConfig(Checked):
 
 @dataclass(frozen=True)
 class DMFLConfig(Checked):
-    """DMFL (§4); its seven ablations are the switches at the end."""
+    """DMFL (§4); its ablations are `alignment="none"`, `fusion="weighted_sum"` and five values of `parts`."""
 
     word2vec: Word2VecConfig = Word2VecConfig()
     kernel_sizes: Several[Count] = (3, 4, 5)  # Eqs 4-6

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from rumorlib.config.checks import Checked, Cosine, Count, Rate, Several, Weight
 from rumorlib.config.encoders import VisionConfig, Word2VecConfig
 
-# Defaults are the papers' or a published re-implementation's (FaKnow) where known; what is ours is in the choice named.
-# Profiles make them smaller.
-
 
 @dataclass(frozen=True)
 class ReadingConfig(Checked):

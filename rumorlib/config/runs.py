@@ -76,8 +76,7 @@ class TrainConfig(Checked):
     steps: Count | None = None  # the budget in optimiser steps
     evaluate_every: Count | None = None  # steps between two looks at dev; None: once a pass
     batch_size: Count = 64  # at most, where steps_per_pass is given
-    steps_per_pass: Count | None = None  # the batch follows the number of posts: so many steps make a pass, if neither
-    # batch_size is exceeded nor a batch smaller than loop.SMALLEST_BATCH
+    steps_per_pass: Count | None = None  # asked for; the batch size follows, from loop.SMALLEST_BATCH to batch_size
     lr: LearningRate = 1e-3
     tower_lr_scale: Weight = 1.0  # learning rate of pretrained or pre-trained towers, relative to lr
     weight_decay: Weight = 0.01

@@ -1,7 +1,7 @@
-"""Which runs make which table: functions that return full configs; a variant is `replace` on a default.
+"""Runs of stage 1, MICC, DMFL and the baselines, with ablations and sweeps; a variant is `replace` on a default.
 
-Profiles differ in `config/profiles.py` alone: sizes, data, encoders, training length and how many points are drawn. The
-algorithm is the same, and a test compares the fields.
+Profiles differ in `config/profiles.py` and `config/by_corpus.py` alone: sizes, data, encoders, training length and how
+many points are drawn. The algorithm is the same, and a test compares the fields.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ MICC_INPUTS = {"default": "concat", "product": "product", "relevance": "relevanc
 
 
 def micc_main(settings: Settings) -> list[RunConfig]:
-    """The literal model and our two fixes of its fusion (M-E2, choice C5), per dataset and seed."""
+    """The literal model and our two classifier inputs (M-E2, choice C5), per dataset and seed."""
     return [
         micc(settings, dataset, seed, variant, classifier_input=how)
         for dataset in settings.datasets

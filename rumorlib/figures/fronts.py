@@ -1,4 +1,4 @@
-"""Figures of cost: each quantity of each model, and cost against accuracy (l_fig1): which are worth their price."""
+"""Figures of cost: cost per model, and which models no other beats on both cost and accuracy (l_fig1)."""
 
 from __future__ import annotations
 

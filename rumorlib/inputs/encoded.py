@@ -1,4 +1,4 @@
-"""Texts and distinct images of a corpus as the encoders read or leave them, each encoded once."""
+"""Inputs or outputs of the encoders for a corpus, each text and image encoded once."""
 
 from __future__ import annotations
 

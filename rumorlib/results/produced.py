@@ -1,4 +1,4 @@
-"""One run made while its lock is held: trained, or gone on with, and put in its place."""
+"""Make one run under its lock, or resume it, and write it to its folder."""
 
 from __future__ import annotations
 

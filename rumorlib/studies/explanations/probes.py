@@ -1,4 +1,4 @@
-"""Posts no model should see through: consistent but false, without a cue, or with a cue off the text's path.
+"""Posts without a usable cue: consistent but false, no cue at all, or a cue in a part the text does not lead to.
 
 Undetectable: label and content are independent, so no model can be above .5 but by luck; one that is points to a fault
 of ours. Fingerprint: a generator's faint pattern lies away from the claimed object. Top-K ranks by relevance to the

@@ -1,4 +1,4 @@
-"""Anatomy of a .93: what each habit of published evaluations adds to an honest score (p_fig1, p_fig2, p_2).
+"""What each loose habit of published evaluations adds to an honest score (p_fig1, p_fig2, p_2).
 
 One classifier on fixed features throughout (`heads`, `fixed_features`), so that a step is the protocol's alone. The
 waterfall goes from a split that keeps stories apart to random posts, to epochs and seeds picked on test, to metadata as

@@ -18,7 +18,6 @@ from rumorlib.metrics import estimates, evaluation
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, with_runs
 from rumorlib.studies.scores import comparison, recommended
-from rumorlib.studies.scores.differences import is_fixed
 from rumorlib.training.fitting import OTHERS_PICTURES
 
 Group = tuple[str, str]  # dataset, printed row
@@ -44,7 +43,7 @@ def page(reports: Sequence[Report], draws: Sequence[Report]) -> pd.DataFrame:
         if not published:
             continue
         _, frame = comparison.pooled(published)[0]
-        rows.append({"dataset": dataset, "model": model, **_published(dataset, frame, is_fixed(published[0].config)),
+        rows.append({"dataset": dataset, "model": model, **_published(dataset, frame),
                      **(_elsewhere(group) | linear.get((dataset, model), {})), **_pictures(dataset, frame),
                      RUNS: _names(group)})  # fmt: skip
     shown = {(row["dataset"], row["model"]) for row in rows}
@@ -65,7 +64,7 @@ def _grouped(reports: Sequence[Report]) -> dict[Group, list[Report]]:
     return found
 
 
-def _published(dataset: str, frame: pd.DataFrame, fixed: bool) -> dict[str, Any]:
+def _published(dataset: str, frame: pd.DataFrame) -> dict[str, Any]:
     test = frame[frame["split"] == "test"].reset_index(drop=True)
     by_seed = [part for _, part in test.groupby("seed")]
     found = {"n_seeds": len(by_seed)} | comparison.ends("acc", comparison.score(dataset, test, "accuracy"), "accuracy")
