@@ -112,7 +112,7 @@ B11, `many_runs.py`, shows that the cost of a sweep grows with its runs and no f
 `error_rates.py` counts how often our verdicts are wrong (`results/error_rates.csv`). `one_answer.py` says what a saved
 detector adds to its frozen encoders for one post, and judges itself.
 """
-ABOUT = "Recorded on {machine}, torch {torch}, while other work ran on the same cores."
+ABOUT = "Recorded on {machine}, torch {torch}."
 
 
 def page() -> str:
