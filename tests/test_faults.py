@@ -59,7 +59,7 @@ def test_the_run_of_a_killed_process_is_taken_over_and_gone_on_with(sweep: fault
 
 def test_what_another_process_makes_is_left_for_the_end(sweep: faults.Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep.into("left")
-    first, second = (one for one in sweep.asked.values() if one.model == "baseline")
+    first, second = [one for one in sweep.asked.values() if one.model == "baseline"][:2]
     lock = runs.unfinished(first).with_suffix(".lock")
 
     def hold() -> None:
@@ -89,6 +89,13 @@ def test_a_lock_that_cannot_be_read_is_waited_for_and_then_taken(
         assert str(os.getpid()) in locks.holder(lock)
         locks.check(held)
     assert not lock.exists()
+
+
+def test_a_lock_left_where_one_may_not_write_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one.lock").write_text("filelock/2\npid=1\nhost=elsewhere\n")
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and Path(path) == tmp_path))
+    with pytest.raises(PermissionError, match=r"one\.lock"), locks.held(tmp_path / "one.lock"):
+        pass
 
 
 def test_who_lost_the_lock_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,9 @@ taken over at once where the holder was on this machine and is gone, and after S
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +38,8 @@ def held(path: Path, wait: bool = True) -> Iterator[SoftFileLease]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = SoftFileLease(path, lease_duration=STALE_S)
     if not _taken(lock):
+        if not os.access(path.parent, os.W_OK):  # what its holder leaves behind could not be taken over
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         if not wait:
             raise Held(f"{path} is held by {holder(path)}")
         _log.warning("%s is held by %s; waiting for it", path, holder(path))
