@@ -2,7 +2,7 @@
 formats and small corpora in the real layouts, one run of each kind, 64 posts and 5 steps.
 
 `python -m tests.rehearsal` writes weights of the published sizes (2 GB, in a temporary folder) and prints what each run
-took; --tiny shrinks the weights and the models with them.
+took; --notebooks runs the notebooks instead, with one seed; --tiny shrinks the weights and the models with them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -178,6 +181,7 @@ def rehearsed(place: Path, tiny: bool) -> Iterator[Settings]:
     few = {"batch_size": POSTS}
     sizes = replace(sizes, stage1=replace(sizes.stage1, **few))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RUMORLIB_DATA", str(place / "data"))
         patch.setenv("RUMORLIB_OUTPUT", str(place / "output"))
         patch.setenv("RUMORLIB_CACHE", str(place / "cache"))
         patch.setitem(profiles.SIZES, "paper", sizes)
@@ -200,13 +204,47 @@ def table(settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["kind", "run", "steps", "time_s", "peak_memory_mib"])
 
 
+def notebooks(settings: Settings, names: Sequence[str] = ()) -> pd.DataFrame:
+    """Run the notebooks that begin so (none: all), each with one seed, in this process: a kernel of its own would know
+    nothing of STEPS. A row each: its name, seconds, the most MiB this process had so far, and what stopped it or ""."""
+    import nbformat
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    given, rows = {"profile": "paper", "datasets": list(settings.datasets), "seeds": [0]}, []
+    for path in sorted((cfg.PROJECT_ROOT / "notebooks").glob("[01]*.ipynb")):
+        if names and not path.name.startswith(tuple(names)):
+            continue
+        begun, stopped = time.perf_counter(), ""
+        scope = {"__name__": "__main__", "display": lambda *shown, **more: [repr(one) for one in shown]}
+        for number, cell in enumerate(nbformat.read(path, 4).cells):
+            if cell.cell_type != "code":
+                continue
+            try:
+                code = TransformerManager().transform_cell(cell.source)
+                exec(compile(code, f"{path.name}, cell {number}", "exec"), scope)
+            except Exception:
+                stopped = traceback.format_exc()
+                break
+            if "parameters" in cell.metadata.get("tags", []):
+                scope |= {name: value for name, value in given.items() if name in scope}
+        plt.close("all")
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        rows.append((path.stem, time.perf_counter() - begun, most, stopped))
+        print("{:28} {:7.1f} s {:6} MiB {}".format(*rows[-1]), flush=True)
+    return pd.DataFrame(rows, columns=["notebook", "time_s", "peak_memory_mib", "stopped"])
+
+
 def main(words: list[str]) -> int:
     """Make all of it in a temporary folder and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--notebooks", nargs="*", metavar="03", help="run these notebooks instead; none named: all")
     parser.add_argument("--tiny", action="store_true", help="weights and models of a few thousand numbers")
     given = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as place, rehearsed(Path(place), given.tiny) as settings:
-        table(settings)
+        if given.notebooks is None:
+            table(settings)
+        else:
+            return int(notebooks(settings, given.notebooks)["stopped"].ne("").any())
     return 0
 
 

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from rumorlib import config as cfg
@@ -32,6 +33,7 @@ def git_state() -> dict[str, Any]:
     return {"commit": git("rev-parse", "--verify", "-q", "HEAD"), "dirty": None if status is None else bool(status)}
 
 
+@cache  # what a process has imported stays as it is; looking takes longer than a small run's checkpoint
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that can change a number."""
     versions = {"python": platform.python_version()}
