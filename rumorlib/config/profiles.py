@@ -283,7 +283,7 @@ def shown_twice(settings: Settings) -> tuple[str, ...]:
     return first_datasets(settings) if settings.profile == "demo" else settings.datasets
 
 
-def first_look(settings: Settings) -> bool:
+def is_small_demo(settings: Settings) -> bool:
     """Whether only what a first look needs is made: demo's reduced grid, which is to take minutes."""
     return settings.profile == "demo" and settings.grid != "full"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rumorlib.config import CompressionConfig, DistillationConfig, RunConfig, Settings
-from rumorlib.config.profiles import first_datasets, first_look
+from rumorlib.config.profiles import first_datasets, is_small_demo
 from rumorlib.experiments.papers import fields, micc, sclip_variants
 
 COMPRESSIONS = {
@@ -25,7 +25,7 @@ def compression_runs(settings: Settings) -> list[RunConfig]:
         for seed in settings.seeds:
             for how in ("product", "concat") if settings.grid == "full" else ("product",):
                 both, single, student = micc_sizes(settings, dataset, seed, how)
-                few = first_look(settings)
+                few = is_small_demo(settings)
                 made += [compressed(both, name) for name in (FEW if few else COMPRESSIONS)]
                 made += [compressed(single, "fp32")]
                 made += [] if few else [compressed(student, "fp32"), compressed(student, "int8")]

@@ -108,7 +108,7 @@ def alignment_runs(settings: Settings) -> list[RunConfig]:
     ablations), whose two sides are measured before and after training (choice C13). Demo's reduced grid asks the
     English corpus alone, and not `side`: it is no reading of the paper."""
     ways: dict[str, dict[str, Any]] = {"default": {}, "side": {"alignment": "side"}, "A": {"alignment": "none"}}
-    if profiles.first_look(settings):
+    if profiles.is_small_demo(settings):
         del ways["side"]
     return [
         dmfl(settings, dataset, seed, name, **changes)

@@ -19,7 +19,7 @@ from rumorlib.config.profiles import (
     SIZES,
     STAGE1,
     first_datasets,
-    first_look,
+    is_small_demo,
     loss_weight_seeds,
     loss_weights,
     points,
@@ -108,7 +108,7 @@ def micc_ablations(settings: Settings) -> list[RunConfig]:
     """MICC without alignment (A/γ, A/δ), without fusion (Ms/α, Ms/β), on CLIP where its weights lie and else with one
     scale (M-E6); and with as many patches chosen otherwise: at random, the least relevant, the most salient."""
     single = fields(settings, 32)
-    controls = SELECTION_CONTROLS[:1] if first_look(settings) else SELECTION_CONTROLS
+    controls = SELECTION_CONTROLS[:1] if is_small_demo(settings) else SELECTION_CONTROLS
     runs = []
     for dataset in swept(settings):
         language = record(dataset).language

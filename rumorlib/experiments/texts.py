@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rumorlib.config import FEW_SEEDS, RunConfig, Settings, record
 from rumorlib.config.by_corpus import sizes_of
-from rumorlib.config.profiles import first_look
+from rumorlib.config.profiles import is_small_demo
 from rumorlib.data.splitting.splits import PHEME_DEV
 from rumorlib.experiments.papers import DMFL_VARIANTS, baseline, dmfl, dmfl_ablations
 
@@ -75,7 +75,7 @@ def word2vec_runs(settings: Settings) -> list[RunConfig]:
     """DMFL-TCNN on word vectors trained in other ways: what the choice of skip-gram is worth (choice C22)."""
     dataset = (*settings.text_only, *settings.datasets)[0]
     plans, ways = [], list(WORD2VEC.items())
-    for name, changes in ways[: 2 if first_look(settings) else None]:
+    for name, changes in ways[: 2 if is_small_demo(settings) else None]:
         variant = "TCNN-" + name.replace(", ", "-").replace(" ", "-") if changes else "TCNN"
         plans.append(text_only(settings, dataset, "TCNN", settings.seeds[0], variant=variant, **changes))
     return plans
