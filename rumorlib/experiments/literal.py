@@ -11,7 +11,7 @@ from typing import Any
 
 from rumorlib.config import DMFLConfig, RunConfig, Settings, VisionConfig, record, resolve
 from rumorlib.config.by_corpus import sizes_of
-from rumorlib.experiments import added, papers, rivals
+from rumorlib.experiments import added, own_posts, papers, rivals
 
 POOLED = {"granularity": "pooled"}
 # Reading of DMFL -> the row it stands beside, and what it changes of it.
@@ -118,3 +118,9 @@ def stored(settings: Settings) -> dict[str, list[RunConfig]]:
     sweep = resolve("laptop", train="none", sweep=True)
     found = {"heads": papers.dmfl_heads(sweep)}
     return found | {which: papers.dmfl_loss_weights(sweep, which) for which in ("lambda_c", "lambda_a")}
+
+
+def every(settings: Settings) -> list[RunConfig]:
+    """All of these runs, as notebook 12 asks for them."""
+    own = own_posts.own(settings)
+    return [*readings(own), *(run for runs in asked(own).values() for run in runs)]

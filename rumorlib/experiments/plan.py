@@ -14,6 +14,7 @@ from rumorlib.experiments import (
     benches,
     compression,
     explained,
+    literal,
     own_posts,
     papers,
     pretraining,
@@ -76,7 +77,7 @@ OF_NOTEBOOK: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
     "09_believable_numbers": ((papers.micc_main, papers.baselines, _on_benches), ()),
     "10_cost": ((), (compression.compression_runs,)),
     "11_your_posts": ((recommended.to_try,), ()),
-    "12_papers_own_posts": ((own_posts.every,), ()),
+    "12_papers_own_posts": ((own_posts.every, literal.every), ()),
 }  # fmt: skip
 # Runs whose weights a notebook reads, beside what it reads of every run.
 WEIGHTS: dict[str, tuple[Maker, ...]] = {
