@@ -29,7 +29,7 @@ from PIL import Image
 
 from rumorlib import config as cfg
 from rumorlib import results
-from rumorlib.config import RunConfig, Settings, profiles
+from rumorlib.config import RunConfig, Settings, encoders, profiles
 from rumorlib.experiments import plan
 from tests.conftest import forget
 from tests.published import tweet, weibo_record, write
@@ -185,6 +185,10 @@ def rehearsed(place: Path, tiny: bool) -> Iterator[Settings]:
         patch.setenv("RUMORLIB_OUTPUT", str(place / "output"))
         patch.setenv("RUMORLIB_CACHE", str(place / "cache"))
         patch.setitem(profiles.SIZES, "paper", sizes)
+        if tiny:
+            clip, small = encoders.CLIP["en"], {"width": 32, "n_heads": 2}
+            texts = tuple((language, replace(text, **small)) for language, text in clip.texts)
+            patch.setitem(encoders.CLIP, "en", replace(clip, texts=texts, vision=replace(clip.vision, **small)))
         patch.setitem(profiles.HEADS, "paper", replace(profiles.HEADS["paper"], n_seeds=2, epochs=STEPS))
         forget()
         yield cfg.resolve("paper", ["weibo", "pheme"], [0], data=str(place / "data"))
