@@ -209,14 +209,16 @@ def table(settings: Settings) -> pd.DataFrame:
 
 
 def notebooks(settings: Settings, names: Sequence[str] = ()) -> pd.DataFrame:
-    """Run the notebooks that begin so (none: all), each with one seed, in this process: a kernel of its own would know
+    """Run the notebooks that begin so (none: all but the 12th), each with one seed, in this process: a kernel of its own would know
     nothing of STEPS. A row each: its name, seconds, the most MiB this process had so far, and what stopped it or ""."""
     import nbformat
     from IPython.core.inputtransformer2 import TransformerManager
 
     given, rows = {"profile": "paper", "datasets": list(settings.datasets), "seeds": [0]}, []
     for path in sorted((cfg.PROJECT_ROOT / "notebooks").glob("[01]*.ipynb")):
-        if names and not path.name.startswith(tuple(names)):
+        if not path.name.startswith(
+            tuple(names) or tuple(f"{number:02}" for number in range(1, 12))
+        ):  # 12: MFAN's posts
             continue
         begun, stopped = time.perf_counter(), ""
         scope = {"__name__": "__main__", "display": lambda *shown, **more: [repr(one) for one in shown]}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
 
+from rumorlib import config, experiments
 from rumorlib.config.profiles import SIZES
 from rumorlib.data.drawn_scenes import drawn
 from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.encoders.vision import patch_boxes
 from rumorlib.studies.explanations import explanations, interventions
+from rumorlib.studies.explanations import word_explanations as words
 
 SMALL = DrawnConfig(n_caption_scenes=10, n_train=20, n_dev=60, n_test=4, n_unseen=2, n_pairs=2, n_undetectable=4,
                     n_fingerprint=4)  # fmt: skip
@@ -86,3 +90,25 @@ def test_deleting_an_object_changes_the_logit_by_its_effect(
 def test_top_patches_are_k_of_the_highest() -> None:
     scores = np.array([[0.1, 0.9, 0.9, 0.2], [0.0, 0.0, 0.0, 0.0]])
     assert explanations.top_patches(scores, 2).tolist() == [[False, True, True, False], [True, True, False, False]]
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def test_a_word_table_scores_the_exact_effect_best() -> None:
+    effects = np.random.default_rng(0).random((50, 5))
+    run = experiments.micc(config.resolve("demo"), "demo-en")
+    blind = np.random.default_rng(1).random((50, 5))
+    one = words.ExplainedWords(run, effects, {("trained", "itself"): effects, ("trained", "blind"): blind})
+    table = words.word_table([one]).set_index("explanation")
+    assert table.loc["itself", "rank"] == pytest.approx(1) and table.loc["itself", "pointing"] == 1
+    assert table.loc["itself", "effect_of_top"] == pytest.approx(table.loc["itself", "effect_best"])
+    assert table.loc["blind", "rank_low"] < 0 < table.loc["blind", "rank_high"]
+    kinds = words.word_effect_table([one])
+    assert kinds["most_effective"].sum() == pytest.approx(1) and len(kinds) == 5
+
+
+def test_words_are_compared_in_english() -> None:
+    settings = config.resolve("demo")
+    with pytest.raises(ValueError, match="English"):
+        words.explain(SimpleNamespace(config=experiments.micc(settings, "demo-zh")), settings)
