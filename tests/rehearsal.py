@@ -209,8 +209,9 @@ def table(settings: Settings) -> pd.DataFrame:
 
 
 def notebooks(settings: Settings, names: Sequence[str] = ()) -> pd.DataFrame:
-    """Run the notebooks that begin so (none: all but the 12th), each with one seed, in this process: a kernel of its own would know
-    nothing of STEPS. A row each: its name, seconds, the most MiB this process had so far, and what stopped it or ""."""
+    """Run the notebooks that begin so (none: all but the 12th, which has MFAN's posts), each with one seed, in this
+    process: a kernel of its own would know nothing of STEPS. A row each: its name, seconds, the most MiB this process
+    had so far, and what stopped it or ""."""
     import nbformat
     from IPython.core.inputtransformer2 import TransformerManager
 
