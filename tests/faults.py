@@ -313,7 +313,10 @@ def changed_data(sweep: Sweep, chance: random.Random) -> str:
     started = sweep.start()
     time.sleep(chance.uniform(0, sweep.takes_s))
     if path.suffix == ".csv":
-        files.write_bytes(path, before.replace(b"odd post of 1,", b"another post of 1,"))
+        other = chance.choice(
+            [(b"odd post of 1,1,train", b"odd post of 1,1,dev"), (b"odd post of 1,", b"a post of 1,")]
+        )
+        files.write_bytes(path, before.replace(*other))
     else:
         draft = path.with_name("draft.png")
         Image.new("RGB", (96, 96), (200, 100, chance.randrange(256))).save(draft)

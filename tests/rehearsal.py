@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import sys
 import tempfile
 import time
@@ -212,6 +211,8 @@ def notebooks(settings: Settings, names: Sequence[str] = ()) -> pd.DataFrame:
     """Run the notebooks that begin so (none: all but the 12th, which has MFAN's posts), each with one seed, in this
     process: a kernel of its own would know nothing of STEPS. A row each: its name, seconds, the most MiB this process
     had so far, and what stopped it or ""."""
+    import resource
+
     import nbformat
     from IPython.core.inputtransformer2 import TransformerManager
 
@@ -244,14 +245,17 @@ def notebooks(settings: Settings, names: Sequence[str] = ()) -> pd.DataFrame:
 def main(words: list[str]) -> int:
     """Make all of it in a temporary folder and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--notebooks", nargs="*", metavar="03", help="run these notebooks instead; none named: all")
+    parser.add_argument(
+        "--notebooks", nargs="*", metavar="03", help="run these notebooks instead; none named: all but the 12th"
+    )
     parser.add_argument("--tiny", action="store_true", help="weights and models of a few thousand numbers")
     given = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as place, rehearsed(Path(place), given.tiny) as settings:
         if given.notebooks is None:
             table(settings)
         else:
-            return int(notebooks(settings, given.notebooks)["stopped"].ne("").any())
+            made = notebooks(settings, given.notebooks)
+            return int(made.empty or made["stopped"].ne("").any())
     return 0
 
 

@@ -258,8 +258,9 @@ def test_a_state_comes_back_as_it_was() -> None:
 # --- what a run is of ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("change", [("odd 1,", "even 1,"), ("1,1,train", "1,1,dev")], ids=["text", "side"])
 def test_a_run_whose_posts_change_meanwhile_is_not_kept(
-    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+    change: tuple[str, str], tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its result would stand as one of the posts that lie there at its end."""
     manifest = tmp_path / "posts" / "manifest.csv"
@@ -273,13 +274,17 @@ def test_a_run_whose_posts_change_meanwhile_is_not_kept(
 
     def changing(*given: object) -> Outcome:
         outcome = really(*given)
-        manifest.write_text(manifest.read_text().replace("odd 1,", "even 1,"))
+        manifest.write_text(manifest.read_text().replace(*change))
         return outcome
 
     monkeypatch.setitem(kinds.BUILDERS, ("train", "baseline"), changing)
-    with pytest.raises(checkpoints.Changed, match="posts changed while the run was made"):
+    with pytest.raises(checkpoints.Changed, match=r"(posts|split).* changed while the run was made"):
         results.run_or_load(run, settings)
     assert reports.stored(run) is None and not (output / "results/laptop/test_ledger.csv").exists()
     monkeypatch.setitem(kinds.BUILDERS, ("train", "baseline"), really)
     assert results.run_or_load(run, settings).metrics["test"]["n"] == 10
+    reports._TRAINED.clear()
+    manifest.write_text(manifest.read_text().replace("3,1,train", "3,1,dev"))
+    with pytest.raises(runs.StaleRun, match="another split"):
+        results.run_or_load(run, settings)
     CORPORA.pop("mine")

@@ -102,3 +102,20 @@ def test_the_hash_follows_the_split_and_nothing_else(order, moved):
     assert split_files.split_hash(frame.iloc[order]) == split_files.split_hash(frame)
     changed = frame.assign(split=[name if i != moved else "unassigned" for i, name in enumerate(frame["split"])])
     assert split_files.split_hash(changed) != split_files.split_hash(frame)
+
+
+def test_a_split_is_checked_behind_a_byte_order_mark_and_as_it_was_written_before(tmp_path):
+    path = tmp_path / "made.csv"
+    split_files.write_split(table(), path)
+    first, rest = path.read_text(encoding="utf-8").split("\n", 1)
+    moved = rest.replace("p0,train", "p0,test")
+    path.write_bytes(b"\xef\xbb\xbf" + f"{first}\n{moved}".encode())
+    with pytest.raises(PostsError, match="another split"):
+        split_files.read_split(table(), path)
+    path.write_text(moved, encoding="utf-8")
+    (tmp_path / "made.json").write_text(first.removeprefix("# "), encoding="utf-8")
+    with pytest.raises(PostsError, match="another split"):
+        split_files.read_split(table(), path)
+    path.write_text(f"# a user's own\n{rest}", encoding="utf-8")
+    with pytest.raises(PostsError, match=r"expected columns|cells"):
+        split_files.read_split(table(), path)

@@ -65,7 +65,7 @@ def notebook(
         except (DeadKernelError, CellTimeoutError) as error:
             problem = f"the kernel died or hung (out of memory?): {error}"
         except RuntimeError as error:  # nbclient's, for a kernel that did not come up
-            problem = f"the kernel did not start: {error}"
+            problem = f"the kernel did not start, or broke: {type(error).__name__}: {error}"
         finished = failed if problem else target
         if draft.exists():
             _publish(nbformat.read(draft, as_version=4), finished)

@@ -142,9 +142,13 @@ def file_hash(path: Path) -> str:
 def state(folder: Path, pattern: str = "*") -> str:
     """sha256 (hex) of the names, sizes and times of all files below a folder whose names fit: another one once a file
     was touched."""
-    every = (path for path in folder.rglob(pattern) if path.is_file())
-    found = sorted((path.relative_to(folder).as_posix(), path.stat()) for path in every)
-    lines = "\n".join(f"{name}\t{about.st_size}\t{about.st_mtime_ns}" for name, about in found)
+    found = []
+    for path in folder.rglob(pattern):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            if path.is_file():
+                about = path.stat()
+                found.append(f"{path.relative_to(folder).as_posix()}\t{about.st_size}\t{about.st_mtime_ns}")
+    lines = "\n".join(sorted(found))
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -105,7 +105,7 @@ def asked(settings: Settings) -> dict[str, list[RunConfig]]:
     """What the statements rest on, by the words of `studies.scores.literal.claims`; the rest is `stored`."""
     found = _posts(settings)
     authors = [rivals.rival(settings, dataset, model, seed) for dataset in found for model in ("safe", "carmn")
-               for seed in settings.seeds[:1]]  # fmt: skip
+               for seed in settings.seeds]  # fmt: skip
     exchanged = [run for run in without_inputs(settings) if run.kind == "exchange"]
     return {"micc": [*swept(settings), *(run for run in without_inputs(settings) if run.kind == "train")],
             "exchanged": exchanged, "others": authors}  # fmt: skip

@@ -21,6 +21,7 @@ from rumorlib.data import files, keys
 from rumorlib.data.drawn_scenes import claims, drawn, scenes, wordings
 from rumorlib.data.images import ImageError, Images
 from rumorlib.data.posts import PostsError
+from rumorlib.data.splitting import split_files
 from rumorlib.inputs import corpora
 
 Hashes = dict[str, str]  # "posts", "pictures" and "weights <folder>" -> sha256
@@ -41,6 +42,15 @@ def changed(stored: Mapping[str, str], config: RunConfig, settings: Settings) ->
     except (FileNotFoundError, PostsError):  # tables are read with fewer files than runs were made with
         return []
     return [name for name in stored if name in now and now[name] != stored[name]]
+
+
+def split_of(config: RunConfig, settings: Settings) -> str:
+    """Hash of the sides of a run's posts as they are today; "" for stage 1, whose content says them, and where the
+    posts are not at hand."""
+    try:
+        return "" if config.model == "sclip" else split_files.split_hash(corpora.corpus_of(config, settings).posts)
+    except (FileNotFoundError, PostsError):
+        return ""
 
 
 def weights(config: Any) -> set[str]:

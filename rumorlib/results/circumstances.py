@@ -33,9 +33,13 @@ def git_state() -> dict[str, Any]:
     return {"commit": git("rev-parse", "--verify", "-q", "HEAD"), "dirty": None if status is None else bool(status)}
 
 
-@cache  # what a process has imported stays as it is; looking takes longer than a small run's checkpoint
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that can change a number."""
+    return dict(_versions())
+
+
+@cache  # what a process has imported stays as it is; looking takes longer than a small run's checkpoint
+def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

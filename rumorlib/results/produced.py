@@ -55,7 +55,7 @@ def _run(config: cfg.RunConfig, settings: cfg.Settings, weights: Mapping[str, Pa
         if processes.count() == 1 or not config.learns:
             raise
         traceback.print_exc()
-        raise SystemExit(f"{config.name} failed; all processes end, the same command goes on from there") from error
+        raise SystemExit(f"{config.name} failed ({error}); all processes end, the same command goes on from there") from error
 
 
 def assist() -> int:
@@ -79,4 +79,5 @@ def _belongs(config: cfg.RunConfig, settings: cfg.Settings, started_from: Mappin
     weights = {f"weights of {name}": about["checkpoint_sha256"] for name, about in started_from.items()}
     libraries = {name: version for name, version in circumstances.library_versions().items() if name != "pandas"}
     return {"config": cfg.config_hash(config), "code": checkpoints.code(), "device": str(device()),
-            **content.of_run(config, settings), **weights, **libraries}  # fmt: skip
+            "split": content.split_of(config, settings), **content.of_run(config, settings), **weights,
+            **libraries}  # fmt: skip

@@ -262,6 +262,11 @@ def _check_belongs(report: Report, settings: cfg.Settings) -> None:
                 f"{what} was run on other {' and '.join(other)} than lie there now under the same names; restore "
                 "them, or use train='all' to run it anew on these"
             )
+        # the sides that own posts bring stand in no split file
+        own = cfg.about(config.dataset).own and config.kind == "train" and not facts.get("split_file")
+        if own and (now := content.split_of(config, settings)) and facts.get("split_hash", now) != now:
+            raise runs.StaleRun(f"{what} was run on another split than the posts have now; restore it, or use "
+                                "train='all' to run it anew on this one")  # fmt: skip
     if facts.get("computation"):
         from rumorlib.training import computation
 

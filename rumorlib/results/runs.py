@@ -252,6 +252,8 @@ def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], folder: Path) -
         now = split_files.facts_of(path).get("split_hash")
     except PostsError as error:
         raise CorruptRun(str(error)) from None
+    if path.is_file() and not now:
+        raise CorruptRun(f"{path} does not say what it holds; restore it, or remove it to write it anew")
     if now and now != facts.get("split_hash"):
         raise StaleRun(
             f"{folder} was run on another split than {name} holds; restore that split, or use train='all' to run it on "

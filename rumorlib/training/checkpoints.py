@@ -26,6 +26,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from rumorlib.data import files, processes, sealed
+from rumorlib.data.posts import PostsError
 
 _log = logging.getLogger(__name__)
 FORMAT, KEPT = 1, 2
@@ -110,7 +111,10 @@ class Place:
 
     def check(self) -> None:
         """Raises Changed: the run is of something else than when it was begun; its checkpoints are gone."""
-        now = dict(self._belongs())
+        try:
+            now = dict(self._belongs())
+        except (FileNotFoundError, PostsError) as error:
+            now = {f"the data ({error})": ""}
         if other := sorted(name for name in now.keys() | self.of.keys() if now.get(name) != self.of.get(name)):
             self.remove()
             raise Changed(f"{self.folder}: {', '.join(other)} changed while the run was made; nothing of it is kept, "
@@ -119,8 +123,8 @@ class Place:
     def write(self, step: int, parts: Mapping[str, Stateful]) -> None:
         """Put a checkpoint beside the one before. A disk without room stops no training: it is said, and tried again
         later. Raises: as `check`."""
-        self.check()
         begun = time.monotonic()
+        self.check()
         tensors: dict[str, Tensor] = {}
         state = {name: packed(part.state_dict(), tensors) for name, part in parts.items()}
         about = {"format": FORMAT, "belongs": self.of, "step": step, "state": state,

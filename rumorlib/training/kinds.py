@@ -78,9 +78,9 @@ def run(config: RunConfig, settings: Settings, stage1: Path | None = None, paren
     with loop.one_thread(), _unchanged(checkpoints.place()):
         loop.seed_everything(config.seed)
         outcome = BUILDERS[config.kind, config.model](config, settings, *weights)
-    facts = {"content": content.of_run(config, settings), "computation": computation.fingerprint(config)}
-    if config.model != "sclip":
-        corpus = inputs.corpus_of(config, settings)
-        one_split = config.model != "bench" and config.kind != "draws"
-        facts |= {"label_means": corpus.label_means, "split_file": corpus.split_file if one_split else ""}
+        facts = {"content": content.of_run(config, settings), "computation": computation.fingerprint(config)}
+        if config.model != "sclip":
+            corpus = inputs.corpus_of(config, settings)
+            one_split = config.model != "bench" and config.kind != "draws"
+            facts |= {"label_means": corpus.label_means, "split_file": corpus.split_file if one_split else ""}
     return dataclasses.replace(outcome, facts=outcome.facts | facts)

@@ -45,8 +45,9 @@ def read_csv(path: Path, above: str = "") -> pd.DataFrame:
             rows = []
             for cells in lines:
                 if cells and len(cells) != len(header):
+                    line = lines.line_num + (not begins)
                     raise PostsError(
-                        f"{path}, line {lines.line_num}: {len(cells)} cells below a header of {len(header)}; "
+                        f"{path}, line {line}: {len(cells)} cells below a header of {len(header)}; "
                         "quote texts that hold commas"
                     )
                 if cells:

@@ -17,7 +17,7 @@ from rumorlib.data.keys import effective_number, guard_cell, row_key
 from rumorlib.data.posts import SPLITS, PostsError
 from rumorlib.data.readers.tables import read_csv
 
-ABOVE = "# "  # begins the line above the header: facts as JSON
+ABOVE = "# {"  # begins the line above the header: facts as JSON
 LONGEST_LINE = 2**20
 _COLUMNS = (["post_id", "split"], ["row_key", "split"])
 
@@ -60,7 +60,7 @@ def write_split(posts: pd.DataFrame, path: Path, corpus: str = "", facts: Mappin
     table = _keyed(posts, corpus).assign(split=posts["split"]).sort_values("key")
     counts = split_counts(posts)[["split", "non_rumor", "rumor"]].to_dict("records")
     own = {"n_posts": len(posts), "split_hash": split_hash(posts), "counts": counts}
-    above = ABOVE + json.dumps(files.plain({**(facts or {}), **own}), sort_keys=True)
+    above = "# " + json.dumps(files.plain({**(facts or {}), **own}), sort_keys=True)
     files.write_csv(path, table.rename(columns={"key": "row_key" if corpus else "post_id"}), above)
 
 
@@ -68,8 +68,8 @@ def read_split(posts: pd.DataFrame, path: Path, corpus: str = "") -> pd.DataFram
     """`posts` with the splits of a file: columns post_id, split, or row_key, split as `write_split` writes them.
 
     Args: corpus: name of the corpus, needed for files of row keys.
-    Raises: PostsError: other columns, an unknown split, other posts than `posts`, or not the split that the .json
-        beside it was written for.
+    Raises: PostsError: other columns, an unknown split, other posts than `posts`, or not the split that it
+        says of itself.
     """
     frame = read_csv(path, ABOVE)
     columns = list(frame.columns)
@@ -90,7 +90,7 @@ def read_split(posts: pd.DataFrame, path: Path, corpus: str = "") -> pd.DataFram
         )
     result = posts.assign(split=[named[key] for key in own])
     about = facts_of(path)
-    if about and about["split_hash"] != split_hash(result):
+    if about.get("split_hash", split_hash(result)) != split_hash(result):
         raise PostsError(f"{path} holds another split than its first line was written for; restore or remove it")
     return result
 
@@ -99,15 +99,15 @@ def facts_of(path: Path) -> dict[str, Any]:
     """What a stored split says of itself; {} of a file without the line, or of none. Raises PostsError: damaged."""
     try:
         with files.open_regular(path) as stored, gzip.open(stored) if path.suffix == ".gz" else stored as file:
-            first = file.readline(LONGEST_LINE).decode()
-        if not first.startswith(ABOVE):
-            return {}
-        found = json.loads(first.removeprefix(ABOVE))
+            first = file.readline(LONGEST_LINE).decode("utf-8-sig")
+        if not first.startswith(ABOVE):  # a user's own; or ours of before, which has them in a file beside
+            return files.read_object(path.with_name(path.name.removesuffix(".gz").removesuffix(".csv") + ".json"))
+        found = json.loads(first.removeprefix("# "))
         if isinstance(found, dict) and "split_hash" in found:
             return found
     except FileNotFoundError:
         return {}
-    except (ValueError, RecursionError, EOFError, gzip.BadGzipFile, zlib.error):
+    except (ValueError, RecursionError, EOFError, OSError, zlib.error):
         pass
     raise PostsError(f"{path} is damaged; restore it, or remove it to write it anew")
 

@@ -66,7 +66,7 @@ def _against(ours: Predicted, others: Sequence[Predicted], split: str, clusters:
     def mean(one: Predicted, which: str) -> float:
         return estimates.score(of(one, which), metric, (), weight).value
 
-    best = others[int(np.argmax([mean(one, "dev") for one in others]))]
+    best = others[int(np.argmax(np.nan_to_num([mean(one, "dev") for one in others], nan=-np.inf)))]
     theirs = [mean(one, split) for one in others]
     top = others[int(np.argmax(theirs))]
     found, (together, size) = ahead(best), ahead(best, estimates.ensembles)

@@ -184,9 +184,13 @@ def _by_length(reports: Sequence[Report]) -> Iterator[dict[str, Any]]:
     for dataset in dict.fromkeys(key[0] for key in groups):
         safe, carmn = (groups.get((dataset, name, "default")) for name in ("safe", "carmn"))
         frames = [predictions(group, "test") for group in (safe, carmn) if group]
-        if len(frames) < 2 or any("n_chars" not in frame for frame in frames):  # runs that did not measure texts
+        measured = [frame[["post_id", "n_chars"]] for frame in frames if "n_chars" in frame]
+        if len(frames) < 2 or not measured:
             continue
-        edges = frames[0].drop_duplicates("post_id")["n_chars"].quantile([1 / 3, 2 / 3]).to_numpy()
+        # runs of before did not measure texts; of one post all say the same
+        length = pd.concat(measured).dropna().drop_duplicates("post_id").set_index("post_id")["n_chars"]
+        frames = [frame.assign(n_chars=frame["post_id"].map(length)) for frame in frames]
+        edges = length.quantile([1 / 3, 2 / 3]).to_numpy()
         for number, (level, sign) in enumerate((("short", 1), ("middle", 0), ("long", -1))):
             parts = [frame[np.searchsorted(edges, frame["n_chars"], side="left") == number].reset_index(drop=True)
                      for frame in frames]  # fmt: skip
