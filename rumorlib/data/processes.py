@@ -9,6 +9,7 @@ drawn at random; dropout draws in each its own.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 from collections.abc import Mapping
@@ -33,8 +34,18 @@ def join() -> None:
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
     words = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)  # whose waiting keeps no GPU busy
     _joined[:] = [state, words]
+    atexit.register(leave)
     for name in STARTED:
         os.environ.pop(name, None)
+
+
+def leave() -> None:
+    """End the group: its threads, left to the end of Python, now and then abort a process that has done its work."""
+    import torch
+
+    _joined.clear()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def count() -> int:
