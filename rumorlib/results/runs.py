@@ -238,9 +238,11 @@ def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], folder: Path) -
         has another content. A file that is gone is written anew when needed.
     """
     from rumorlib.data.posts import PostsError
-    from rumorlib.data.splitting import protocols, split_files
+    from rumorlib.data.splitting import split_files
 
     if config.protocol.startswith("file:") and Path(config.protocol[5:]).is_file():
+        from rumorlib.data.splitting import protocols
+
         if protocols.parse(config.protocol).label not in facts.get("split_file", ""):
             raise StaleRun(
                 f"{folder} was run on what {config.protocol[5:]} held before; use train='all' to run it anew"
@@ -249,11 +251,9 @@ def check_split(config: cfg.RunConfig, facts: Mapping[str, Any], folder: Path) -
         return
     path = cfg.stored(Path("results", config.profile, "splits", name))
     try:
-        now = split_files.facts_of(path).get("split_hash")
+        now = split_files.stored_facts(path).get("split_hash")
     except PostsError as error:
         raise CorruptRun(str(error)) from None
-    if path.is_file() and not now:
-        raise CorruptRun(f"{path} does not say what it holds; restore it, or remove it to write it anew")
     if now and now != facts.get("split_hash"):
         raise StaleRun(
             f"{folder} was run on another split than {name} holds; restore that split, or use train='all' to run it on "

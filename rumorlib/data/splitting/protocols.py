@@ -155,8 +155,7 @@ def stored_split(corpus: Corpus, protocol: Protocol, profile: str, mark: str = "
     path, grouped = split_path(corpus.name, protocol, profile, mark), keys.groups_hash(corpus.posts)
     if path.is_file():
         posts = split_files.read_split(corpus.posts, path, corpus.name)
-        if not (about := split_files.facts_of(path)):
-            raise PostsError(f"{path} does not say what it holds; restore it, or remove it to write it anew")
+        about = split_files.stored_facts(path)
         if about.get("groups_hash") != grouped:
             print(f"{path.name} was made when other posts were near-duplicates, and is kept. Then crossed")
             then = pd.DataFrame(about.get("crossings"), columns=list(splits.CROSSINGS))

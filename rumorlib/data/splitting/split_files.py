@@ -89,8 +89,8 @@ def read_split(posts: pd.DataFrame, path: Path, corpus: str = "") -> pd.DataFram
             f"{len(set(own) - set(named))} only in the corpus), e.g. {min(odd)}; remove the file to write it anew"
         )
     result = posts.assign(split=[named[key] for key in own])
-    about = facts_of(path)
-    if about.get("split_hash", split_hash(result)) != split_hash(result):
+    said = facts_of(path).get("split_hash")
+    if said and said != split_hash(result):
         raise PostsError(f"{path} holds another split than its first line was written for; restore or remove it")
     return result
 
@@ -110,6 +110,13 @@ def facts_of(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError, EOFError, OSError, zlib.error):
         pass
     raise PostsError(f"{path} is damaged; restore it, or remove it to write it anew")
+
+
+def stored_facts(path: Path) -> dict[str, Any]:
+    """`facts_of`, of a split that we keep. Raises PostsError: as that; or the file says nothing of itself."""
+    if not (found := facts_of(path)) and path.is_file():
+        raise PostsError(f"{path} does not say what it holds; restore it, or remove it to write it anew")
+    return found
 
 
 def _keyed(posts: pd.DataFrame, corpus: str) -> pd.DataFrame:
