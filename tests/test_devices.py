@@ -457,7 +457,7 @@ RUNS: dict[str, Callable[[], config.RunConfig]] = {
     "dmfl from stage 1": lambda: experiments.dmfl(
         SETTINGS, "demo-en", 0, "TB-stage1", logic_init="stage1", parts="logic_only", alignment="none"
     ),
-    **{name: partial(rivals.rival, SETTINGS, "demo-en", name) for name in rivals.MODELS},
+    **{name: partial(rivals.rival, SETTINGS, "demo-en", name) for name in config.OTHERS},
     "own": lambda: added.detector(SETTINGS, "demo-en", f"{__name__}:Own"),
     **{kind: partial(experiments.baseline, SETTINGS, "demo-en", kind) for kind in ("text_image_lr", "relevance_lr")},
     "distilled": distilled,

@@ -310,8 +310,9 @@ def changed_once(config: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{field.name}.{name}", dataclasses.replace(config, **{field.name: inner})
         else:
             choices = [name for name in typing.get_args(hints[field.name]) if isinstance(name, str) and name != value]
-            objects = ["x", cfg.TextConfig(max_length=9), cfg.VisionConfig(), cfg.SCLIPConfig(), cfg.MUSEConfig(),
-                       cfg.RunConfig("sclip", "x"), cfg.CompressionConfig(), cfg.DistillationConfig()]  # fmt: skip
+            objects = ["x", cfg.TextConfig(max_length=9), cfg.VisionConfig(), cfg.SCLIPConfig(),
+                       cfg.DetectorConfig("m:C"), cfg.RunConfig("sclip", "x"), cfg.CompressionConfig(),
+                       cfg.DistillationConfig()]  # fmt: skip
             for change in choices or [others[type(value)](value), *objects]:
                 with contextlib.suppress(cfg.SettingError):
                     yield field.name, dataclasses.replace(config, **{field.name: change})

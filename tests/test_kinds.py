@@ -361,3 +361,13 @@ def test_a_config_of_no_version_is_named(output: Path, capsys: pytest.CaptureFix
     (folder / "config.json").write_text('{"model": "oracle"}')
     assert main(["migrate", str(output), "--write"]) == 2
     assert "fits no version" in capsys.readouterr().err and (folder / "report.json").is_file()
+
+
+@pytest.mark.parametrize("model", cfg.OTHERS)
+def test_detectors_of_other_authors_leave_configs_of_their_own(model: str) -> None:
+    run = cfg.as_dict(rivals.rival(cfg.resolve("laptop", train="none"), "twitter", model))
+    read = {name: run["detector"][name] for name in ("word2vec", "image", "image_components")}
+    if read["word2vec"] is None:  # those of fixed features had no words and image rows
+        read = {}
+    old = run | {"detector": dict(run["detector"]["options"]) | read}
+    assert migrations.is_old(old) and migrations.upgraded(old) == run == migrations.upgraded(run)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_rivals import D_WORD, SMALL, D, N
+from test_rivals import D_WORD, SMALL, D, N, class_of
 from torch import nn
 
 from rumorlib.data.batches import Batch
 from rumorlib.encoders.vocabulary import CLS, SEP
-from rumorlib.models.others import carmn, eann, mfan, muse, safe, spotfake
+from rumorlib.models.named import Given
+from rumorlib.models.others import muse
 
 N_TRAIN, N_TEST, BATCH = 600, 600, 50
 STRENGTH = 0.7  # of the cue: in that share of posts it tells the label, else it is drawn anew
@@ -46,14 +47,9 @@ def planted(cue: str, n: int, seed: int) -> Batch:
 
 def made(name: str, train: Batch) -> nn.Module:
     torch.manual_seed(0)
-    vectors, config = torch.randn(N_WORDS, D_WORD), SMALL[name]
-    if name == "eann":
-        return eann.EANN(config, vectors, D, torch.arange(N_TRAIN) % 3)
-    if name == "muse":
-        return muse.MUSE(config, features(train))
-    if name == "spotfake":
-        return spotfake.SpotFake(config, D, D)
-    return {"safe": safe.SAFE, "carmn": carmn.CARMN, "mfan": mfan.MFAN}[name](config, vectors, D)
+    d_text = features(train).shape[1] if name == "muse" else D
+    told = torch.arange(N_TRAIN) % 3, None, features(train) if name == "muse" else None
+    return class_of(name)(Given(torch.randn(N_WORDS, D_WORD), d_text, (N, D), *told), **SMALL[name])
 
 
 def features(batch: Batch) -> torch.Tensor:

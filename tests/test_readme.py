@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+import inspect
 import re
 import shlex
 import subprocess
@@ -24,7 +25,7 @@ from rumorlib.commands import readme, result_blocks
 from rumorlib.data import posts
 from rumorlib.data.batches import Batch
 from rumorlib.data.drawn_scenes import drawn
-from rumorlib.experiments import added
+from rumorlib.experiments import added, rivals
 from rumorlib.models import named
 from rumorlib.results import runs
 
@@ -248,10 +249,17 @@ def test_the_readmes_changed_equation_stands_beside_the_usual_one(few_drawn: cfg
 
 def test_a_detector_trains_as_told_and_a_wrong_word_is_explained() -> None:
     settings = cfg.resolve()
-    usual, short = (added.detector(settings, "demo-en", "m:C", train=train) for train in (None, {"epochs": 1}))
+    gru = "rumorlib.models.others.recurrent:GRU"
+    usual, short = (added.detector(settings, "demo-en", gru, train=train) for train in (None, {"epochs": 1}))
     assert short.train == dataclasses.replace(usual.train, epochs=1) and usual.path != short.path
     with pytest.raises(cfg.SettingError, match="did you mean 'epochs'"):
-        added.detector(settings, "demo-en", "m:C", train={"epoch": 1})
+        added.detector(settings, "demo-en", gru, train={"epoch": 1})
+    with pytest.raises(cfg.SettingError, match="GRU has no option 'with', did you mean 'width'"):
+        added.detector(settings, "demo-en", gru, **{"with": 9})
+    with pytest.raises(cfg.SettingError, match="GRU.width must be a whole number; got 'wide'"):
+        added.detector(settings, "demo-en", gru, width="wide")
+    with pytest.raises(cfg.SettingError, match=r"SAFE.dropout must be a number in \[0, 1\); got 2"):
+        added.detector(settings, "demo-en", "rumorlib.models.others.safe:SAFE", dropout=2)
 
 
 def test_choices_name_real_fields_and_artifacts() -> None:
@@ -259,13 +267,15 @@ def test_choices_name_real_fields_and_artifacts() -> None:
         rows = list(csv.DictReader(file))
     with (ROOT / "results" / "index.csv").open(encoding="utf-8", newline="") as file:
         artifacts = {row["id"] for row in csv.DictReader(file)}
+    classes = {name: f"rumorlib.models.others.{model}:{name}" for model, name in rivals.CLASSES.items()}
     assert [row["id"] for row in rows] == [f"C{number}" for number in range(1, len(rows) + 1)]
     for row in rows:
         assert row["question"] and row["choice"] and row["evidence"], row["id"]
         assert set(row["measured_in"].split()) <= artifacts, row["id"]
         for name in row["where"].split():
             owner, field = name.split(".")
-            assert field in {f.name for f in dataclasses.fields(getattr(cfg, owner))}, f"{row['id']}: {name}"
+            known = getattr(cfg, owner, None) or named.loaded(classes[owner])
+            assert field in inspect.signature(known).parameters, f"{row['id']}: {name}"
 
 
 def test_every_choice_named_in_the_code_is_listed() -> None:

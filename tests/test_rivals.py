@@ -15,26 +15,27 @@ from torch import nn
 
 from rumorlib import config as cfg
 from rumorlib import inputs
-from rumorlib.config import CARMNConfig, EANNConfig, MFANConfig, MUSEConfig, SAFEConfig, SpotFakeConfig
 from rumorlib.data import social_graph
 from rumorlib.data.batches import Batch
 from rumorlib.data.readers import pheme
 from rumorlib.encoders.vocabulary import CLS, PAD, SEP
 from rumorlib.experiments import rivals
-from rumorlib.models.others import carmn, eann, mfan, muse, safe, spotfake
+from rumorlib.models import named
+from rumorlib.models.named import Given
+from rumorlib.models.others import carmn, eann, mfan, muse, safe
 from rumorlib.results import store
-from rumorlib.training import rival_runs
+from rumorlib.training import detector_runs
 
 B, L, N, D, D_WORD, N_WORDS = 8, 7, 9, 12, 10, 20
 SMALL = {
-    "safe": SAFEConfig(n_filters=6, d_reduced=8, d_model=10),
-    "carmn": CARMNConfig(d_model=12, n_heads=2, d_head=4, dropout=0.1),
-    "mfan": MFANConfig(d_model=12, n_heads=2, d_head=4, dropout=0.1),
-    "mfan with graph": MFANConfig(d_model=12, n_heads=2, d_head=4, dropout=0.1, graph=True),
-    "eann": EANNConfig(n_filters=5, d_model=8),
-    "eann, no adversary": EANNConfig(n_filters=5, d_model=8, adversary=False),
-    "spotfake": SpotFakeConfig(d_hidden=16, d_model=8, d_fusion=6, dropout=0.1),
-    "muse": MUSEConfig(d_model=8, dropout=0.1),
+    "safe": {"n_filters": 6, "d_reduced": 8, "d_model": 10},
+    "carmn": {"d_model": 12, "n_heads": 2, "d_head": 4, "dropout": 0.1},
+    "mfan": {"d_model": 12, "n_heads": 2, "d_head": 4, "dropout": 0.1},
+    "mfan with graph": {"d_model": 12, "n_heads": 2, "d_head": 4, "dropout": 0.1, "graph": True},
+    "eann": {"n_filters": 5, "d_model": 8},
+    "eann, no adversary": {"n_filters": 5, "d_model": 8, "adversary": False},
+    "spotfake": {"d_hidden": 16, "d_model": 8, "d_fusion": 6, "dropout": 0.1},
+    "muse": {"d_model": 8, "dropout": 0.1},
 }
 WORD_READERS = [name for name in SMALL if name not in ("spotfake", "muse")]
 
@@ -53,25 +54,22 @@ def posts(seed: int = 0) -> Batch:
     )  # fmt: skip
 
 
-def graph() -> mfan.Graph:
+def conversation() -> named.Conversation:
     features = torch.randn(B + 4, 6, generator=torch.Generator().manual_seed(1))
-    edges = torch.tensor([[0, B], [B, B + 3], [1, B + 1], [2, B + 2]])
-    return mfan.Graph(features, mfan.neighbours(features, edges, B, 0.5, 5))
+    return named.Conversation(features, torch.tensor([[0, B], [B, B + 3], [1, B + 1], [2, B + 2]]), B)
 
 
-def model(name: str) -> nn.Module:
+def class_of(name: str) -> type[nn.Module]:
+    model = name.split(",")[0].split()[0]
+    return named.loaded(f"rumorlib.models.others.{model}:{rivals.CLASSES[model]}")
+
+
+def model(name: str, **more: Any) -> nn.Module:
     torch.manual_seed(0)
-    vectors, config = torch.randn(N_WORDS, D_WORD), SMALL[name]
+    vectors = torch.randn(N_WORDS, D_WORD)
     vectors[PAD] = 0
-    if name == "spotfake":
-        return spotfake.SpotFake(config, D, D)
-    if name == "muse":
-        return muse.MUSE(config, posts(3).text_features)
-    if name.startswith("eann"):
-        return eann.EANN(config, vectors, D, torch.arange(B) % 3 if config.adversary else None)
-    if name.startswith("mfan"):
-        return mfan.MFAN(config, vectors, D, graph() if config.graph else None)
-    return {"safe": safe.SAFE, "carmn": carmn.CARMN}[name](config, vectors, D)
+    given = Given(vectors, D, (N, D), torch.arange(B) % 3, conversation, posts(3).text_features)
+    return class_of(name)(given._replace(**more), **SMALL[name])
 
 
 # --- what holds for each --------------------------------------------------------------------------
@@ -186,7 +184,7 @@ def test_safes_loss_wants_rumors_dissimilar() -> None:
 
 def test_safes_loss_is_alpha_and_beta_times_its_parts() -> None:
     made = model("safe").eval()
-    made.config = dataclasses.replace(made.config, alpha=0.3, beta=0.9)
+    made.alpha, made.beta = 0.3, 0.9
     with torch.no_grad():
         losses = made.training_loss(posts())
     assert float(losses["loss"]) == pytest.approx(float(0.3 * losses["classification"] + 0.9 * losses["similarity"]))
@@ -293,11 +291,9 @@ def test_signed_attention_weighs_agreement_and_disagreement() -> None:
     assert torch.allclose(attention(padded, mask)[0], F.elu(expected), atol=1e-6)
 
 
-def test_mfans_config_and_graph_must_agree() -> None:
-    with pytest.raises(ValueError, match="missing"):
-        mfan.MFAN(SMALL["mfan with graph"], torch.zeros(4, 3), D)
-    with pytest.raises(ValueError, match="given"):
-        mfan.MFAN(SMALL["mfan"], torch.zeros(4, 3), D, graph())
+def test_mfan_with_a_graph_needs_a_conversation() -> None:
+    with pytest.raises(ValueError, match="none is given"):
+        model("mfan with graph", conversation=None)
 
 
 def threads(tmp_path: Path) -> Any:
@@ -324,7 +320,7 @@ def test_a_corpus_without_replies_is_named(tmp_path: Path) -> None:
 
 def test_mfans_loss_is_classification_and_alignment_in_the_papers_weights() -> None:
     made, batch = model("mfan").eval(), posts()
-    made.config = dataclasses.replace(made.config, lambda_c=0.7, lambda_a=1.9)
+    made.lambda_c, made.lambda_a = 0.7, 1.9
     sides = {}
     for name in ("align_text", "align_other"):
         getattr(made, name).register_forward_hook(lambda _, __, out, name=name: sides.__setitem__(name, out))
@@ -376,11 +372,11 @@ def test_similarity_features_are_cosines_products_and_differences() -> None:
 
 
 def test_every_rival_can_be_built() -> None:
-    assert {*rivals.MODELS, "detector"} == set(rival_runs.BUILDERS)
+    assert set(rivals.CLASSES) == set(cfg.OTHERS)
     for profile in cfg.PROFILES:
         given = cfg.resolve(profile, train="none")
         for dataset in given.datasets:
-            for name in rivals.MODELS:
+            for name in cfg.OTHERS:
                 assert name in rivals.rival(given, dataset, name).path.as_posix()
 
 
@@ -442,16 +438,16 @@ def pheme_posts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     corpus = pheme.read(published.pheme(tmp_path), "keep")
     split = corpus.posts["event"].map({"charliehebdo": "train", "ferguson": "dev"})
     rows = torch.randn(len(corpus.posts), N, D), torch.arange(len(corpus.posts))
-    monkeypatch.setattr(rival_runs.dmfl_inputs, "image_rows", lambda *_: rows)
+    monkeypatch.setattr(detector_runs.dmfl_inputs, "image_rows", lambda *_: rows)
     return dataclasses.replace(corpus, posts=corpus.posts.assign(split=split))
 
 
 def test_mfan_trains_on_the_graph_of_threads(pheme_posts: Any) -> None:
     config = small_run("mfan", graph=True, d_model=12, n_heads=2, d_head=4)
     assert config.variant == "default"
-    made = rival_runs.on_posts(source(config, pheme_posts))
+    made = detector_runs.on_posts(source(config, pheme_posts))
     n = len(pheme_posts.posts)
-    assert made.facts["n_nodes"] == 3 * n + 1 and made.facts["n_edges"] == 2 * n + 3 * n
+    assert len(made.model.nodes) == 3 * n + 1
     assert made.model.neighbours.shape[0] == n and (made.model.neighbours[:, 0] == torch.arange(n)).all()
     batch = made.tensors.batch(torch.arange(n))
     made.model.training_loss(batch)["loss"].backward()
@@ -463,10 +459,11 @@ def test_mfan_trains_on_the_graph_of_threads(pheme_posts: Any) -> None:
 
 
 def test_an_adversary_needs_two_train_events(pheme_posts: Any) -> None:
-    with pytest.raises(ValueError, match="1 train events"):
-        rival_runs.on_posts(source(small_run("eann"), pheme_posts))
-    made = rival_runs.on_posts(source(small_run("eann", adversary=False), pheme_posts))
-    assert made.model.discriminator is None and made.facts["n_train_events"] == 0
+    model, tensors, _ = detector_runs.on_posts(source(small_run("eann"), pheme_posts))
+    with pytest.raises(ValueError, match="two train events"):
+        model.training_loss(tensors.batch(torch.arange(2)))
+    model, tensors, _ = detector_runs.on_posts(source(small_run("eann", adversary=False), pheme_posts))
+    assert set(model.training_loss(tensors.batch(torch.arange(2)))) == {"loss"}
 
 
 def test_events_of_dev_posts_are_not_learnt(pheme_posts: Any) -> None:
@@ -474,12 +471,12 @@ def test_events_of_dev_posts_are_not_learnt(pheme_posts: Any) -> None:
     posts_.loc[posts_.index[0], "split"] = "train"
     event = ["a", "b", "c", "d"][: len(posts_)]
     corpus = dataclasses.replace(pheme_posts, posts=posts_.assign(event=event))
-    made = rival_runs.on_posts(source(small_run("eann"), corpus))
+    made = detector_runs.on_posts(source(small_run("eann"), corpus))
     train = torch.tensor((posts_["split"] == "train").to_numpy())
     assert torch.equal(made.model.events >= 0, train)
 
 
 def test_one_image_vector_is_the_mean_of_its_rows(pheme_posts: Any) -> None:
-    read = rival_runs.words(source(small_run("eann"), pheme_posts), one_vector=True)
-    rows = rival_runs.words(source(small_run("safe"), pheme_posts))
+    read = detector_runs.words(source(small_run("eann"), pheme_posts), one_vector=True)
+    rows = detector_runs.words(source(small_run("safe"), pheme_posts))
     assert torch.allclose(read.tensors.images, rows.tensors.images.mean(dim=1, keepdim=True), atol=1e-6)

@@ -52,7 +52,7 @@ MAKE = {
     **{f"dmfl-{name}": lambda s, name=name: experiments.dmfl(s, "demo-en", variant=name,
                                                              **experiments.DMFL_VARIANTS[name])
        for name in ("TTRAS", "TCNN", "I")},
-    **{name: lambda s, name=name: rivals.rival(s, "demo-en", name) for name in rivals.MODELS},
+    **{name: lambda s, name=name: rivals.rival(s, "demo-en", name) for name in cfg.OTHERS},
     "own": lambda s: added.detector(s, "demo-en", f"{__name__}:Plain"),
     **{kind: lambda s, kind=kind: experiments.baseline(s, "demo-en", kind) for kind in BASELINES},
 }  # fmt: skip

@@ -50,17 +50,9 @@ from rumorlib.config.paths import (
     stored,
     weights_place,
 )
-from rumorlib.config.rivals import (
-    CARMNConfig,
-    EANNConfig,
-    MFANConfig,
-    MUSEConfig,
-    ReadingConfig,
-    SAFEConfig,
-    SpotFakeConfig,
-)
 from rumorlib.config.runs import (
     ON_MISSING,
+    OTHERS,
     PROFILES,
     Kind,
     OnMissing,

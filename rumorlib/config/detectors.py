@@ -138,22 +138,40 @@ class BaselineConfig(Checked):
         return given if isinstance(given, tuple) else (given,)
 
 
+# What the batches of a detector of one file hold: ids of words and rows of image features, with stage 1's sentence
+# vector or without; the mean of the rows in their place; a frozen vector of the text and one of the image; or how text
+# and patches agree in the joint space of stage 1.
+Reads = Literal["words, sentences, image rows", "words, image rows", "words, image vector", "frozen vectors",
+                "similarities"]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class DetectorConfig(Checked):
     """A detector of one file (models/named.py): its class, and the words its constructor takes."""
 
     path: str  # "<module>:<Class>", a module that Python finds
     options: tuple[tuple[str, Any], ...] = ()  # settings of the class: part of the run's identity
-    word2vec: Word2VecConfig = Word2VecConfig()  # words and their vectors, as DMFL's
+    word2vec: Word2VecConfig | None = None  # words and their vectors, as DMFL's; None: it reads none
     image: VisionConfig | None = None  # image rows, as DMFL's
     image_components: Count | None = None
     reads_image: bool = True  # False for a class that never looks at Batch.images: nothing is encoded
-    source: str = ""  # hash of the class's file: an edited class is another run, never a stored one
+    source: str = ""  # hash of the class's file: an edited class is another run, never a stored one; "" for those of
+    # models/others, whose computation is compared instead
+    reads: Reads = "words, sentences, image rows"  # what its batches hold
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "options", tuple((name, _hashable(value)) for name, value in self.options))
         if not all(self.path.partition(":")):
             raise SettingError(f"a detector is named <module>:<Class>, got {self.path!r}")
+
+    def option(self, name: str, otherwise: Any = None) -> Any:
+        """One of the options."""
+        return dict(self.options).get(name, otherwise)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
 @dataclass(frozen=True)

@@ -33,15 +33,6 @@ from rumorlib.config.detectors import (
     MICCConfig,
 )
 from rumorlib.config.encoders import SCLIPConfig
-from rumorlib.config.rivals import (
-    CARMNConfig,
-    EANNConfig,
-    MFANConfig,
-    MUSEConfig,
-    RivalConfig,
-    SAFEConfig,
-    SpotFakeConfig,
-)
 
 LONGEST_NAME = 200  # bytes; file systems take 255, of which some go to names of unfinished folders
 Profile = Literal["demo", "laptop", "paper"]
@@ -57,9 +48,10 @@ OnMissing = Literal["keep", "drop", "blank", "error"]
 ON_MISSING: tuple[str, ...] = get_args(OnMissing)
 
 
+OTHERS = ("safe", "carmn", "mfan", "eann", "spotfake", "muse")  # detectors of other authors: models/others/
 DETECTORS: dict[str, type] = {  # model -> what its runs hold as `detector`; "bench" has a HeadsConfig or BaselineConfig
-    "micc": MICCConfig, "dmfl": DMFLConfig, "baseline": BaselineConfig, "detector": DetectorConfig, "safe": SAFEConfig,
-    "carmn": CARMNConfig, "mfan": MFANConfig, "eann": EANNConfig, "spotfake": SpotFakeConfig, "muse": MUSEConfig,
+    "micc": MICCConfig, "dmfl": DMFLConfig, "baseline": BaselineConfig,
+    **dict.fromkeys(("detector", *OTHERS), DetectorConfig),
 }  # fmt: skip
 
 
@@ -119,7 +111,7 @@ class RunConfig(Checked):
     corpus_seed: Seed = 0  # drawn scenes only
     sclip: SCLIPConfig | None = None
     stage1: RunConfig | None = None  # the SCLIP run whose weights this run starts from
-    detector: MICCConfig | DMFLConfig | BaselineConfig | HeadsConfig | DetectorConfig | RivalConfig | None = None
+    detector: MICCConfig | DMFLConfig | BaselineConfig | HeadsConfig | DetectorConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
     protocol: str = ""  # how posts are split (data/splitting/protocols.py: parse), e.g. "random:1"; "": as is usual
     on_missing_image: OnMissing = "drop"  # C26

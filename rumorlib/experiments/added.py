@@ -12,6 +12,7 @@ from rumorlib.config import DetectorConfig, RunConfig, Settings, TrainConfig, ch
 from rumorlib.config.by_corpus import fields_of, sizes_of
 from rumorlib.data import files
 from rumorlib.experiments import papers
+from rumorlib.models import named
 
 
 def detector(
@@ -26,9 +27,7 @@ def detector(
         options: further words for the class; they are part of the run and of its folder's name.
     Raises: SettingError: no such field of TrainConfig, or a wrong value.
     """
-    sizes, language = sizes_of(settings.profile, dataset), record(dataset).language
-    words = replace(sizes.dmfl.word2vec, tokens="jieba" if language == "zh" else "word")
-    train = dict(train or {})
+    sizes, train = sizes_of(settings.profile, dataset), dict(train or {})
     named = [
         path.partition(":")[2],
         *(f"{name}={value}" for name, value in sorted(options.items()) + sorted(train.items())),
@@ -37,11 +36,29 @@ def detector(
         model="detector", seed=seed, **fields_of(settings, dataset),
         variant="-".join(named), stage1=papers.stage1_of(settings, dataset),
         train=check("train", asdict(sizes.dmfl_train) | train, TrainConfig),
-        detector=DetectorConfig(
-            path, tuple(sorted(options.items())), words, sizes.dmfl.image, sizes.dmfl.image_components,
-            source=_source(path.partition(":")[0]),
-        ),
+        detector=one_file(settings, dataset, path, options),
     )  # fmt: skip
+
+
+def one_file(
+    settings: Settings, dataset: str, path: str, options: Mapping[str, Any], shipped: bool = False
+) -> DetectorConfig:
+    """A detector class, its options, and the words and image rows it reads of a corpus: DMFL's.
+
+    Args:
+        shipped: one of models/others: every option is named, and its computation stands for its file's hash.
+    Raises: SettingError: no such option, or a wrong value. ValueError: as `named.loaded`.
+    """
+    made, sizes = named.loaded(path), sizes_of(settings.profile, dataset)
+    reads = named.reads_of(made)
+    options = (named.defaults_of(made) if shipped else {}) | named.options_of(made, options)
+    detector = DetectorConfig(
+        path, tuple(sorted(options.items())), source="" if shipped else _source(path.partition(":")[0]), reads=reads
+    )
+    if "words" not in reads:
+        return detector
+    words = replace(sizes.dmfl.word2vec, tokens="jieba" if record(dataset).language == "zh" else "word")
+    return replace(detector, word2vec=words, image=sizes.dmfl.image, image_components=sizes.dmfl.image_components)
 
 
 def _source(module: str) -> str:

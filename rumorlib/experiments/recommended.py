@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rumorlib.config import RunConfig, SettingError, Settings, nearest, record, weights_place
+from rumorlib.config import OTHERS, RunConfig, SettingError, Settings, nearest, record, weights_place
 from rumorlib.config.by_corpus import sizes_of
 from rumorlib.experiments import added, papers, rivals
 
 ROWS = (*papers.BASELINES, "text_forest", "image_forest")
-MODELS = ("recommended", "micc", "dmfl", "dmfl-text", *rivals.MODELS, *(kind.replace("_", "-") for kind in ROWS))
+MODELS = ("recommended", "micc", "dmfl", "dmfl-text", *OTHERS, *(kind.replace("_", "-") for kind in ROWS))
 
 
 def runs_of(model: str, settings: Settings, dataset: str, seed: int = 0) -> list[RunConfig]:
@@ -25,7 +25,7 @@ def runs_of(model: str, settings: Settings, dataset: str, seed: int = 0) -> list
         found = [papers.dmfl(settings, dataset, seed, "TTRAS", **papers.DMFL_VARIANTS["TTRAS"])]
     elif model in ("micc", "dmfl"):
         found = [{"micc": papers.micc, "dmfl": papers.dmfl}[model](settings, dataset, seed)]
-    elif model in rivals.MODELS:
+    elif model in OTHERS:
         found = [rivals.rival(settings, dataset, model, seed)]
     elif model.replace("-", "_") in ROWS:
         found = [papers.baseline(settings, dataset, model.replace("-", "_"))]

@@ -5,28 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rumorlib.config import FEW_SEEDS, EANNConfig, MFANConfig, ReadingConfig, RunConfig, Settings, record
+from rumorlib.config import FEW_SEEDS, OTHERS, RunConfig, Settings, record
 from rumorlib.config.by_corpus import fields_of, sizes_of
 from rumorlib.config.profiles import shown_twice
-from rumorlib.experiments import papers
+from rumorlib.experiments import added, papers
 
-MODELS = ("safe", "carmn", "mfan", "eann", "spotfake", "muse")
+CLASSES = {"safe": "SAFE", "carmn": "CARMN", "mfan": "MFAN", "eann": "EANN", "spotfake": "SpotFake", "muse": "MUSE"}
 NAMED = ("safe", "carmn", "mfan")  # the baselines that DMFL's paper names
 
 
 def rival(settings: Settings, dataset: str, model: str, seed: int = 0, **changes: Any) -> RunConfig:
-    """One run; `changes` are fields of the model's config. A variant name says what the corpus cannot give."""
-    sizes, dmfl = sizes_of(settings.profile, dataset), papers.dmfl(settings, dataset)
-    detector, stage1 = replace(sizes.rivals[model], **changes), papers.stage1_of(settings, dataset)
-    variant = "default"
-    if isinstance(detector, ReadingConfig):
-        words, image = dmfl.detector.word2vec, dmfl.detector.image
-        detector = replace(detector, word2vec=words, image=image, image_components=dmfl.detector.image_components)
-        stage1 = dmfl.stage1
-    if isinstance(detector, EANNConfig) and not record(dataset).events:
-        detector, variant = replace(detector, adversary=False), "no-adversary"
-    if isinstance(detector, MFANConfig) and not detector.graph:
+    """One run; `changes` are options of the model's class. A variant name says what the corpus cannot give.
+
+    Raises: SettingError: no such option, or a wrong value.
+    """
+    sizes, variant, options = sizes_of(settings.profile, dataset), "default", dict(changes)
+    if model == "eann" and not record(dataset).events:
+        options, variant = options | {"adversary": False}, "no-adversary"
+    if model == "mfan" and not options.get("graph"):
         variant = "no-graph"
+    path = f"rumorlib.models.others.{model}:{CLASSES[model]}"
+    detector = added.one_file(settings, dataset, path, sizes.rivals.get(model, {}) | options, shipped=True)
+    stage1 = papers.dmfl(settings, dataset).stage1 if "words" in detector.reads else papers.stage1_of(settings, dataset)
     return RunConfig(
         model=model, variant=variant, seed=seed, stage1=stage1, detector=detector, train=sizes.rivals_train,
         **fields_of(settings, dataset),
@@ -39,7 +39,7 @@ def main(settings: Settings) -> list[RunConfig]:
     runs = []
     for dataset in shown_twice(settings):
         for seed in settings.seeds[:FEW_SEEDS]:  # seed by seed: its word vectors are trained once
-            runs += [rival(settings, dataset, model, seed) for model in MODELS]
+            runs += [rival(settings, dataset, model, seed) for model in OTHERS]
             if settings.grid == "full" and record(dataset).replies:
                 runs.append(rival(settings, dataset, "mfan", seed, graph=True))
     return runs + single_scale(settings) + of_clip(settings)

@@ -1,49 +1,112 @@
-"""A detector that lives in one file: its class is named by an import path and built from what the data give."""
+"""A detector that lives in one file: its class is named by an import path and built from what the data give.
+
+Those of other authors (models/others) come in by the same door.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_origin
 
 import torch
 from torch import Tensor, nn
 
-from rumorlib.config import DetectorConfig
+from rumorlib.config import DetectorConfig, SettingError, check
+from rumorlib.config.checks import nearest
+from rumorlib.config.detectors import Reads
 from rumorlib.data.batches import Batch
 
 ANSWERS = ("log_odds", "prob_rumor")  # what a detector may offer; the first is read where both are there
+_CHECKED = (None, Annotated, Literal, tuple, Union, types.UnionType)  # forms of annotations that options are held to
+
+
+class Conversation(NamedTuple):
+    """Posts, comments and users as one graph; the first n_posts nodes are the posts of the table."""
+
+    features: Tensor  # (V, d_word) float32: of a text the mean of its word vectors
+    edges: Tensor  # (E, 2) long, the links of the data
+    n_posts: int
 
 
 class Given(NamedTuple):
     """What a detector of one file is built for; the first argument of its class. Batches: data/batches.py.
 
     word_vectors: (V, d_word) skip-gram vectors of the train posts' words, row = id in Batch.text_ids (Eq. 2 of DMFL).
-    d_text: width of Batch.text_features, the sentence vector of stage 1's text tower.
+    d_text: width of Batch.text_features, e.g. the sentence vector of stage 1's text tower; 0: they are not read.
     image_shape: of one row of Batch.images: (N, D) for Patches (drawn scenes), (C, h, w) for a FeatureMap (the others).
+    events: (n,) long, train event of each row of the posts table, -1 = none; None: fewer than two.
+    conversation: makes the graph of the posts' replies. Raises ValueError: the corpus has none. None: new posts.
+    features: (n_train, d_text) Batch.text_features of the train posts, where those are fixed.
     """
 
     word_vectors: Tensor
     d_text: int
     image_shape: tuple[int, ...]
+    events: Tensor | None = None
+    conversation: Callable[[], Conversation] | None = None
+    features: Tensor | None = None
+
+    @property
+    def d_image(self) -> int:
+        """Width D of the image rows, or channels C of a map."""
+        return self.image_shape[-1] if len(self.image_shape) == 2 else self.image_shape[0]
 
 
-def build(config: DetectorConfig, given: Given) -> nn.Module:
-    """The detector `config` names: `Class(given, **options)`.
+def loaded(path: str) -> type[nn.Module]:
+    """The class at "<module>:<Class>".
 
     Raises: ValueError: no such module or class, or it lacks training_loss or ANSWERS; the message says what to do.
     """
-    module, _, name = config.path.partition(":")
+    module, _, name = path.partition(":")
     try:
         made = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"{config.path!r} cannot be imported ({error}); write <module>:<Class> of a module that Python finds"
+            f"{path!r} cannot be imported ({error}); write <module>:<Class> of a module that Python finds"
         ) from error
     missing = [] if hasattr(made, "training_loss") else ["training_loss"]
     missing += [] if any(hasattr(made, method) for method in ANSWERS) else ["log_odds"]
     if missing or not issubclass(made, nn.Module):
-        raise ValueError(f"{config.path}: an nn.Module with {' and '.join(missing) or 'the two methods'} is needed")
-    return made(given, **dict(config.options))
+        raise ValueError(f"{path}: an nn.Module with {' and '.join(missing) or 'the two methods'} is needed")
+    return made
+
+
+def reads_of(made: type[nn.Module]) -> Reads:
+    """What a class reads: its attribute `reads`, or all there is. Raises: SettingError: no such way to read."""
+    return check(f"{made.__name__}.reads", getattr(made, "reads", typing.get_args(Reads)[0]), Reads)
+
+
+def options_of(made: type[nn.Module], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a class, each held to the annotation of its argument: types, and ranges of config/checks.py.
+
+    Raises: SettingError: no such argument, or a wrong value.
+    """
+    known = dict(list(inspect.signature(made).parameters.items())[1:])  # after `given`
+    every = any(one.kind is one.VAR_KEYWORD for one in known.values())
+    if not every and (wrong := [name for name in options if name not in known]):
+        raise SettingError(f"{made.__name__} has no option {wrong[0]!r}{nearest(wrong[0], known)}")
+    try:
+        hints = typing.get_type_hints(made.__init__, include_extras=True)
+    except (NameError, TypeError):  # names that exist for type checkers alone
+        hints = {}
+    checked = {name: hint for name, hint in hints.items() if get_origin(hint) in _CHECKED}
+    return {name: check(f"{made.__name__}.{name}", value, checked.get(name, Any)) for name, value in options.items()}
+
+
+def defaults_of(made: type[nn.Module]) -> dict[str, Any]:
+    """The options that a class has by default."""
+    arguments = inspect.signature(made).parameters.items()
+    return {name: one.default for name, one in arguments if one.default is not one.empty}
+
+
+def build(config: DetectorConfig, given: Given) -> nn.Module:
+    """The detector `config` names: `Class(given, **options)`. Raises: as `loaded` and `options_of`."""
+    made = loaded(config.path)
+    return made(given, **options_of(made, dict(config.options)))
 
 
 @torch.inference_mode()

@@ -136,9 +136,28 @@ def relevance_scale(run: Stored) -> Stored:
     return run | {"detector": {"relevance_scale": "cosine"} | run["detector"]}
 
 
+OTHERS = {"safe": ("SAFE", "words, image rows"), "carmn": ("CARMN", "words, image rows"),
+          "mfan": ("MFAN", "words, image vector"), "eann": ("EANN", "words, image vector"),
+          "spotfake": ("SpotFake", "frozen vectors"), "muse": ("MUSE", "similarities")}  # fmt: skip
+
+
+def one_door(run: Stored) -> Stored:
+    """Detectors of other authors are named by their class, as everybody's; before, each had a config of its own."""
+    detector = run["detector"] or {}
+    if run["model"] == "detector":
+        return run | {"detector": {"reads": "words, sentences, image rows"} | detector}
+    if run["model"] not in OTHERS or not detector or "path" in detector:
+        return run
+    name, reads = OTHERS[run["model"]]
+    read = {field: detector[field] for field in ("word2vec", "image", "image_components") if field in detector}
+    options = sorted([option, value] for option, value in detector.items() if option not in read)
+    return run | {"detector": read | {"path": f"rumorlib.models.others.{run['model']}:{name}", "options": options,
+                                      "reads": reads}}  # fmt: skip
+
+
 RULES: tuple[Callable[[Stored], Stored], ...] = (
     kind_of_run, lengths_in_steps, lengths_of_batches, twins, precision, nothing_unneeded, ours_stands_apart, prefixes,
-    logic_text, relevance_scale,
+    logic_text, relevance_scale, one_door,
 )  # fmt: skip
 
 

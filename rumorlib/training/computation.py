@@ -23,15 +23,9 @@ from rumorlib.config import BaselineConfig, HeadsConfig, RunConfig
 from rumorlib.data.batches import CPU, Batch, CaptionTensors, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import CLS, SEP
-from rumorlib.models import baselines, heads
+from rumorlib.models import baselines, heads, named
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
-from rumorlib.models.others.carmn import CARMN
-from rumorlib.models.others.eann import EANN
-from rumorlib.models.others.mfan import MFAN, Graph
-from rumorlib.models.others.muse import MUSE
-from rumorlib.models.others.safe import SAFE
-from rumorlib.models.others.spotfake import SpotFake
 from rumorlib.training import compression_runs
 
 Fingerprint = dict[str, float]  # loss, and grad_norm of a model trained by gradients
@@ -174,38 +168,23 @@ def _dmfl(config: RunConfig) -> tuple[nn.Module, Any]:
     return model, batch
 
 
-def _words_and_rows(model: Callable[..., nn.Module]) -> Callable[[RunConfig], tuple[nn.Module, Any]]:
-    def made(config: RunConfig) -> tuple[nn.Module, Any]:
-        images = _random(N_POSTS, N_ROWS, D_FEATURE, seed=6)
-        return model(config.detector, _word_vectors(config.detector), D_FEATURE), _batch(images)
-
-    return made
-
-
-def _words_and_one_row(config: RunConfig) -> tuple[nn.Module, Any]:
-    detector, images, more = config.detector, _random(N_POSTS, 1, D_FEATURE, seed=6), None
-    if config.model == "eann" and detector.adversary:
-        more = torch.arange(N_POSTS) % 3 - 1  # events; -1: none
-    if config.model == "mfan" and detector.graph:
-        table = torch.stack([torch.arange(N_POSTS), (torch.arange(N_POSTS) + 1) % N_POSTS, torch.full((N_POSTS,), -1)])
-        more = Graph(_random(N_POSTS + 2, D_FEATURE, seed=8), table.T.contiguous())
-    kind = {"eann": EANN, "mfan": MFAN}[config.model]
-    return kind(detector, _word_vectors(detector), D_FEATURE, more), _batch(images)
-
-
-def _spotfake(config: RunConfig) -> tuple[nn.Module, Any]:
-    texts, images = _random(N_POSTS, D_FEATURE, seed=5), _random(N_POSTS, 1, D_FEATURE, seed=6)
-    return SpotFake(config.detector, D_FEATURE, D_FEATURE), _batch(images, texts)
-
-
-def _muse(config: RunConfig) -> tuple[nn.Module, Any]:
-    similar = _random(N_POSTS, D_FEATURE, seed=5)
-    return MUSE(config.detector, similar), _batch(torch.zeros(N_POSTS, 1, 1), similar)
+def _other(config: RunConfig) -> tuple[nn.Module, Any]:
+    """A detector of other authors; the text side and the image side of what it reads, made."""
+    reads, texts = config.detector.reads, _random(N_POSTS, D_FEATURE, seed=5)
+    n_rows = N_ROWS if reads == "words, image rows" else 1
+    images = torch.zeros(N_POSTS, 1, 1) if reads == "similarities" else _random(N_POSTS, n_rows, D_FEATURE, seed=6)
+    ring = torch.stack([torch.arange(N_POSTS), (torch.arange(N_POSTS) + 1) % N_POSTS], dim=1)
+    talk = named.Conversation(_random(N_POSTS + 2, D_FEATURE, seed=8), ring, N_POSTS)
+    vectors = _word_vectors(config.detector) if config.detector.word2vec else torch.zeros(0, 0)
+    given = named.Given(
+        vectors, D_FEATURE, tuple(images.shape[1:]), torch.arange(N_POSTS) % 3 - 1,
+        lambda: talk, texts,
+    )  # fmt: skip
+    return named.build(config.detector, given), _batch(images, None if "words" in reads else texts)
 
 
 BUILDERS: dict[str, Callable[[RunConfig], tuple[nn.Module, Any]]] = {
-    "sclip": _sclip, "micc": _micc, "dmfl": _dmfl, "safe": _words_and_rows(SAFE), "carmn": _words_and_rows(CARMN),
-    "mfan": _words_and_one_row, "eann": _words_and_one_row, "spotfake": _spotfake, "muse": _muse,
+    "sclip": _sclip, "micc": _micc, "dmfl": _dmfl, **dict.fromkeys(cfg.OTHERS, _other),
 }  # fmt: skip
 
 

@@ -125,7 +125,8 @@ def reads_pictures(config: RunConfig) -> bool:
     """Whether a run's model looks at image rows that may be exchanged; MUSE's have become similarities before."""
     if isinstance(config.detector, BaselineConfig):
         return config.detector.kind in ("image_lr", "text_image_lr", "image_forest")
-    return config.model != "muse" and getattr(config.detector, "reads_image", True)
+    detector = config.detector
+    return getattr(detector, "reads", "") != "similarities" and getattr(detector, "reads_image", True)
 
 
 def partners(posts: pd.DataFrame, within: str, differs: str, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rumorlib import inputs
-from rumorlib.config import RunConfig, Settings
+from rumorlib.config import OTHERS, RunConfig, Settings
 from rumorlib.inputs import content
 from rumorlib.training import (
     baseline_runs,
@@ -19,11 +19,11 @@ from rumorlib.training import (
     checkpoints,
     compression_runs,
     computation,
+    detector_runs,
     dmfl_runs,
     exchange_runs,
     loop,
     micc_runs,
-    rival_runs,
     sclip_runs,
 )
 from rumorlib.training.fitting import Outcome
@@ -34,7 +34,7 @@ BUILDERS: dict[tuple[str, str], Callable[..., Outcome]] = {
     ("train", "micc"): micc_runs.run,
     ("train", "dmfl"): dmfl_runs.run,
     ("train", "baseline"): baseline_runs.run,
-    **{("train", name): rival_runs.run for name in rival_runs.BUILDERS},
+    **{("train", name): detector_runs.run for name in ("detector", *OTHERS)},
     ("distil", "micc"): compression_runs.distilled,
     ("compress", "micc"): compression_runs.compressed_run,
     ("exchange", "micc"): exchange_runs.of_micc,

@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rumorlib.config import CARMNConfig
+from rumorlib.config.checks import Count, Rate, Several
 from rumorlib.data.batches import Batch
 from rumorlib.models.attention import MultiHeadAttention, masked_mean
 from rumorlib.models.dmfl import TextCNN
+from rumorlib.models.named import Given
 from rumorlib.models.others.pieces import Classifier, ImageRows, Words
 
 
@@ -38,21 +39,23 @@ class AttentionResidual(nn.Module):
 class CARMN(Classifier):
     """Self-attention on words, crossmodal attention both ways, multichannel convolutions, a classifier.
 
-    Args:
-        config: see `CARMNConfig`.
-        word_vectors: (V, d_word).
-        d_image: width of the image rows.
+    Args: given: see `Given`. d_head: width of a head, as DMFL's (C12). The other defaults are choice C31.
     """
 
-    def __init__(self, config: CARMNConfig, word_vectors: Tensor, d_image: int) -> None:
+    reads = "words, image rows"
+
+    def __init__(
+        self, given: Given, kernel_sizes: Several[Count] = (3, 4, 5), d_model: Count = 300, n_heads: Count = 8,
+        d_head: Count = 16, dropout: Rate = 0.5,
+    ) -> None:  # fmt: skip
         super().__init__()
-        d, block = config.d_model, (config.d_model, config.n_heads, config.d_head)
-        self.words = Words(word_vectors)
-        self.text_rows, self.image_rows = nn.Linear(self.words.width, d), ImageRows(d_image, d)
+        d, block = d_model, (d_model, n_heads, d_head)
+        self.words = Words(given.word_vectors)
+        self.text_rows, self.image_rows = nn.Linear(self.words.width, d), ImageRows(given.d_image, d)
         self.self_attention = AttentionResidual(*block)
         self.text_from_image, self.image_from_text = AttentionResidual(*block), AttentionResidual(*block)
-        self.convolutions = TextCNN(2 * d, d, config.kernel_sizes)  # over two channels at once
-        self.dropout = nn.Dropout(config.dropout)
+        self.convolutions = TextCNN(2 * d, d, kernel_sizes)  # over two channels at once
+        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(2 * d, 2)
 
     def logits(self, batch: Batch) -> Tensor:

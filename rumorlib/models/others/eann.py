@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rumorlib.config import EANNConfig
+from rumorlib.config.checks import Count, Rate, Several, Weight
 from rumorlib.data.batches import Batch
 from rumorlib.models.dmfl import TextCNN
+from rumorlib.models.named import Given
 from rumorlib.models.others.pieces import Classifier, ImageRows, Words, cross_entropy, weighted_mean
 
 
@@ -36,23 +37,26 @@ class ReverseGradient(torch.autograd.Function):
 class EANN(Classifier):
     """Text CNN and image layer, a detector on both, and an adversary where the corpus has events.
 
-    Args:
-        config: see `EANNConfig`.
-        word_vectors: (V, d_word).
-        d_image: width of the image vector.
-        events: (n,) event of each post of the table, -1 = none or not a train post; None: no adversary.
+    Args: given: see `Given`.
+        kernel_sizes, n_filters: windows and filters of each; paper. d_model: of each modality, as FaKnow
+        re-implements it. reverse_lambda: paper. adversary: the event discriminator; needs train events to learn.
     """
 
-    def __init__(self, config: EANNConfig, word_vectors: Tensor, d_image: int, events: Tensor | None = None) -> None:
+    reads = "words, image vector"
+
+    def __init__(
+        self, given: Given, kernel_sizes: Several[Count] = (1, 2, 3, 4), n_filters: Count = 20, d_model: Count = 32,
+        reverse_lambda: Weight = 1.0, adversary: bool = True, dropout: Rate = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.config, d = config, config.d_model
-        self.words = Words(word_vectors)
-        n_filters = config.n_filters * len(config.kernel_sizes)
-        self.text_cnn = TextCNN(self.words.width, n_filters, config.kernel_sizes)
-        self.text_out, self.image_out = nn.Linear(n_filters, d), ImageRows(d_image, d)
-        self.dropout = nn.Dropout(config.dropout)
+        self.reverse_lambda, self.adversary, d = reverse_lambda, adversary, d_model
+        self.words = Words(given.word_vectors)
+        n_filters = n_filters * len(kernel_sizes)
+        self.text_cnn = TextCNN(self.words.width, n_filters, kernel_sizes)
+        self.text_out, self.image_out = nn.Linear(n_filters, d), ImageRows(given.d_image, d)
+        self.dropout = nn.Dropout(dropout)
         self.detector = nn.Linear(2 * d, 2)
-        self.discriminator = None
+        self.discriminator, events = None, given.events if adversary else None
         self.register_buffer("events", events, persistent=False)
         if events is not None:
             n_events = int(events.max()) + 1
@@ -73,13 +77,17 @@ class EANN(Classifier):
         """L_d + L_e behind the reversal, which makes it L_d - lambda L_e for the features.
 
         L_e is over posts with a train event; on dev it is 0, so the detection loss alone chooses the epoch.
+
+        Raises: ValueError: an adversary without events.
         """
+        if self.adversary and self.discriminator is None:
+            raise ValueError("EANN needs two train events, or adversary=False")
         features = self.features(batch)
         detection = cross_entropy(self.detector(self.dropout(features)), batch)
         if self.discriminator is None:
             return {"loss": detection}
         event = self.events[batch.row]  # (B,)
-        scores = self.discriminator(ReverseGradient.apply(features, self.config.reverse_lambda)).float()
+        scores = self.discriminator(ReverseGradient.apply(features, self.reverse_lambda)).float()
         errors = F.cross_entropy(scores, event, reduction="none", ignore_index=-1)  # (B,), 0 where ignored
         adversary = weighted_mean(errors, batch.weight * (event >= 0))
         return {"loss": detection + adversary, "detection": detection, "event": adversary}

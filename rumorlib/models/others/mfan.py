@@ -10,24 +10,17 @@ Shapes: B posts, V graph nodes, M neighbours of a post, H heads, d width.
 from __future__ import annotations
 
 from itertools import permutations
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rumorlib.config import MFANConfig
+from rumorlib.config.checks import Cosine, Count, Rate, Several, Weight
 from rumorlib.data.batches import Batch
 from rumorlib.models.attention import AttentionBlock
 from rumorlib.models.dmfl import TextCNN, has_picture
+from rumorlib.models.named import Given
 from rumorlib.models.others.pieces import Classifier, ImageRows, Words, cross_entropy, weighted_mean
-
-
-class Graph(NamedTuple):
-    """What the graph branch reads; the first rows of `features` are the posts of the table."""
-
-    features: Tensor  # (V, d_node)
-    neighbours: Tensor  # (n_posts, M) long, node numbers, the post itself first, -1 = none
 
 
 def hidden_links(nodes: Tensor, features: Tensor, threshold: float) -> Tensor:
@@ -95,33 +88,39 @@ class SignedAttention(nn.Module):
 class MFAN(Classifier):
     """Text CNN, image vector, graph branch where there is one; shared attention; alignment; classifier.
 
-    Args:
-        config: see `MFANConfig`.
-        word_vectors: (V, d_word).
-        d_image: width of the image vector.
-        graph: of the posts table, for `config.graph`; else None.
-    Raises: ValueError: a graph without `config.graph`, or none with it.
+    Args: given: see `Given`.
+        d_model: three times 100 filters. d_head, dropout: its code's. lambda_c, lambda_a: the paper's.
+        graph: read posts, comments and users; needs a corpus with replies.
+        link_threshold: cosine above which a hidden link is inferred (paper).
+        max_neighbours: of one post, links of the data first (C32).
+    Raises: ValueError: `graph`, and no conversation is given.
     """
 
-    def __init__(self, config: MFANConfig, word_vectors: Tensor, d_image: int, graph: Graph | None = None) -> None:
+    reads = "words, image vector"
+
+    def __init__(
+        self, given: Given, kernel_sizes: Several[Count] = (3, 4, 5), d_model: Count = 300, n_heads: Count = 8,
+        d_head: Count = 16, lambda_c: Weight = 2.15, lambda_a: Weight = 1.55, dropout: Rate = 0.6, graph: bool = False,
+        link_threshold: Cosine = 0.5, max_neighbours: Count = 32,
+    ) -> None:  # fmt: skip
         super().__init__()
-        if config.graph != (graph is not None):
-            raise ValueError(
-                f"MFANConfig.graph is {config.graph}, but a graph is {'missing' if config.graph else 'given'}"
-            )
-        self.config, d = config, config.d_model
-        self.words = Words(word_vectors)
-        self.text_cnn = TextCNN(self.words.width, d, config.kernel_sizes)
-        self.image_rows = ImageRows(d_image, d)
-        self.attention = AttentionBlock(d, config.n_heads, config.d_head)  # one block for every use
+        if graph and given.conversation is None:
+            raise ValueError("MFAN with graph=True reads a conversation, and none is given; use graph=False")
+        self.lambda_c, self.lambda_a, d = lambda_c, lambda_a, d_model
+        self.words = Words(given.word_vectors)
+        self.text_cnn = TextCNN(self.words.width, d, kernel_sizes)
+        self.image_rows = ImageRows(given.d_image, d)
+        self.attention = AttentionBlock(d, n_heads, d_head)  # one block for every use
         self.align_text, self.align_other = nn.Linear(d, d), nn.Linear(d, d)
         self.social = None
-        if graph is not None:
-            self.register_buffer("nodes", graph.features, persistent=False)
-            self.register_buffer("neighbours", graph.neighbours, persistent=False)
-            self.social = SignedAttention(graph.features.shape[1], d, config.n_heads, config.d_head)
-        n_pairs = 6 if config.graph else 2
-        self.dropout = nn.Dropout(config.dropout)
+        if graph:
+            nodes, edges, n_posts = given.conversation()
+            self.register_buffer("nodes", nodes, persistent=False)
+            table = neighbours(nodes, edges, n_posts, link_threshold, max_neighbours)
+            self.register_buffer("neighbours", table, persistent=False)
+            self.social = SignedAttention(nodes.shape[1], d, n_heads, d_head)
+        n_pairs = 6 if graph else 2
+        self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(n_pairs * d, d)
         self.classifier = nn.Linear(d, 2)
 
@@ -153,5 +152,5 @@ class MFAN(Classifier):
         if self.social is None:  # else the text is aligned with the graph
             errors = errors * has_picture(batch.images)
         classification, alignment = cross_entropy(logits, batch), weighted_mean(errors, batch.weight)
-        loss = self.config.lambda_c * classification + self.config.lambda_a * alignment
+        loss = self.lambda_c * classification + self.lambda_a * alignment
         return {"loss": loss, "classification": classification, "alignment": alignment}

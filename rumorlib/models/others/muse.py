@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rumorlib.config import MUSEConfig
+from rumorlib.config.checks import Count, Rate
 from rumorlib.data.batches import Batch
+from rumorlib.models.named import Given
 from rumorlib.models.others.pieces import Classifier
 
 
@@ -35,17 +36,18 @@ def similarity_features(text: Tensor, patches: Tensor, n_patches: list[int]) -> 
 class MUSE(Classifier):
     """One hidden layer on the similarity features.
 
-    Args:
-        config: see `MUSEConfig`.
-        features: (n, F) features of the train posts, which set their scale.
+    Args: given: see `Given`; features of the train posts set their scale. d_model: hidden units (C35).
     """
 
-    def __init__(self, config: MUSEConfig, features: Tensor) -> None:
+    reads = "similarities"
+
+    def __init__(self, given: Given, d_model: Count = 64, dropout: Rate = 0.2) -> None:
         super().__init__()
+        features = torch.zeros(2, given.d_text) if given.features is None else given.features
         self.register_buffer("mean", features.mean(dim=0))
         self.register_buffer("spread", features.std(dim=0, correction=0).clamp(min=1e-6))
-        hidden = nn.Linear(features.shape[1], config.d_model), nn.ReLU(), nn.Dropout(config.dropout)
-        self.layers = nn.Sequential(*hidden, nn.Linear(config.d_model, 2))
+        hidden = nn.Linear(given.d_text, d_model), nn.ReLU(), nn.Dropout(dropout)
+        self.layers = nn.Sequential(*hidden, nn.Linear(d_model, 2))
 
     def logits(self, batch: Batch) -> Tensor:
         """(B, 2) from text_features (B, F), which are `similarity_features` of the post."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rumorlib.config import SAFEConfig
+from rumorlib.config.checks import Count, Rate, Several, Weight
 from rumorlib.data.batches import Batch
 from rumorlib.models.dmfl import TextCNN
+from rumorlib.models.named import Given
 from rumorlib.models.others.pieces import Classifier, ImageRows, Words, cross_entropy, weighted_mean
 
 
@@ -32,24 +33,27 @@ def similarity_loss(similar: Tensor, label: Tensor) -> Tensor:
 class SAFE(Classifier):
     """Two text CNNs, a classifier on both vectors, and the similarity loss.
 
-    Args:
-        config: see `SAFEConfig`.
-        word_vectors: (V, d_word).
-        d_image: width of the image rows.
+    Args: given: see `Given`. The defaults of sizes are those of FaKnow's re-implementation.
+        n_filters: per window. d_reduced: width of words and image rows before the convolutions. d_model: d of t and v.
+        alpha, beta: weights of the prediction and of the similarity loss; the paper tunes them per corpus (C30).
     """
 
-    def __init__(self, config: SAFEConfig, word_vectors: Tensor, d_image: int) -> None:
+    reads = "words, image rows"
+
+    def __init__(
+        self, given: Given, kernel_sizes: Several[Count] = (3, 4), n_filters: Count = 128, d_reduced: Count = 32,
+        d_model: Count = 200, alpha: Weight = 0.5, beta: Weight = 0.5, dropout: Rate = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.config = config
-        n_filters = config.n_filters * len(config.kernel_sizes)
-        self.words = Words(word_vectors)
-        self.reduce = nn.Linear(self.words.width, config.d_reduced)
-        self.image_rows = ImageRows(d_image, config.d_reduced)
-        self.text_cnn = TextCNN(config.d_reduced, n_filters, config.kernel_sizes)
-        self.image_cnn = TextCNN(config.d_reduced, n_filters, config.kernel_sizes)
-        self.text_out, self.image_out = (nn.Linear(n_filters, config.d_model) for _ in range(2))
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(2 * config.d_model, 2)
+        self.alpha, self.beta, n_filters = alpha, beta, n_filters * len(kernel_sizes)
+        self.words = Words(given.word_vectors)
+        self.reduce = nn.Linear(self.words.width, d_reduced)
+        self.image_rows = ImageRows(given.d_image, d_reduced)
+        self.text_cnn = TextCNN(d_reduced, n_filters, kernel_sizes)
+        self.image_cnn = TextCNN(d_reduced, n_filters, kernel_sizes)
+        self.text_out, self.image_out = (nn.Linear(n_filters, d_model) for _ in range(2))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(2 * d_model, 2)
 
     def vectors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """t and v, (B, d) each."""
@@ -68,5 +72,5 @@ class SAFE(Classifier):
         text, image = self.vectors(batch)
         classification = cross_entropy(self.classifier(torch.cat([text, image], dim=-1)), batch)
         apart = weighted_mean(similarity_loss(similarity(text, image), batch.label), batch.weight)
-        loss = self.config.alpha * classification + self.config.beta * apart
+        loss = self.alpha * classification + self.beta * apart
         return {"loss": loss, "classification": classification, "similarity": apart}

@@ -10,26 +10,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rumorlib.config import SpotFakeConfig
+from rumorlib.config.checks import Count, Rate
 from rumorlib.data.batches import Batch
+from rumorlib.models.named import Given
 from rumorlib.models.others.pieces import Classifier
 
 
 class SpotFake(Classifier):
     """Layers on frozen features.
 
-    Args:
-        config: see `SpotFakeConfig`.
-        d_text: width of the frozen text features.
-        d_image: width of the frozen image vector.
+    Args: given: see `Given`. d_hidden, d_model: first and second layer of each modality; these defaults are those of
+        FaKnow's re-implementation.
     """
 
-    def __init__(self, config: SpotFakeConfig, d_text: int, d_image: int) -> None:
+    reads = "frozen vectors"
+
+    def __init__(self, given: Given, d_hidden: Count = 2742, d_model: Count = 32, d_fusion: Count = 35,
+                 dropout: Rate = 0.4) -> None:  # fmt: skip
         super().__init__()
-        self.text, self.image = _branch(config, d_text), _branch(config, d_image)
-        self.fuse = nn.Linear(2 * config.d_model, config.d_fusion)
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(config.d_fusion, 2)
+        self.text, self.image = (_branch(d, d_hidden, d_model, dropout) for d in (given.d_text, given.d_image))
+        self.fuse = nn.Linear(2 * d_model, d_fusion)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(d_fusion, 2)
 
     def logits(self, batch: Batch) -> Tensor:
         """(B, 2) from text_features (B, d_text) and images (B, N, d_image), read as their mean."""
@@ -38,8 +40,8 @@ class SpotFake(Classifier):
         return self.classifier(self.dropout(F.relu(self.fuse(joined))))
 
 
-def _branch(config: SpotFakeConfig, d_in: int) -> nn.Sequential:
+def _branch(d_in: int, d_hidden: int, d_model: int, dropout: float) -> nn.Sequential:
     """Two layers, each with ReLU and dropout; LayerNorm first, for towers of different scale (C34)."""
-    layers = nn.Linear(d_in, config.d_hidden), nn.ReLU(), nn.Dropout(config.dropout)
-    more = nn.Linear(config.d_hidden, config.d_model), nn.ReLU(), nn.Dropout(config.dropout)
+    layers = nn.Linear(d_in, d_hidden), nn.ReLU(), nn.Dropout(dropout)
+    more = nn.Linear(d_hidden, d_model), nn.ReLU(), nn.Dropout(dropout)
     return nn.Sequential(nn.LayerNorm(d_in), *layers, *more)

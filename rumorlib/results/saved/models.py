@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rumorlib import inputs
-from rumorlib.config import DetectorConfig, MFANConfig, RunConfig, Settings, from_dict
+from rumorlib.config import DetectorConfig, RunConfig, Settings, from_dict
 from rumorlib.config import as_dict as plain_config
 from rumorlib.data.batches import array, device, moved
 from rumorlib.data.posts import Corpus
@@ -23,18 +23,12 @@ from rumorlib.models import baselines, named
 from rumorlib.models.baselines import Row
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
-from rumorlib.models.others.carmn import CARMN
-from rumorlib.models.others.eann import EANN
-from rumorlib.models.others.mfan import MFAN
-from rumorlib.models.others.muse import MUSE
-from rumorlib.models.others.safe import SAFE
-from rumorlib.models.others.spotfake import SpotFake
 from rumorlib.results import reports
 from rumorlib.results.saved import rows
 from rumorlib.results.saved.folder import SavedDetectorError
 from rumorlib.results.saved.reader import WORD_ROWS, Encoders, Reader
 
-WITH_WORDS = ("dmfl", "safe", "carmn", "mfan", "eann", "detector")
+OURS = "rumorlib.models."  # modules whose classes run without `own_code`
 _TRAINING_ONLY = ("discriminator.",)  # EANN's adversary says nothing about a post
 
 
@@ -69,7 +63,7 @@ def of_run(config: RunConfig, settings: Settings) -> Part:
     """
     if config.model in ("sclip", "bench") or config.kind not in ("train", "distil"):
         raise ValueError(f"{config.name} is no detector for single posts; save the run it was made of")
-    if isinstance(config.detector, MFANConfig) and config.detector.graph:
+    if isinstance(config.detector, DetectorConfig) and config.detector.option("graph"):
         raise ValueError(f"{config.name} reads who replied to whom among its posts; use mfan without the graph")
     corpus = inputs.corpus_of(config, settings)
     checkpoint = reports.run_or_load(config.stage1, settings, checkpoint=True).checkpoint() if config.stage1 else None
@@ -89,7 +83,7 @@ def _fitted(config: RunConfig, settings: Settings, corpus: Corpus, checkpoint: P
         reader.sclip = inputs.load_sclip(config.stage1, checkpoint, settings)
         if config.stage1.sclip.text(config.language).kind == "transformer":
             reader.stage1_words = inputs.vocabulary(config.stage1, config.language, settings)
-    if config.model in WITH_WORDS:
+    if config.model == "dmfl" or "words" in getattr(config.detector, "reads", ""):
         reader.words = dmfl_inputs.lexicon_of(corpus, config.detector.word2vec)
     if reader.vision is not None and (shown := corpus.posts["image"][corpus.posts["image"] != ""]).size:
         picture = _Key(corpus.images, shown.iloc[0])
@@ -167,7 +161,7 @@ def of_tensors(
 ) -> Part:
     """Inverse of `tensors_of`. Raises: SavedDetectorError: it needs code of its own, and that was not allowed."""
     config = from_dict(about["run"])
-    if isinstance(config.detector, DetectorConfig) and not own_code:
+    if isinstance(config.detector, DetectorConfig) and not (own_code or config.detector.path.startswith(OURS)):
         raise SavedDetectorError(
             f"this detector runs a class of its own, {config.detector.path}; if you trust whoever sent the folder, "
             "load it with own_code=True (--own-code)"
@@ -223,11 +217,8 @@ def _network(reader: Reader, state: dict[str, Tensor]) -> nn.Module:
         return MICC(detector, reader.sclip, config.language)
     shape = shapes["images"]
     d_image = shape[-1] if len(shape) == 2 else shape[0]
-    if config.model == "spotfake":
-        return SpotFake(detector, shapes["text"], d_image)
-    if config.model == "muse":
-        return MUSE(detector, torch.zeros(2, shapes["text"]))
-    vectors = torch.zeros(len(reader.words), detector.word2vec.d_word)
+    size = (len(reader.words), detector.word2vec.d_word) if reader.words else (0, 0)
+    vectors = torch.zeros(size)
     if config.model == "dmfl":
         n_rows = shape[0] if len(shape) == 2 else int(np.prod(shape[1:]))
         table = state.get("logic.token.weight") if detector.logic_init == "bert" else None
@@ -235,6 +226,4 @@ def _network(reader: Reader, state: dict[str, Tensor]) -> nn.Module:
         # of frozen layers: what the token map reads, or the chain's own width where there is no map
         d_hidden = detector.logic_width if table is None else table.shape[1]
         return DMFL(detector, vectors, d_image, n_rows - detector.image_cls, n_tokens, d_hidden)
-    if config.model == "detector":
-        return named.build(detector, named.Given(vectors, shapes["text"], tuple(shape)))
-    return {"safe": SAFE, "carmn": CARMN, "mfan": MFAN, "eann": EANN}[config.model](detector, vectors, d_image)
+    return named.build(detector, named.Given(vectors, shapes.get("text", 0), tuple(shape)))

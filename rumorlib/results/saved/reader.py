@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rumorlib.config import BaselineConfig, DMFLConfig, MICCConfig, RunConfig, TextConfig, VisionConfig
+from rumorlib.config import BaselineConfig, DetectorConfig, DMFLConfig, MICCConfig, RunConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Batch, Texts, device
 from rumorlib.encoders import clip, components, frozen, pretrained
 from rumorlib.encoders.sclip import SCLIP
@@ -91,6 +91,11 @@ class Reader:
         """The detector's config."""
         return self.config.detector
 
+    @property
+    def reads(self) -> str:
+        """What the batches of a detector of one file hold; "" for other models."""
+        return getattr(self.detector, "reads", "") if isinstance(self.detector, DetectorConfig) else ""
+
     @cached_property
     def reads_text(self) -> bool:
         """Whether a post's words matter."""
@@ -129,7 +134,7 @@ class Reader:
     def _reads_stage1_text(self) -> bool:
         if isinstance(self.detector, BaselineConfig):
             return self.detector.kind in ("text_lr", "text_image_lr", "relevance_lr")
-        return self.config.model in ("micc", "spotfake", "muse", "detector")
+        return self.config.model == "micc" or self.reads in ("words, sentences, image rows", "frozen vectors", "similarities")
 
     # --- pictures -----------------------------------------------------------------------------------
 
@@ -245,8 +250,8 @@ class Reader:
 
     def batch(self, texts: list[str], pictures: Sequence[Any]) -> Batch:
         """What a network reads."""
-        make = {"micc": self._micc, "spotfake": self._spotfake, "muse": self._muse}.get(self.config.model, self._words)
-        read, images = make(texts, pictures)
+        make = {"frozen vectors": self._frozen_vectors, "similarities": self._similarities}.get(self.reads, self._words)
+        read, images = (self._micc if self.config.model == "micc" else make)(texts, pictures)
         n = len(texts)
         return Batch(read.ids, read.mask, read.features, images, torch.zeros(n), torch.ones(n), torch.arange(n),
                      read.pieces, hidden=read.hidden, towers=read.towers)  # fmt: skip
@@ -264,9 +269,9 @@ class Reader:
     def _words(self, texts: list[str], pictures: Sequence[Any]) -> tuple[Texts, Tensor]:
         ids, mask = self.words.encode(texts, self.detector.word2vec.max_length + 2, cls=True, sep=True)
         rows, sentences, pieces, hidden = self.image_rows(pictures), None, None, None
-        if self.config.model == "detector":
+        if "sentences" in self.reads:
             sentences = self.text_vectors(texts)
-        if self.config.model in ("eann", "mfan"):
+        if "image vector" in self.reads:
             rows = rows.flatten(2).transpose(1, 2) if rows.ndim == 4 else rows
             rows = rows.float().mean(dim=1, keepdim=True)
         if getattr(self.detector, "logic_init", "") == "bert":
@@ -280,12 +285,12 @@ class Reader:
                 pieces = self.encoders.pieces(tower.weights)(given, **asked)["input_ids"]
         return Texts(ids, mask, sentences, pieces, hidden), rows
 
-    def _spotfake(self, texts: list[str], pictures: Sequence[Any]) -> tuple[Texts, Tensor]:
+    def _frozen_vectors(self, texts: list[str], pictures: Sequence[Any]) -> tuple[Texts, Tensor]:
         raw = self.raw_images(pictures)
         maps = raw if self.vision.kind == "feature_map" else self.tokens(raw).transpose(1, 2)[..., None]
         return Texts(None, None, self.frozen_texts(texts)), torch.from_numpy(baselines.pooled(maps)).unsqueeze(1)
 
-    def _muse(self, texts: list[str], pictures: Sequence[Any]) -> tuple[Texts, Tensor]:
+    def _similarities(self, texts: list[str], pictures: Sequence[Any]) -> tuple[Texts, Tensor]:
         n_patches = [side * side for side in grid_sides(self.vision)]
         patches = self.joint_patches(self.raw_images(pictures)).float()
         return Texts(None, None, similarity_features(self.joint_texts(texts), patches, n_patches)), torch.zeros(

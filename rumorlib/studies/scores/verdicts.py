@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rumorlib import experiments
-from rumorlib.config import about
+from rumorlib.config import OTHERS, about
 from rumorlib.experiments import rivals
 from rumorlib.metrics import estimates
 from rumorlib.metrics.estimates import Estimate, verdict
@@ -19,7 +19,7 @@ from rumorlib.studies.scores import comparison, controls, differences
 from rumorlib.studies.scores.sweeps import Compared
 
 BASELINES = tuple(("baseline", variant) for variant in experiments.BASELINES)
-RIVALS = {name: tuple((name, variant) for variant in ("default", "no-graph", "no-adversary")) for name in rivals.MODELS}
+RIVALS = {name: tuple((name, variant) for variant in ("default", "no-graph", "no-adversary")) for name in OTHERS}
 OTHERS = BASELINES + sum(RIVALS.values(), ())
 FIX, PAIRS = "ours, choice C5", "pairs"
 ARTIFACT = {"MICC": "m_e2", "DMFL": "d_e1"}
