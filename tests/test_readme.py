@@ -256,7 +256,7 @@ def test_a_detector_trains_as_told_and_a_wrong_word_is_explained() -> None:
         added.detector(settings, "demo-en", gru, train={"epoch": 1})
     with pytest.raises(cfg.SettingError, match="GRU has no option 'with', did you mean 'width'"):
         added.detector(settings, "demo-en", gru, **{"with": 9})
-    with pytest.raises(cfg.SettingError, match="GRU.width must be a whole number; got 'wide'"):
+    with pytest.raises(cfg.SettingError, match=r"GRU\.width must be a whole number; got 'wide'"):
         added.detector(settings, "demo-en", gru, width="wide")
     with pytest.raises(cfg.SettingError, match=r"SAFE.dropout must be a number in \[0, 1\); got 2"):
         added.detector(settings, "demo-en", "rumorlib.models.others.safe:SAFE", dropout=2)
