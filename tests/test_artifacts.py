@@ -22,6 +22,7 @@ from rumorlib import experiments, results
 from rumorlib.config import profiles
 from rumorlib.data import files
 from rumorlib.data.keys import image_weights
+from rumorlib.experiments import own_posts
 from rumorlib.metrics import learning
 from rumorlib.results import artifacts, layout, provenance, store
 from rumorlib.studies.protocol import compute
@@ -342,7 +343,8 @@ def halved(given: cfg.Settings, which: str) -> list[cfg.RunConfig]:
     """All that the second step of the sweep of a loss weight may ask for; dev says which it does."""
     whole = profiles.points(given).loss_weights
     values = {round(point + side, 2) for point in whole for side in (-0.2, 0.2)}
-    datasets = [dataset for dataset in profiles.swept(given) if profiles.loss_weights(given, dataset) == whole]
+    given = own_posts.of_sweeps(given)
+    datasets = profiles.swept(given) if profiles.loss_weights(given) == whole else []
     return [experiments.dmfl(given, dataset, seed, f"{which}={value}", **{which: value})
             for dataset in datasets for seed in profiles.loss_weight_seeds(given) for value in values]  # fmt: skip
 

@@ -112,10 +112,10 @@ def asked(settings: Settings) -> dict[str, list[RunConfig]]:
 
 
 def stored(settings: Settings) -> dict[str, list[RunConfig]]:
-    """DMFL over its heads and its loss weights, where notebook 06 swept them at laptop."""
+    """DMFL over its heads and its loss weights, as notebook 06 swept them at laptop."""
     if settings.profile != "laptop":
         return {}
-    sweep = resolve("laptop", train="none", sweep=True)
+    sweep = own_posts.of_sweeps(resolve("laptop", train="none", sweep=True))
     found = {"heads": papers.dmfl_heads(sweep)}
     return found | {which: papers.dmfl_loss_weights(sweep, which) for which in ("lambda_c", "lambda_a")}
 

@@ -26,6 +26,7 @@ NAMES: dict[tuple[str, str], str] = {  # (model, variant) -> name, the papers' w
     ("micc", "stage-1-longer"): "MICC, longer stage 1",
     ("micc", "stage-1-longer-product"): "MICC (product input), longer stage 1",
     ("micc", "stage-1-longer-relevance"): "MICC (relevance input), longer stage 1",
+    ("dmfl", "lambda_a=0"): "DMFL, maps without loss",
     ("dmfl", "recommended"): "recommended (TF-IDF with DMFL)",
     ("mfan", "no-graph"): "MFAN (no graph)",
     ("eann", "no-adversary"): "EANN (no adversary)",

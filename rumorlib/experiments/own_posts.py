@@ -35,6 +35,13 @@ def beside(settings: Settings) -> Settings:
     return replace(settings, datasets=(*CORPORA, *settings.datasets)) if usual else settings
 
 
+def of_sweeps(settings: Settings) -> Settings:
+    """The settings of the papers' ablations and sweeps: at laptop on the papers' own posts, where no other corpora are
+    named."""
+    usual = settings.profile == "laptop" and settings.datasets == DATASETS["laptop"]
+    return replace(settings, datasets=CORPORA) if usual else settings
+
+
 def linear(settings: Settings, kind: str = "train") -> list[RunConfig]:
     """Rows of scikit-learn on the published split, or of kind "draws" on all splits; at demo those on words."""
     runs = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from rumorlib.config import BaselineConfig, ControlConfig, RunConfig, SCLIPConfig, Settings, record, weights_place
@@ -120,7 +119,7 @@ def micc_ablations(settings: Settings) -> list[RunConfig]:
             "Ms-alpha": {"fusion": "concat"},
             "Ms-beta": {"fusion": "mean"},
             **{f"{how}-k": {"controls": ControlConfig(how)} for how in controls},
-            one_scale.variant: {"stage1": one_scale},  # the run M-E3 shows too
+            name if one_scale.variant.endswith(name) else one_scale.variant: {"stage1": one_scale},  # M-E3 shows it too
         }
         runs += each_seed(settings, dataset, variants)
     return runs
@@ -232,14 +231,17 @@ DMFL_VARIANTS: dict[str, dict[str, Any]] = {
     "TTRAS": {"parts": "text_transformer", "alignment": "none"},
     "I": {"parts": "image", "alignment": "none"},
 }
+# ours: A takes the maps of Eqs 15 and 16 away with the loss, this does not
+UNALIGNED = {"lambda_a=0": {"lambda_a": 0.0}}
 
 
 def dmfl_ablations(settings: Settings) -> list[RunConfig]:
-    """The seven variants of §6.2 (D-E2)."""
+    """The seven variants of §6.2 (D-E2), and the control that keeps the maps of the alignment without its loss."""
+    variants = DMFL_VARIANTS | ({} if is_small_demo(settings) else UNALIGNED)
     return [
         dmfl(settings, dataset, seed, name, **changes)
         for dataset in swept(settings)
-        for name, changes in DMFL_VARIANTS.items()
+        for name, changes in variants.items()
         for seed in settings.seeds
     ]
 
@@ -247,7 +249,7 @@ def dmfl_ablations(settings: Settings) -> list[RunConfig]:
 def dmfl_loss_weights(settings: Settings, which: str) -> list[RunConfig]:
     """λ_c or λ_a, the other at the paper's value (D-E3, D-E4; choice C21)."""
     few = replace(settings, seeds=loss_weight_seeds(settings))
-    return _sweep(few, dmfl, which, partial(loss_weights, settings))
+    return _sweep(few, dmfl, which, lambda _: loss_weights(settings))
 
 
 def dmfl_heads(settings: Settings) -> list[RunConfig]:

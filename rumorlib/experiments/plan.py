@@ -33,7 +33,12 @@ def _shortcuts(settings: Settings) -> Iterator[RunConfig]:
 
 
 def _of_swept(make: Maker, settings: Settings) -> Iterator[RunConfig]:
+    settings = own_posts.of_sweeps(settings)
     return (config for config in make(settings) if config.dataset in swept(settings))
+
+
+def _of_sweeps(*makers: Maker) -> tuple[Maker, ...]:
+    return tuple(partial(_of_swept, make) for make in makers)
 
 
 def _on_benches(settings: Settings) -> Iterator[RunConfig]:
@@ -59,14 +64,14 @@ OF_NOTEBOOK: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
     ),
     "04_dmfl": ((papers.dmfl_main, *MAIN_ROWS, explained.start_runs, texts.text_only_runs, texts.word2vec_runs), ()),
     "05_ablations": (
-        (partial(_of_swept, papers.dmfl_main),),
-        (partial(_of_swept, papers.micc_main), papers.micc_ablations, pretraining.micc_stage1, pretraining.micc_known,
-         papers.dmfl_ablations),
+        _of_sweeps(papers.dmfl_main),
+        (*_of_sweeps(papers.micc_main, papers.micc_ablations, papers.dmfl_ablations), papers.micc_main,
+         pretraining.micc_stage1, pretraining.micc_known),
     ),
     "06_sensitivity": (
-        (partial(_of_swept, papers.dmfl_main),),
-        (papers.micc_receptive_fields, papers.micc_top_k, papers.micc_fusion_weight, papers.micc_grid,
-         papers.micc_main, *DMFL_LOSSES, papers.dmfl_heads),
+        _of_sweeps(papers.dmfl_main),
+        _of_sweeps(papers.micc_receptive_fields, papers.micc_top_k, papers.micc_fusion_weight, papers.micc_grid,
+                   papers.micc_main, *DMFL_LOSSES, papers.dmfl_heads),
     ),
     "07_correlation_heatmaps": (
         (explained.map_runs, explained.asked_runs, explained.alignment_runs, papers.micc_main), ()
@@ -110,5 +115,5 @@ def of_notebooks(
 
 
 def _is_of_dmfl(make: Maker) -> bool:
-    of_main = isinstance(make, partial) and papers.dmfl_main in make.args
-    return of_main or make in OF_DMFL
+    inner = make.args[0] if isinstance(make, partial) and make.args else make
+    return inner is papers.dmfl_main or inner in OF_DMFL

@@ -277,12 +277,10 @@ def halved(reports: Sequence[Report], setting: str, settings: Settings) -> list[
 
     Args: reports: the first sweep, in even steps. setting: "lambda_c" or "lambda_a".
     """
-    if not points(settings).halved:
+    if not points(settings).halved or loss_weights(settings) != points(settings).loss_weights:
         return []
-    plans, whole = [], points(settings).loss_weights
+    plans = []
     for dataset, curve in curves_of(reports, setting, "accuracy").items():
-        if loss_weights(settings, dataset) != whole:
-            continue
         best, half = curve.values[int(np.argmax(curve.scores))], STEP / 2
         seeds = sorted({report.config.seed for report in reports if corpus_name(report.config) == dataset})
         for value in (round(best - half, 2), round(best + half, 2)):
