@@ -122,5 +122,5 @@ def stored(settings: Settings) -> dict[str, list[RunConfig]]:
 
 def every(settings: Settings) -> list[RunConfig]:
     """All of these runs, as notebook 12 asks for them."""
-    own = own_posts.own(settings)
+    own = own_posts.few(own_posts.own(settings))
     return [*readings(own), *(run for runs in asked(own).values() for run in runs)]

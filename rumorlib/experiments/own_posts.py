@@ -16,17 +16,22 @@ from rumorlib.experiments import cross_validation, papers, rivals
 from rumorlib.experiments.cross_validation import CORPORA
 
 LINEAR = ("majority", "tfidf_lr", "text_lr", "image_lr", "text_image_lr")
-N_DEALT = {"micc": 3, "baseline": 10}  # draws of the published sizes: a run of DMFL takes minutes; rows on words have
+N_DEALT = {"micc": 10, "baseline": 10}  # draws of the published sizes: a run of DMFL takes minutes; rows on words have
 # `linear`'s hundred too
 OTHERS = ("safe", "carmn", "mfan", "spotfake", "muse")
 
 
 def own(settings: Settings) -> Settings:
-    """The settings with the papers' own posts, those asked for or both, and few seeds; at demo drawn scenes, whose
-    split is an ordinary one by construction."""
+    """The settings with the papers' own posts, those asked for or both; at demo drawn scenes, whose split is an
+    ordinary one by construction."""
     asked = tuple(name for name in settings.datasets if record(name).protocol == "published")
     usual = ("demo-en",) if settings.profile == "demo" else CORPORA
-    return replace(settings, datasets=asked or usual, seeds=settings.seeds[:FEW_SEEDS])
+    return replace(settings, datasets=asked or usual)
+
+
+def few(settings: Settings) -> Settings:
+    """The settings with few seeds: of rows beside the main ones."""
+    return replace(settings, seeds=settings.seeds[:FEW_SEEDS])
 
 
 def beside(settings: Settings) -> Settings:
@@ -53,14 +58,14 @@ def linear(settings: Settings, kind: str = "train") -> list[RunConfig]:
 
 
 def detectors(settings: Settings) -> list[RunConfig]:
-    """MICC, with what its classifier may read beside; DMFL; and, first seed, its logic chain on the text alone."""
+    """MICC, with what its classifier may read beside; DMFL; and, few seeds, its logic chain on the text alone."""
     runs = []
     for dataset in settings.datasets:
         for seed in settings.seeds:
             inputs = papers.MICC_INPUTS | ({"towers": "towers"} if record(dataset).kind == "posts" else {})
             runs += [papers.micc(settings, dataset, seed, name, classifier_input=how) for name, how in inputs.items()]
             runs.append(papers.dmfl(settings, dataset, seed))
-            if record(dataset).kind == "posts" and seed == settings.seeds[0]:
+            if record(dataset).kind == "posts" and seed in settings.seeds[:FEW_SEEDS]:
                 runs.append(papers.dmfl(settings, dataset, seed, "TTRAS", **papers.DMFL_VARIANTS["TTRAS"]))
     return runs
 
@@ -73,15 +78,15 @@ def other_authors(settings: Settings) -> list[RunConfig]:
 
 
 def dealt(settings: Settings) -> list[RunConfig]:
-    """The papers' models and TF-IDF with each event held out (where a corpus has no events: whole groups of
+    """The papers' models, few seeds, and TF-IDF with each event held out (where a corpus has no events: whole groups of
     near-duplicates); MICC and TF-IDF on other draws of the published sizes, too. Rows on frozen features: `linear`, of
     kind "draws"."""
     runs = []
-    for run in [*linear(settings), *detectors(settings)]:
+    for run in [*linear(settings), *detectors(few(settings))]:
         known, main = record(run.dataset), run.variant in ("default", "tfidf_lr")
-        if known.kind != "posts" or not (main or run.variant == "TTRAS"):
-            continue
         first = run.seed in (0, settings.seeds[0])  # rows of scikit-learn have no seeds
+        if known.kind != "posts" or not (main or (first and run.variant == "TTRAS")):
+            continue
         names = [f"resplit:{k}" for k in range(N_DEALT.get(run.model, 0))] if main and first else []
         names += [f"event:{event}" for event in splits.PHEME_DEV] if known.events else ["grouped"]
         runs += [replace(run, protocol=name) for name in names]
