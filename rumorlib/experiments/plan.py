@@ -37,8 +37,12 @@ def _of_swept(make: Maker, settings: Settings) -> Iterator[RunConfig]:
     return (config for config in make(settings) if config.dataset in swept(settings))
 
 
+def _on_own_posts(make: Maker, settings: Settings) -> Iterable[RunConfig]:
+    return make(own_posts.of_sweeps(settings))
+
+
 def _of_sweeps(*makers: Maker) -> tuple[Maker, ...]:
-    return tuple(partial(_of_swept, make) for make in makers)
+    return tuple(partial(_on_own_posts, make) for make in makers)
 
 
 def _on_benches(settings: Settings) -> Iterator[RunConfig]:
@@ -64,17 +68,17 @@ OF_NOTEBOOK: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
     ),
     "04_dmfl": ((papers.dmfl_main, *MAIN_ROWS, explained.start_runs, texts.text_only_runs, texts.word2vec_runs), ()),
     "05_ablations": (
-        _of_sweeps(papers.dmfl_main),
-        (*_of_sweeps(papers.micc_main, papers.micc_ablations, papers.dmfl_ablations), papers.micc_main,
-         pretraining.micc_stage1, pretraining.micc_known),
+        (partial(_of_swept, papers.dmfl_main),),
+        (partial(_of_swept, papers.micc_main), papers.micc_main,
+         *_of_sweeps(papers.micc_ablations, papers.dmfl_ablations), pretraining.micc_stage1, pretraining.micc_known),
     ),
     "06_sensitivity": (
-        _of_sweeps(papers.dmfl_main),
+        (partial(_of_swept, papers.dmfl_main),),
         _of_sweeps(papers.micc_receptive_fields, papers.micc_top_k, papers.micc_fusion_weight, papers.micc_grid,
                    papers.micc_main, *DMFL_LOSSES, papers.dmfl_heads),
     ),
     "07_correlation_heatmaps": (
-        (explained.map_runs, explained.asked_runs, explained.alignment_runs, papers.micc_main), ()
+        _of_sweeps(explained.map_runs, explained.asked_runs, explained.alignment_runs, papers.micc_main), ()
     ),
     "08_explanations": (
         (explained.explained_runs, explained.lambda_end_runs, explained.adaptive_runs, explained.probe_runs), ()
