@@ -70,7 +70,8 @@ def map_runs(settings: Settings) -> list[RunConfig]:
     configs = []
     for dataset in profiles.shown_twice(settings):
         at = MAP_EPOCHS[record(dataset).language]
-        train = {"epochs": at[-1], "patience": None, "record_epochs": at}
+        train = {"epochs": at[-1], "patience": None, "record_epochs": at}  # the papers show passes, so it counts those
+        train |= {"steps": None, "patience_steps": None, "evaluate_every": None}
         configs.append(dmfl(settings, dataset, settings.seeds[0], "maps", train=train))
     return configs
 

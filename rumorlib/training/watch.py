@@ -27,7 +27,7 @@ from rumorlib.training import evidence
 
 N_BATCH = 128  # posts of the fixed batch
 N_RAW = 2  # of them, posts whose raw scores are kept: a file of a run stays below 500 kB
-SEEN = ("_maps", "_other_image", "_raw", "_pointing", "_sides")
+SEEN = ("_maps", "_other_image", "_raw", "_pointing", "_sides", "_accuracy")
 Maps = list[np.ndarray]  # per post (N, words) weights, real words only
 
 
@@ -46,6 +46,7 @@ class Watch:
     _raw: list[pd.DataFrame] = field(default_factory=list)
     _pointing: list[pd.DataFrame] = field(default_factory=list)
     _sides: list[pd.DataFrame] = field(default_factory=list)
+    _accuracy: dict[int, float] = field(default_factory=dict)  # on all dev posts
 
     def before(self, model: DMFL) -> None:
         """Before the first step; recorded as epoch 0."""
@@ -76,6 +77,7 @@ class Watch:
             self._raw.append(raw.assign(epoch=epoch))
         self._maps[epoch] = eq12(model, batch)
         self._other_image[epoch] = eq12(model, with_other_images(batch))
+        self._accuracy[epoch] = dev_accuracy(model, self.tensors, self.posts)
         if "support_x0" in self.posts:
             frame = word_pointing(model, self.tensors, self.posts, self.config)
             self._pointing.append(frame.assign(epoch=epoch))
@@ -84,7 +86,7 @@ class Watch:
         """Frames to store with the run, of the model as training left it:
 
         modalities: see `modalities.of_model`. attention: raw scores and weights of a few posts. attention_posts: see
-        `map_statistics`. word_pointing: drawn posts only, see there.
+        `map_statistics`, and dev_accuracy of the epoch. word_pointing: drawn posts only, see there.
         """
         frames: dict[str, pd.DataFrame] = {}
         if self._sides:
@@ -94,7 +96,8 @@ class Watch:
             raw = pd.concat(self._raw, ignore_index=True)
             digits = {name: [float(f"{value:.5g}") for value in raw[name]] for name in ("score", "weight")}
             frames["attention"] = raw.assign(**digits)
-            frames["attention_posts"] = map_statistics(self._maps, self._other_image).round(6)
+            found = map_statistics(self._maps, self._other_image)
+            frames["attention_posts"] = found.assign(dev_accuracy=found["epoch"].map(self._accuracy)).round(6)
         if self._pointing:
             frames["word_pointing"] = pd.concat(self._pointing, ignore_index=True)
         return frames
@@ -106,6 +109,16 @@ def fixed_batch(posts: pd.DataFrame) -> Tensor:
     shown = posts["split"].eq("dev") & posts["image"].ne("")
     rows = np.flatnonzero(shown.to_numpy() & ~posts["image"].where(shown).duplicated().to_numpy())
     return torch.from_numpy(rows[:N_BATCH])
+
+
+@torch.inference_mode()
+def dev_accuracy(model: DMFL, tensors: PostTensors, posts: pd.DataFrame) -> float:
+    """Share of all dev posts that are called right at log-odds 0."""
+    model.eval()
+    rows = torch.from_numpy(np.flatnonzero(posts["split"].eq("dev").to_numpy()))
+    batches = [tensors.batch(part, where_is(model)) for part in rows.split(N_BATCH)]
+    right = [(model.log_odds(batch) >= 0) == (batch.label > 0.5) for batch in batches]
+    return float(torch.cat(right).double().mean())
 
 
 def with_other_images(batch: Batch) -> Batch:

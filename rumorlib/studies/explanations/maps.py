@@ -46,16 +46,19 @@ def dev_loss(reports: Iterable[Report]) -> dict[tuple[str, int], float]:
 
 
 def attention_grids(frame: pd.DataFrame, reports: Sequence[Report]) -> dict[str, dict[str, np.ndarray]]:
-    """Corpus -> "epoch n" -> (patches, words) weights of one post, for `pictures`; "kept" is the stored epoch with the
-    lowest dev loss."""
-    losses, grids = dev_loss(reports), {}
+    """Corpus -> "epoch n, dev accuracy" -> (patches, words) weights of one post, for `pictures`."""
+    accuracy, grids = {report.config.dataset: dev_accuracy(report) for report in reports}, {}
     for dataset, part in frame.groupby("dataset", sort=False):
-        best = min(part["epoch"].unique(), key=lambda epoch: losses[dataset, epoch])
         grids[dataset] = {}
         for epoch, cells in part.groupby("epoch"):
             grid = cells.pivot(index="patch", columns="position", values="weight").to_numpy()
-            grids[dataset][f"epoch {epoch}" + (", kept" if epoch == best else "")] = grid
+            grids[dataset][f"epoch {epoch}, dev {accuracy[dataset][epoch]:.3f}"] = grid
     return grids
+
+
+def dev_accuracy(report: Report) -> dict[int, float]:
+    """Stored epoch -> accuracy on all dev posts."""
+    return read_maps(report).groupby("epoch")["dev_accuracy"].first().to_dict()
 
 
 def read_maps(report: Report) -> pd.DataFrame:
