@@ -19,6 +19,8 @@ RUN = $(PY) -m rumorlib run $(NOTEBOOKS) --train $(TRAIN) --grid $(GRID) \
 HAVE_NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 # of the unit tests on real corpora; without it they are skipped
 TEST_DATA ?= $(RUMORLIB_DATA)
+# tests of one file, and cells of one notebook, stay in one process
+BESIDE = -n auto --dist loadfile
 # what the tests write stays in build/, never in results/
 SCRATCH = RUMORLIB_OUTPUT="$(CURDIR)/build/test" RUMORLIB_CACHE="$(CURDIR)/build/cache"
 
@@ -54,9 +56,9 @@ paper: install ## the papers' settings: make paper DATA=<folder>, one GPU server
 test: install ## what CI runs: linters, unit tests, every notebook at its demo defaults
 	$(MAKE) lint
 	rm -rf build/test
-	OMP_NUM_THREADS=1 $(SCRATCH) $(if $(TEST_DATA),RUMORLIB_DATA="$(TEST_DATA)") $(PY) -m pytest tests
+	OMP_NUM_THREADS=1 $(SCRATCH) $(if $(TEST_DATA),RUMORLIB_DATA="$(TEST_DATA)") $(PY) -m pytest $(BESIDE) tests
 	$(SCRATCH) $(PY) -m rumorlib run --runs-only
-	$(if $(HAVE_NOTEBOOKS),$(SCRATCH) $(PY) -m pytest -W default --timeout=0 --nbval-lax --nbval-current-env --nbval-cell-timeout=3600 notebooks,@echo "no notebooks to run")
+	$(if $(HAVE_NOTEBOOKS),$(SCRATCH) $(PY) -m pytest $(BESIDE) -W default --timeout=0 --nbval-lax --nbval-current-env --nbval-cell-timeout=3600 notebooks,@echo "no notebooks to run")
 
 rebuild: install ## every committed laptop table again, from the committed runs and without corpora: same bytes, or it fails
 	$(PY) -m rumorlib rebuild $(NOTEBOOKS) --grid $(GRID)
