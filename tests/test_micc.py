@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rumorlib.config import ControlConfig, MICCConfig, SCLIPConfig, TextConfig, VisionConfig
+from rumorlib.config import ControlConfig, MICCConfig, SCLIPConfig, SettingError, TextConfig, VisionConfig
 from rumorlib.data.batches import Batch, Texts
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.models.micc import MICC, ScaleAwareFusion, align, mass_gate, noise, select_top_k
@@ -380,6 +380,21 @@ def test_relevance_over_the_temperature_sharpens_eq_24_and_nothing_else() -> Non
         kept = before.relevance.gather(1, before.indices)
     assert torch.equal(before.indices, after.indices) and torch.equal(before.relevance, after.relevance)
     torch.testing.assert_close(after.weights, (scale * kept).softmax(1))
+
+
+def test_the_unnormalised_product_is_what_eq_24_reads_and_nothing_else() -> None:
+    plain, raw = (new_micc(relevance_scale=how, fusion_weight=0.0) for how in ("cosine", "product"))
+    raw.load_state_dict(plain.state_dict())
+    batch, sclip = new_batch(), plain.eval().sclip
+    with torch.no_grad():
+        before, after = plain(batch), raw.eval()(batch)
+        text = sclip.text_heads["en"](sclip.text_towers["en"](Texts(batch.text_ids, batch.text_mask)))
+        patches = sclip.image_head(sclip.image_tower(batch.images))
+        dots = torch.einsum("bnd,bd->bn", patches, text).gather(1, before.indices)
+    assert torch.equal(before.indices, after.indices) and torch.equal(before.relevance, after.relevance)
+    torch.testing.assert_close(after.weights, dots.softmax(1), atol=1e-5, rtol=1e-4)
+    with pytest.raises(SettingError, match="needs the heads of SCLIP"):
+        MICCConfig(relevance_scale="product", freeze="sclip")
 
 
 # --- the whole ------------------------------------------------------------------------------------------

@@ -30,8 +30,9 @@ class MICCConfig(Checked):
     fusion: Literal["scale_aware", "concat", "mean"] = "scale_aware"  # MICC-Ms/α: concat; MICC-Ms/β: mean
     classifier_input: Literal["concat", "product", "relevance", "towers"] = "concat"  # C5: concat is the literal model
     # towers: both towers' own pooled features too, which the joint space has lost
-    relevance_scale: Literal["cosine", "temperature"] = "cosine"  # of rho in Eq 24 (C42): as M8 has it, between unit
-    # vectors, or over the temperature that stage 1 learned, as InfoNCE reads it
+    relevance_scale: Literal["cosine", "temperature", "product"] = "cosine"  # of rho in Eq 24 (C42): as M8 has it,
+    # between unit vectors; over the temperature that stage 1 learned, as InfoNCE reads it; or before M2 and M5 cut the
+    # vectors to unit length
     width: Count = 256  # hidden units of the FFN and of the classifier (C2)
     dropout: Rate = 0.2  # C2: 0.1-0.3
     freeze: Literal["sclip", "tokens", "nothing"] = "tokens"
@@ -46,6 +47,10 @@ class MICCConfig(Checked):
         keep, selection = self.controls.keep, self.controls.selection
         if keep != "k" and (self.alignment, selection, self.fusion) != ("top_k", "relevance", "scale_aware"):
             raise SettingError(f"keep={keep!r} needs Top-K by relevance and the scale-aware fusion")
+        if self.relevance_scale == "product" and (self.freeze == "sclip" or keep != "k"):
+            raise SettingError(
+                "relevance_scale='product' needs the heads of SCLIP in stage 2 (freeze='tokens'), keep='k'"
+            )
 
     @property
     def reads(self) -> str:

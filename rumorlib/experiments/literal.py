@@ -29,6 +29,14 @@ OF_DMFL: dict[str, tuple[str, dict[str, Any]]] = {
 REMOVED: dict[str, dict[str, Any]] = {
     "A-gamma": {"alignment": "all_patches"}, "Ms-alpha": {"fusion": "concat"}, "Ms-beta": {"fusion": "mean"},
 }  # fmt: skip
+# Eq 24's relevance at its other two scales (C42), at the paper's lambda and where relevance alone decides.
+SCALES: dict[str, dict[str, Any]] = {
+    "rho-temperature": {"relevance_scale": "temperature"},
+    "rho-product": {"relevance_scale": "product"},
+    "fusion_weight=0.0": {"fusion_weight": 0.0},
+    "rho-temperature-alone": {"relevance_scale": "temperature", "fusion_weight": 0.0},
+    "rho-product-alone": {"relevance_scale": "product", "fusion_weight": 0.0},
+}
 TOP_K, LAMBDAS = (1, 4, 8), (0.3, 0.5, 0.8, 1.0)  # beside the papers' 2 and 0.65
 RECURRENT = ("GRU", "HAN")
 
@@ -65,10 +73,10 @@ def stage1(settings: Settings, dataset: str) -> dict[str, RunConfig]:
 
 
 def micc(settings: Settings) -> list[RunConfig]:
-    """The literal MICC on each stage 1, beside the one on the main rows' stage 1."""
+    """The literal MICC, with Eq 24's relevance at other scales, and on other stage 1s."""
     runs = []
     for dataset in _posts(settings):
-        runs += papers.each_seed(replace(settings, datasets=(dataset,)), dataset, {"default": {}})
+        runs += papers.each_seed(replace(settings, datasets=(dataset,)), dataset, {"default": {}} | SCALES)
         for name, own in stage1(settings, dataset).items():
             runs += papers.each_seed(settings, dataset, {f"stage-1-{name}": {"stage1": own}})
     return runs
