@@ -84,6 +84,18 @@ def test_block_is_mfans_or_the_attention_alone():
     assert {name.split(".")[0] for name in names} == {"ffn"}
 
 
+def test_a_normed_block_reads_rows_of_any_size_alike_and_adds_to_them_as_they_are():
+    torch.manual_seed(0)
+    query, key = torch.randn(B, Q, 8), torch.randn(B, K, 8)
+    block = AttentionBlock(8, n_heads=2, d_head=16, ffn=False, norm=True)
+    small = block(query / 100, key / 100, need_weights=True).weights
+    torch.testing.assert_close(small, block(query, key, need_weights=True).weights, atol=0.05, rtol=0)
+    assert block(query, key, need_weights=True).weights.std() > 0.01
+    whole = AttentionBlock(8, n_heads=2, d_head=16, ffn=True, norm=True)
+    inner = query + whole.attention(whole.query_norm(query), whole.key_norm(key)).rows
+    torch.testing.assert_close(whole(query, key).rows, inner + whole.ffn(inner))
+
+
 def test_masked_mean():
     rows = torch.tensor([[[1.0], [3.0], [100.0]], [[5.0], [6.0], [7.0]]])
     mask = torch.tensor([[True, True, False], [False, False, False]])

@@ -88,6 +88,7 @@ class DMFLConfig(Checked):
     lambda_c: Weight = 1.8  # paper: 1.8 Pheme, 1.2 Weibo
     lambda_a: Weight = 2.4  # paper
     attention_ffn: bool = True  # C15: residual + FFN around each attention, as MFAN
+    attention_norm: bool = False  # C15, ours: LayerNorm of the rows that an attention reads
     share_attention: bool = False  # MFAN shares one block
     swap_query: bool = False  # Eq 12 with text as the query
     fusion: Literal["attention", "weighted_sum"] = "attention"  # weighted_sum: DMFL-ATT

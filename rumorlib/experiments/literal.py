@@ -21,6 +21,7 @@ OF_DMFL: dict[str, tuple[str, dict[str, Any]]] = {
     "text-asks": ("default", {"swap_query": True}),  # Eq 12 in its words
     "one-block": ("default", {"share_attention": True}),
     "positions": ("default", {"image_positions": True}),  # Eq 7
+    "normed": ("default", {"attention_norm": True}),  # ours: can attention learn where rows are normed?
     "TB": ("default", papers.DMFL_VARIANTS["TB"]),
     "TB-cls": ("TB", papers.DMFL_VARIANTS["TB"] | POOLED),  # [CLS] for the chain, §4.5
     "TTRAS-cls": ("TTRAS", papers.DMFL_VARIANTS["TTRAS"] | POOLED),

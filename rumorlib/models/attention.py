@@ -115,11 +115,13 @@ class AttentionBlock(nn.Module):
         d_model: width of rows in and out.
         n_heads, d_head: as `MultiHeadAttention`.
         ffn: residuals and feed-forward network around the attention.
+        norm: LayerNorm of what the attention reads, not of the residual (C15, ours).
     """
 
-    def __init__(self, d_model: int, n_heads: int, d_head: int, ffn: bool = True) -> None:
+    def __init__(self, d_model: int, n_heads: int, d_head: int, ffn: bool = True, norm: bool = False) -> None:
         super().__init__()
         self.attention = MultiHeadAttention(d_model, d_model, d_model, n_heads, d_head)
+        self.query_norm, self.key_norm = (nn.LayerNorm(d_model) if norm else nn.Identity() for _ in range(2))
         self.ffn = None
         if ffn:
             layers = nn.Linear(d_model, d_model), nn.ReLU(), nn.Linear(d_model, d_model)
@@ -129,7 +131,7 @@ class AttentionBlock(nn.Module):
         self, query: Tensor, key: Tensor, key_mask: Tensor | None = None, need_weights: bool = False
     ) -> Attended:
         """As `MultiHeadAttention.forward`; rows are (B, Q, d_model)."""
-        attended = self.attention(query, key, key_mask, need_weights)
+        attended = self.attention(self.query_norm(query), self.key_norm(key), key_mask, need_weights)
         if self.ffn is None:
             return attended
         rows = query + attended.rows

@@ -121,7 +121,7 @@ class DMFL(nn.Module):
         self.register_parameter("image_positions", positions)
         if self.has_semantic or config.parts == "image":
             self.image_projection = nn.Linear(d_image, d)
-        block = d, config.n_heads, config.d_head, config.attention_ffn
+        block = d, config.n_heads, config.d_head, config.attention_ffn, config.attention_norm
         self.attention = nn.ModuleDict({name: AttentionBlock(*block) for name in self._attentions()})
         if self.has_semantic and config.alignment != "none":
             self.align_text = nn.Linear(d, d, bias=False)  # W_t

@@ -22,7 +22,7 @@ WHAT = {  # variant -> what of the paper is read so
     "default": "main row", "TTRAS": "mean over tokens", "TB": "mean over tokens",
     "pooled": "Eqs 5-6: one vector a side",
     "attention-alone": "Eqs 11, 12, 18: no feed-forward", "text-asks": "Eq 12: the text asks", "one-block": "one block",
-    "positions": "Eq 7: learned positions", "TB-cls": "§4.5: [CLS]", "TTRAS-cls": "§4.5: [CLS]",
+    "positions": "Eq 7: learned positions", "normed": "ours: LayerNorm before attention", "TB-cls": "§4.5: [CLS]", "TTRAS-cls": "§4.5: [CLS]",
     "d-300": "d = 300, all channels", "stage-1-transformer": "M2, M4, M5: Transformer over patches, MLP heads",
     "rho-temperature": "Eq 24: rho over stage 1's temperature", "rho-product": "Eq 24: rho of vectors of any length",
     "fusion_weight=0.0": "Eq 24: rho alone", "rho-temperature-alone": "Eq 24: rho over the temperature, alone",
