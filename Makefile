@@ -58,7 +58,7 @@ test: install ## what CI runs: linters, unit tests, every notebook at its demo d
 	rm -rf build/test
 	OMP_NUM_THREADS=1 $(SCRATCH) $(if $(TEST_DATA),RUMORLIB_DATA="$(TEST_DATA)") $(PY) -m pytest $(BESIDE) tests
 	$(SCRATCH) $(PY) -m rumorlib run --runs-only
-	$(if $(HAVE_NOTEBOOKS),$(SCRATCH) $(PY) -m pytest $(BESIDE) -W default --timeout=0 --nbval-lax --nbval-current-env --nbval-cell-timeout=3600 notebooks,@echo "no notebooks to run")
+	$(if $(HAVE_NOTEBOOKS),OMP_NUM_THREADS=1 $(SCRATCH) $(PY) -m pytest $(BESIDE) -W default --timeout=0 --nbval-lax --nbval-current-env --nbval-cell-timeout=3600 notebooks,@echo "no notebooks to run")
 
 rebuild: install ## every committed laptop table again, from the committed runs and without corpora: same bytes, or it fails
 	$(PY) -m rumorlib rebuild $(NOTEBOOKS) --grid $(GRID)

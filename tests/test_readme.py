@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 import torch
@@ -216,6 +216,36 @@ def test_a_detector_that_cannot_be_built_is_explained() -> None:
         named.build(cfg.DetectorConfig("rumorlib.models.named:Absent"), given)
     with pytest.raises(ValueError, match="training_loss and log_odds is needed"):
         named.build(cfg.DetectorConfig("torch.nn:Identity"), given)
+
+
+class Odd(torch.nn.Module):
+    """Annotations that users write."""
+
+    def __init__(
+        self, given: Any, sizes: list[int] | None = None, how: Literal[1, 2, "auto"] = 1, rate: float = None,  # noqa: RUF013
+        width: Annotated[int, "units"] = 3, bare: list = (), other: Unknown = None, *, depth: int = 1, name: str = "x",  # noqa: F821
+    ) -> None:  # fmt: skip
+        super().__init__()
+
+    training_loss = log_odds = None
+
+
+class Held(torch.nn.Module):
+    """Annotations that options are held to."""
+
+    def __init__(self, given: Any, sizes: tuple[int, ...] = (1,), rate: float = None, *, depth: int = 1) -> None:  # noqa: RUF013
+        super().__init__()
+
+
+def test_options_are_held_to_plain_annotations_and_others_pass() -> None:
+    given = {"sizes": [1, 2], "how": 2, "rate": None, "width": 4, "bare": [1], "other": "y", "depth": 2}
+    assert named.options_of(Odd, given) == given
+    assert named.options_of(Held, {"sizes": [1, 2], "rate": None}) == {"sizes": (1, 2), "rate": None}
+    for wrong in ({"sizes": 3}, {"rate": "x"}, {"depth": 1.5}, {"dept": 1}):
+        with pytest.raises(cfg.SettingError):
+            named.options_of(Held, wrong)
+    config = added.detector(cfg.resolve(), "demo-en", "rumorlib.models.others.safe:SAFE", kernel_sizes=[3, 4])
+    assert config.variant == "SAFE-kernel_sizes=3-4" and hash(config)
 
 
 class Sure(torch.nn.Module):

@@ -83,7 +83,8 @@ def test_read_back_it_answers_to_the_last_digit(name: str, few: cfg.Settings, tm
     made = Detector.from_runs([config], few)
     asked = posts_of(few)
     first = made.predict(asked)
-    again = rumorlib.Detector.from_pretrained(made.save_pretrained(tmp_path / "d"), own_code=True)
+    folder = made.save_pretrained(tmp_path / "d")
+    again = rumorlib.Detector.from_pretrained(folder, own_code=name == "own")
     pd.testing.assert_frame_equal(again.predict(asked), first, check_exact=True)
     assert again.about == json.loads(json.dumps(made.about))
     stored = results.run_or_load(config, few).predictions().query("split == 'test'").head(len(asked))
@@ -246,6 +247,18 @@ def test_a_class_of_ones_own_runs_only_where_it_is_allowed(few: cfg.Settings, tm
     place = Detector.from_runs([MAKE["own"](few)], few).save_pretrained(tmp_path / "d")
     with pytest.raises(SavedDetectorError, match="own_code=True"):
         Detector.from_pretrained(place)
+
+
+@pytest.mark.parametrize("path", ["rumorlib.models.others.pieces:Classifier", "rumorlib.models.micc:MICC",
+                                  "rumorlib.models.nothing:Here", "rumorlib.models.others.safe:Tensor"])  # fmt: skip
+def test_a_class_that_is_no_detector_is_a_clear_error(path: str, few: cfg.Settings, tmp_path: Path) -> None:
+    from rumorlib.results.saved import models
+
+    part = Detector.from_runs([MAKE["safe"](few)], few).parts[0]
+    about, tensors, words = models.tensors_of(part)
+    about["run"]["detector"]["path"] = path
+    with pytest.raises((SavedDetectorError, ValueError)):
+        models.of_tensors(about, tensors, words, part.reader.encoders, own_code=False)
 
 
 def test_runs_that_no_single_post_can_be_asked_are_refused(few: cfg.Settings) -> None:

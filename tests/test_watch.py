@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from rumorlib import config as cfg
 from rumorlib import experiments, inputs
 from rumorlib.config import DMFLConfig, Word2VecConfig
-from rumorlib.data.batches import Batch
+from rumorlib.data.batches import Batch, PostTensors, Texts
 from rumorlib.encoders.vocabulary import CLS, PAD, SEP
 from rumorlib.models.dmfl import DMFL
 from rumorlib.training import evidence, watch
@@ -98,6 +99,17 @@ def test_the_shuffled_control_changes_nothing_where_all_images_are_one() -> None
         own, other = watch.eq12(model, posts), watch.eq12(model, watch.with_other_images(posts))
         moved = watch.map_statistics({1: own}, {1: other})["moved_by_image"]
         assert (moved > 1e-6).all() if changes else (moved == 0).all()
+
+
+def test_dev_accuracy_counts_dev_posts_alone() -> None:
+    model, posts = build(), batch()
+    right = (model.eval().log_odds(posts) >= 0) == (posts.label > 0.5)
+    split = np.where(np.arange(8) % 3 == 0, "dev", "train")
+    tensors = PostTensors(
+        Texts(posts.text_ids, posts.text_mask), posts.images, torch.arange(8), posts.label, posts.weight
+    )
+    found = watch.dev_accuracy(model, tensors, pd.DataFrame({"split": split}))
+    assert found == pytest.approx(float(right[split == "dev"].double().mean()))
 
 
 def test_words_look_at_patches_with_one_unit_each() -> None:

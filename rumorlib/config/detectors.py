@@ -162,7 +162,7 @@ class DetectorConfig(Checked):
     image_components: Count | None = None
     reads_image: bool = True  # False for a class that never looks at Batch.images: nothing is encoded
     source: str = ""  # hash of the class's file: an edited class is another run, never a stored one; "" for those of
-    # models/others, whose computation is compared instead
+    # `OTHERS`, whose computation is compared instead
     reads: Reads = "words, sentences, image rows"  # what its batches hold
 
     def __post_init__(self) -> None:

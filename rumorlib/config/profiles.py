@@ -227,8 +227,8 @@ FEW = Points(
     halved=False,
     n_heads=(2,),
 )
-# Points of grid="reduced"; grid="full" has FULL, on every dataset. At laptop a set of receptive fields needs a stage 1 of
-# its own, and six values of lambda are the fewest whose order can be told from chance.
+# Points of grid="reduced"; grid="full" has FULL, on every dataset. At laptop a set of receptive fields needs its own
+# stage 1, and six values of lambda are the fewest whose order can be told from chance.
 LAPTOP = replace(
     FULL, receptive_fields=((32,), (64,), (32, 64), (24, 32, 64)), fusion_weight=(0.0, 0.3, 0.5, 0.65, 0.8, 1.0),
     grid=((1, 2, 8), (0.3, 0.65, 1.0)),

@@ -54,6 +54,7 @@ class Settings(Checked):
     grid: Grid = "reduced"  # reduced: few points · full: every point, and at demo three seeds
     data_root: Path | None = None  # None at demo, and where only posts of one's own are read
     checkpoint_minutes: Weight = 10.0  # between checkpoints of a run; decides no result, so it is no part of a config
+    named: bool = False  # whether the datasets were asked for by name: else they are the profile's
 
     @property
     def text_only(self) -> tuple[str, ...]:
@@ -108,6 +109,7 @@ def resolve(
         grid=grid,
         data_root=data_root(data) if needs_data or data or may_need else None,
         checkpoint_minutes=_checkpoint_minutes(),
+        named=datasets is not None,
     )
 
 

@@ -25,19 +25,23 @@ def detector(
         path: the class; its module must be importable (in rumorlib/models, or a file on PYTHONPATH).
         train: fields of TrainConfig that differ from DMFL's, e.g. {"epochs": 5}; part of the run and of its name too.
         options: further words for the class; they are part of the run and of its folder's name.
-    Raises: SettingError: no such field of TrainConfig, or a wrong value.
+    Raises: SettingError: no such field of TrainConfig or option of the class, or a wrong value. ValueError: as
+        `named.loaded`.
     """
     sizes, train = sizes_of(settings.profile, dataset), dict(train or {})
-    named = [
-        path.partition(":")[2],
-        *(f"{name}={value}" for name, value in sorted(options.items()) + sorted(train.items())),
-    ]
+    made = one_file(settings, dataset, path, options)
+    said = [f"{name}={_printed(value)}" for name, value in [*made.options, *sorted(train.items())]]
     return RunConfig(
         model="detector", seed=seed, **fields_of(settings, dataset),
-        variant="-".join(named), stage1=papers.stage1_of(settings, dataset),
-        train=check("train", asdict(sizes.dmfl_train) | train, TrainConfig),
-        detector=one_file(settings, dataset, path, options),
+        variant="-".join([path.partition(":")[2], *said]), stage1=papers.stage1_of(settings, dataset),
+        train=check("train", asdict(sizes.dmfl_train) | train, TrainConfig), detector=made,
     )  # fmt: skip
+
+
+def _printed(value: Any) -> str:
+    """A value as part of a folder's name."""
+    parts = map(_printed, value) if isinstance(value, (list, tuple)) else str(value).split()
+    return "-".join(parts)
 
 
 def one_file(
@@ -62,7 +66,7 @@ def one_file(
 
 
 def _source(module: str) -> str:
-    """Start of the sha256 of a module's file; "" where there is none: `named.build` says what is wrong."""
+    """Start of the sha256 of a module's file; "" of one that was typed into a notebook."""
     try:
         found = find_spec(module)
     except (ImportError, ValueError):

@@ -43,7 +43,7 @@ def beside(settings: Settings) -> Settings:
 def of_sweeps(settings: Settings) -> Settings:
     """The settings of the papers' ablations and sweeps: at laptop on the papers' own posts, where no other corpora are
     named."""
-    usual = settings.profile == "laptop" and settings.datasets == DATASETS["laptop"]
+    usual = settings.profile == "laptop" and settings.datasets == DATASETS["laptop"] and not settings.named
     return replace(settings, datasets=CORPORA) if usual else settings
 
 
@@ -71,10 +71,10 @@ def detectors(settings: Settings) -> list[RunConfig]:
 
 
 def other_authors(settings: Settings) -> list[RunConfig]:
-    """Detectors of other authors, on real posts; a run takes one to four minutes."""
+    """Detectors of other authors, on real posts, few seeds; a run takes half a minute to four."""
     found = [dataset for dataset in settings.datasets if record(dataset).kind == "posts"]
     return [rivals.rival(settings, dataset, model, seed) for dataset in found for model in OTHERS
-            for seed in settings.seeds]  # fmt: skip
+            for seed in few(settings).seeds]  # fmt: skip
 
 
 def dealt(settings: Settings) -> list[RunConfig]:

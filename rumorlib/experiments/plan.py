@@ -37,6 +37,11 @@ def _of_swept(make: Maker, settings: Settings) -> Iterator[RunConfig]:
     return (config for config in make(settings) if config.dataset in swept(settings))
 
 
+def _beside_stage1(settings: Settings) -> Iterator[RunConfig]:
+    corpora = {config.dataset for config in pretraining.micc_stage1(settings)}
+    return (config for config in papers.micc_main(settings) if config.dataset in corpora)
+
+
 def _on_own_posts(make: Maker, settings: Settings) -> Iterable[RunConfig]:
     return make(own_posts.of_sweeps(settings))
 
@@ -69,7 +74,7 @@ OF_NOTEBOOK: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
     "04_dmfl": ((papers.dmfl_main, *MAIN_ROWS, explained.start_runs, texts.text_only_runs, texts.word2vec_runs), ()),
     "05_ablations": (
         (partial(_of_swept, papers.dmfl_main),),
-        (partial(_of_swept, papers.micc_main), papers.micc_main,
+        (partial(_of_swept, papers.micc_main), _beside_stage1,
          *_of_sweeps(papers.micc_ablations, papers.dmfl_ablations), pretraining.micc_stage1, pretraining.micc_known),
     ),
     "06_sensitivity": (

@@ -10,7 +10,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,6 @@ from rumorlib.config.detectors import Reads
 from rumorlib.data.batches import Batch
 
 ANSWERS = ("log_odds", "prob_rumor")  # what a detector may offer; the first is read where both are there
-_CHECKED = (None, Annotated, Literal, tuple, Union, types.UnionType)  # forms of annotations that options are held to
 
 
 class Conversation(NamedTuple):
@@ -35,12 +34,17 @@ class Conversation(NamedTuple):
 class Given(NamedTuple):
     """What a detector of one file is built for; the first argument of its class. Batches: data/batches.py.
 
+    What the class does not read (its attribute `reads`) is empty or None, and so is what a saved detector that reads
+    new posts cannot have.
+
     word_vectors: (V, d_word) skip-gram vectors of the train posts' words, row = id in Batch.text_ids (Eq. 2 of DMFL).
     d_text: width of Batch.text_features, e.g. the sentence vector of stage 1's text tower; 0: they are not read.
-    image_shape: of one row of Batch.images: (N, D) for Patches (drawn scenes), (C, h, w) for a FeatureMap (the others).
-    events: (n,) long, train event of each row of the posts table, -1 = none; None: fewer than two.
+    image_shape: of one row of Batch.images: (N, D) for Patches (drawn scenes), (C, h, w) for a FeatureMap (the others);
+        (1, D) for an image vector, (1, 1) where similarities hold the picture.
+    events: (n,) long, train event of each row of the posts table, -1 = none; None: fewer than two, or new posts.
     conversation: makes the graph of the posts' replies. Raises ValueError: the corpus has none. None: new posts.
-    features: (n_train, d_text) Batch.text_features of the train posts, where those are fixed.
+    features: (n_train, d_text) Batch.text_features of the train posts, where a class reads nothing else of the text;
+        None: new posts (keep what is made of them in a buffer).
     """
 
     word_vectors: Tensor
@@ -81,7 +85,8 @@ def reads_of(made: type[nn.Module]) -> Reads:
 
 
 def options_of(made: type[nn.Module], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a class, each held to the annotation of its argument: types, and ranges of config/checks.py.
+    """The options of a class, each held to the annotation of its argument where that is made of numbers, text, True or
+    False, None, literal words, tuples of these, and ranges of config/checks.py; others are passed on as they are.
 
     Raises: SettingError: no such argument, or a wrong value.
     """
@@ -91,10 +96,28 @@ def options_of(made: type[nn.Module], options: Mapping[str, Any]) -> dict[str, A
         raise SettingError(f"{made.__name__} has no option {wrong[0]!r}{nearest(wrong[0], known)}")
     try:
         hints = typing.get_type_hints(made.__init__, include_extras=True)
-    except (NameError, TypeError):  # names that exist for type checkers alone
+    except Exception:  # names that exist for type checkers alone, or whatever else stands there
         hints = {}
-    checked = {name: hint for name, hint in hints.items() if get_origin(hint) in _CHECKED}
-    return {name: check(f"{made.__name__}.{name}", value, checked.get(name, Any)) for name, value in options.items()}
+    usual, checked = defaults_of(made), {}
+    for name, value in options.items():
+        as_usual = name in usual and type(value) is type(usual[name]) and value == usual[name]
+        hint = hints.get(name, Any) if not as_usual and _is_plain(hints.get(name, Any)) else Any
+        checked[name] = check(f"{made.__name__}.{name}", value, hint)
+    return checked
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether `check` knows an annotation, all the way down."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _is_plain(inner[0]) and all(
+            hasattr(one, "__contains__") and not isinstance(one, str) for one in inner[1:]
+        )
+    if origin is Literal:
+        return all(isinstance(one, str) for one in inner)
+    if origin in (tuple, Union, types.UnionType):
+        return all(one is ... or _is_plain(one) for one in inner)
+    return hint in (int, float, str, bool, type(None), Any)
 
 
 def defaults_of(made: type[nn.Module]) -> dict[str, Any]:

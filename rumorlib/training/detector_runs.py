@@ -99,7 +99,8 @@ def _frozen_vectors(source: Source) -> Read:
     image, row = features.frozen_images(source)
     images = torch.from_numpy(image).unsqueeze(1)  # (I, 1, D)
     tensors = inputs.post_tensors(source.corpus.posts, Texts(None, None, text), images, row)
-    return Read(tensors, Given(NO_WORDS, text.shape[1], tuple(images.shape[1:])), {})
+    train = text[inputs.rows_of(source.corpus.posts, "train")]
+    return Read(tensors, Given(NO_WORDS, text.shape[1], tuple(images.shape[1:]), features=train), {})
 
 
 @torch.inference_mode()

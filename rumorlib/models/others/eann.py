@@ -43,6 +43,7 @@ class EANN(Classifier):
     """
 
     reads = "words, image vector"
+    training_only = ("discriminator.",)  # a saved detector has no adversary
 
     def __init__(
         self, given: Given, kernel_sizes: Several[Count] = (1, 2, 3, 4), n_filters: Count = 20, d_model: Count = 32,

@@ -29,7 +29,6 @@ from rumorlib.results.saved.folder import SavedDetectorError
 from rumorlib.results.saved.reader import WORD_ROWS, Encoders, Reader
 
 OURS = "rumorlib.models."  # modules whose classes run without `own_code`
-_TRAINING_ONLY = ("discriminator.",)  # EANN's adversary says nothing about a post
 
 
 @dataclass
@@ -63,7 +62,7 @@ def of_run(config: RunConfig, settings: Settings) -> Part:
     """
     if config.model in ("sclip", "bench") or config.kind not in ("train", "distil"):
         raise ValueError(f"{config.name} is no detector for single posts; save the run it was made of")
-    if isinstance(config.detector, DetectorConfig) and config.detector.option("graph"):
+    if config.model == "mfan" and config.detector.option("graph"):
         raise ValueError(f"{config.name} reads who replied to whom among its posts; use mfan without the graph")
     corpus = inputs.corpus_of(config, settings)
     checkpoint = reports.run_or_load(config.stage1, settings, checkpoint=True).checkpoint() if config.stage1 else None
@@ -141,7 +140,7 @@ def tensors_of(part: Part) -> tuple[dict[str, Any], dict[str, Tensor], dict[str,
         tensors, known = rows.tensors_of(part.model)
         words |= {"columns": known} if known is not None else {}
     else:
-        tensors = {n: t for n, t in part.model.state_dict().items() if not n.startswith(_TRAINING_ONLY)}
+        tensors = {n: t for n, t in part.model.state_dict().items() if not n.startswith(_training_only(part.model))}
     tensors = {f"model.{name}": tensor for name, tensor in tensors.items()}
     shapes = dict(reader.shapes)
     if reader.sclip is not None:
@@ -204,11 +203,16 @@ def _part(reader: Reader, state: dict[str, Tensor]) -> Part:
     """The network of a run with its weights; strict but for what trains only."""
     model = _network(reader, state)
     lacking, spare = model.load_state_dict(state, strict=False)
-    spare = [name for name in spare if not name.startswith(_TRAINING_ONLY)]
+    spare = [name for name in spare if not name.startswith(_training_only(model))]
     if lacking or spare:
         raise SavedDetectorError(f"{reader.config.name}: weights do not fit the model ({[*lacking, *spare][:3]}); "
                                  "train the detector again")  # fmt: skip
     return Part(reader, model.eval().to(device()))
+
+
+def _training_only(model: nn.Module) -> tuple[str, ...]:
+    """How names of weights begin that say nothing of a post: EANN's adversary, or what a class of one file names."""
+    return tuple(getattr(model, "training_only", ()))
 
 
 def _network(reader: Reader, state: dict[str, Tensor]) -> nn.Module:
@@ -226,4 +230,7 @@ def _network(reader: Reader, state: dict[str, Tensor]) -> nn.Module:
         # of frozen layers: what the token map reads, or the chain's own width where there is no map
         d_hidden = detector.logic_width if table is None else table.shape[1]
         return DMFL(detector, vectors, d_image, n_rows - detector.image_cls, n_tokens, d_hidden)
-    return named.build(detector, named.Given(vectors, shapes.get("text", 0), tuple(shape)))
+    try:
+        return named.build(detector, named.Given(vectors, shapes.get("text", 0), tuple(shape)))
+    except (ValueError, TypeError) as error:
+        raise SavedDetectorError(f"{detector.path} cannot be built: {error}") from error

@@ -134,7 +134,8 @@ class Reader:
     def _reads_stage1_text(self) -> bool:
         if isinstance(self.detector, BaselineConfig):
             return self.detector.kind in ("text_lr", "text_image_lr", "relevance_lr")
-        return self.config.model == "micc" or self.reads in ("words, sentences, image rows", "frozen vectors", "similarities")
+        read = "words, sentences, image rows", "frozen vectors", "similarities"
+        return self.config.model == "micc" or self.reads in read
 
     # --- pictures -----------------------------------------------------------------------------------
 

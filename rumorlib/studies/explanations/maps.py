@@ -52,13 +52,15 @@ def attention_grids(frame: pd.DataFrame, reports: Sequence[Report]) -> dict[str,
         grids[dataset] = {}
         for epoch, cells in part.groupby("epoch"):
             grid = cells.pivot(index="patch", columns="position", values="weight").to_numpy()
-            grids[dataset][f"epoch {epoch}, dev {accuracy[dataset][epoch]:.3f}"] = grid
+            known = accuracy[dataset].get(epoch)
+            grids[dataset][f"epoch {epoch}" + (f", dev {known:.3f}" if known is not None else "")] = grid
     return grids
 
 
 def dev_accuracy(report: Report) -> dict[int, float]:
-    """Stored epoch -> accuracy on all dev posts."""
-    return read_maps(report).groupby("epoch")["dev_accuracy"].first().to_dict()
+    """Stored epoch -> accuracy on all dev posts; {} of a run that is older than this column."""
+    found = read_maps(report)
+    return found.groupby("epoch")["dev_accuracy"].first().to_dict() if "dev_accuracy" in found else {}
 
 
 def read_maps(report: Report) -> pd.DataFrame:
@@ -69,7 +71,7 @@ def read_maps(report: Report) -> pd.DataFrame:
 def attention_statistics(reports: Iterable[Report]) -> pd.DataFrame:
     """What §6.4 says in words, as numbers (d_e6): a line per corpus and stored epoch, means over the fixed batch.
 
-    Columns: dataset, epoch (0 = before training), dev_loss, n_posts, and those of `watch.map_statistics`.
+    Columns: dataset, epoch (0 = before training), dev_loss, n_posts, those of `watch.map_statistics`, dev_accuracy.
     """
     rows = []
     for report in reports:

@@ -20,7 +20,7 @@ from rumorlib.studies.scores.sweeps import Compared
 
 BASELINES = tuple(("baseline", variant) for variant in experiments.BASELINES)
 RIVALS = {name: tuple((name, variant) for variant in ("default", "no-graph", "no-adversary")) for name in OTHERS}
-OTHERS = BASELINES + sum(RIVALS.values(), ())
+BEHIND = BASELINES + sum(RIVALS.values(), ())  # what a paper's model should be ahead of
 FIX, PAIRS = "ours, choice C5", "pairs"
 ARTIFACT = {"MICC": "m_e2", "DMFL": "d_e1"}
 COLUMNS = ["claim", "source", "corpus", "quantity", "reported", "ours", "low", "high", "p_value", "p_holm", "verdict",
@@ -52,7 +52,7 @@ def claims(reports: Sequence[Report], paper: str) -> pd.DataFrame:
     """
     rows = _stated(reports, paper)
     model = (paper.lower(), "default")
-    rows += _ahead(reports, model, OTHERS, f"{paper} is ahead of the baseline that is best on dev", "main results")
+    rows += _ahead(reports, model, BEHIND, f"{paper} is ahead of the baseline that is best on dev", "main results")
     if paper == "MICC":
         rows += _pointing(reports)
         drawn = [r for r in reports if about(r.config.dataset).kind == "drawn"]
