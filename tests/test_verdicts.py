@@ -6,6 +6,7 @@ import pytest
 from compared import Compared
 
 from rumorlib.metrics.estimates import Estimate
+from rumorlib.results.provenance import RUNS, runs_of_rows
 from rumorlib.studies.scores import sensitivity, verdicts
 
 
@@ -45,6 +46,26 @@ def test_an_order_is_judged_by_the_two_variants_paired_on_the_same_posts():
     assert verdict(judged, "MICC Ms-alpha loses more than MICC fields-16") == "not reproduced"
     line = judged[judged["claim"].str.startswith("MICC A-delta loses")].iloc[0]
     assert (line["ours"], line["low"], line["high"]) == pytest.approx((3, 1, 5))
+
+
+class Trained:
+    """As much of a report as verdicts ask."""
+
+    def __init__(self, name, *faults):
+        self.name, self.faults = name, lambda: faults
+
+
+def test_no_claim_is_judged_that_rests_on_a_training_with_a_fault():
+    rows = [{"claim": name, "corpus": "c", "quantity": "q", "verdict": "reproduced", "ours": 1.0, "p_value": p,
+             RUNS: runs} for name, p, runs in (("one", 0.02, ("a", "b")), ("two", 0.04, ("a",)))]  # fmt: skip
+    frame = verdicts.frame_of(rows)
+    assert frame["p_holm"].tolist() == pytest.approx([0.04, 0.04])
+    said = verdicts.of_learned(frame, [Trained("a"), Trained("b", "unfinished")])
+    assert said["verdict"].tolist() == ["untestable here", "reproduced"] and said["ours"].tolist() == [1, 1]
+    assert said["why"][0].startswith("1 of 2 trainings: dev loss is lowest at the last look")
+    assert np.isnan(said["p_holm"][0]) and said["p_holm"][1] == pytest.approx(0.04), "Holm counts what is judged"
+    assert runs_of_rows(said) == [("a", "b"), ("a",)]
+    pd.testing.assert_frame_equal(verdicts.of_learned(frame, [Trained("a"), Trained("b")]), frame)
 
 
 def test_controls_are_called_controls():

@@ -24,7 +24,7 @@ from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, run_names
 from rumorlib.studies.scores import sweeps
 from rumorlib.studies.scores.sweeps import Compared
-from rumorlib.studies.scores.verdicts import ELSEWHERE, FIX, frame_of, judged, together
+from rumorlib.studies.scores.verdicts import FIX, caveat, frame_of, judged, together
 
 STEP = 0.4  # of the first sweep of lambda_c and lambda_a, the paper's
 FLAT = 0.02  # what a flat curve may move by: the middle of the paper's smallest drop, 1 to 3 points
@@ -146,7 +146,7 @@ def heads_claims(frame: pd.DataFrame, compared: Compared) -> pd.DataFrame:
                 rows.append(row | {"verdict": "untestable here", "why": "these numbers of heads were not run"})
                 continue
             said = judged(compared.ahead(corpus, variant[more], variant[less]))
-            rows.append(row | {"why": f"same posts; {ELSEWHERE}", **said,
+            rows.append(row | {"why": f"same posts; {caveat(corpus)}", **said,
                                RUNS: run_names(part[part["n_heads"].isin([more, less])])})  # fmt: skip
     best = best_claims(frame, "n_heads", dict.fromkeys(frame["dataset"], BEST_HEADS), compared)
     return together([best, frame_of(rows)])

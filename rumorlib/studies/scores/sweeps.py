@@ -30,7 +30,7 @@ LEFT_OUT = {  # variant -> what a reader sees beside its name
     "Ms-beta": "patches' plain mean", "random-k": "patches at random", "bottom-k": "least relevant patches",
     "saliency-k": "patches that stand out", "TB": "logic chain alone", "TL": "semantic chain alone",
     "A": "no alignment", "ATT": "no attention in the fusion", "TCNN": "text CNN alone",
-    "TTRAS": "text Transformer alone", "I": "image alone", "lambda_a=0": "maps without their loss",
+    "TTRAS": "text Transformer alone", "I": "image alone",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from rumorlib.config import OTHERS, about
 from rumorlib.experiments import rivals
 from rumorlib.metrics import estimates
 from rumorlib.metrics.estimates import Estimate, verdict
+from rumorlib.metrics.learning import FAULTS
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names, with_runs
 from rumorlib.studies.scores import comparison, controls, differences
@@ -33,7 +34,6 @@ MICC_ORDER = (
     ("A-delta", "A-gamma"), ("A-gamma", "Ms-alpha"), ("A-gamma", "Ms-beta"), ("Ms-alpha", "fields-"),
     ("Ms-beta", "fields-"),
 )  # fmt: skip
-ELSEWHERE = "the paper's corpora are others, so sizes are not compared"
 
 
 def claims(reports: Sequence[Report], paper: str) -> pd.DataFrame:
@@ -81,6 +81,23 @@ def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def together(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Tables of claims below each other, corrected as one."""
     return frame_of([row for frame in frames for row in with_runs(frame)])
+
+
+def of_learned(frame: pd.DataFrame, reports: Iterable[Report]) -> pd.DataFrame:
+    """The claims, of which none is judged that rests on a training with a fault (`metrics/learning.py`): untestable
+    here, and why. What was measured stays; Holm's correction counts the others alone.
+
+    Args: reports: of all runs behind the frame.
+    """
+    faults = {report.name: found[0] for report in reports if (found := report.faults())}
+    rows = []
+    for row in with_runs(frame):
+        if (bad := [name for name in row[RUNS] if name in faults]) and row["verdict"] != SAID[3]:
+            wrong = "; ".join(dict.fromkeys(FAULTS[faults[name]] for name in bad))
+            why = f"{len(bad)} of {len(row[RUNS])} trainings: {wrong}"
+            row |= {"verdict": SAID[3], "p_value": np.nan, "why": why}
+        rows.append(row)
+    return frame_of(rows)
 
 
 def judged(found: Estimate, value: float = 0.0, above: bool = True) -> dict[str, Any]:
@@ -245,8 +262,15 @@ def _drop(corpus: str, line: dict[str, Any], compared: Compared) -> dict[str, An
         "claim": f"{line['model']} is worse than the full model", "source": "ours, control" if own else "ablations",
         "corpus": corpus, "quantity": f"drop of test {line['primary']}, points", **said,
         "reported": np.nan if np.isnan(stated).all() else float(stated.mean()),
-        "why": "no counterpart in the paper" if own else f"{size}; {ELSEWHERE}", RUNS: line[RUNS],
+        "why": "no counterpart in the paper" if own else f"{size}; {caveat(corpus)}", RUNS: line[RUNS],
     }  # fmt: skip
+
+
+def caveat(corpus: str) -> str:
+    """What a reader must know before sizes of a paper's corpus are held against ours."""
+    if about(corpus).protocol == "published":
+        return "most likely the paper's corpus, on other encoders"
+    return "the paper's corpora are others, so sizes are not compared"
 
 
 def order(corpus: str, more: dict[str, Any], less: dict[str, Any], compared: Compared) -> dict[str, Any]:
@@ -258,5 +282,5 @@ def order(corpus: str, more: dict[str, Any], less: dict[str, Any], compared: Com
     return {
         "claim": f"{more['model']} loses more than {less['model']}", "source": "ablations, order", "corpus": corpus,
         "quantity": "difference of the two drops, points", "reported": np.nan, **said,
-        "why": f"{why}{by_construction}; {ELSEWHERE}", RUNS: (*more[RUNS], *less[RUNS]),
+        "why": f"{why}{by_construction}; {caveat(corpus)}", RUNS: (*more[RUNS], *less[RUNS]),
     }  # fmt: skip
