@@ -31,6 +31,7 @@ POST_LENGTH = 20  # text tokens of the post that is passed
 FROZEN_WIDTHS = {  # of their published configs: channels and side of an image map, or width of a sentence vector
     "mobilenet_v2_1.0_224": (1280, 7), "clip-vit-base-patch32": (768, 7), "vit-base-patch16-224": (768, 14),
     "all-MiniLM-L6-v2": (384, 1), "bert-base-uncased": (768, 1), "bert-base-chinese": (768, 1),
+    "tf_efficientnet_lite2": (1280, 7), "multilingual-e5-small": (384, 1),
 }  # fmt: skip
 
 
