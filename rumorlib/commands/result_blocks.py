@@ -167,7 +167,7 @@ def _fraction(text: str) -> str:
 
 def claims_block(root: Path) -> str:
     """Verdicts of every table of claims: how many of each kind."""
-    tables = [name for name in _index(root) if name.endswith("claims")]
+    tables = [name for name in _index(root) if name.endswith("claims") or name in ("o_4", "o_5", "o_7")]
     made = list(_made(root, *tables))
     kinds = list(dict.fromkeys(row["verdict"] for _, _, rows in made for row in rows))
     counts = [

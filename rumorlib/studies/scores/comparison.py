@@ -222,9 +222,9 @@ def _beside(line: Any, own: dict[str, Any] | None, metric: str) -> dict[str, Any
 
 
 def _verdict(value: float, low: float, high: float, same_corpus: bool) -> str:
-    """Reproduced: the reported value lies in our interval, or below it."""
+    """Reproduced: our interval lies at the reported value or above; not reproduced: below it."""
     if not same_corpus:
         return "untestable here: other corpus"
     if np.isnan(low):
         return "inconclusive"
-    return "reproduced" if value <= high else "not reproduced"
+    return "reproduced" if value <= low else "not reproduced" if value > high else "inconclusive"
