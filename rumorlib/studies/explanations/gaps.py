@@ -181,8 +181,7 @@ def _smaller(dataset: str, lines: dict) -> list[dict[str, Any]]:
 
 
 def _which_corpus(after: pd.DataFrame) -> list[dict[str, Any]]:
-    """§6.2 finds the larger gap on Pheme, §6.3 on Weibo: asked of the papers' own posts, or of two languages of one set of
-    pictures."""
+    """§6.2 finds the larger gap on Pheme, §6.3 on Weibo: asked of the papers' posts, or languages of one corpus."""
     rows = []
     chosen = after[(after["alignment"] == "none") & (after["place"] == "attended")]
     plain = {dataset: _Line(part) for dataset, part in chosen.groupby("dataset", sort=False)}
