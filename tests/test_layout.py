@@ -69,12 +69,12 @@ def test_a_fault_of_every_run_is_one_line_and_one_of_some_stands_at_their_rows()
 
 def test_claims_are_a_sentence_each() -> None:
     columns = "claim,corpus,quantity,ours,low,high,verdict,why\n"
-    rows = ["the product input is ahead of the literal model,photo-en,accuracy,0.6,0.5,0.7,inconclusive,w",
-            "the product input is ahead of the literal model,photo-zh,accuracy,0.7,0.65,0.75,reproduced,w",
+    rows = ["both chains see more,photo-en,accuracy,0.6,0.5,0.7,inconclusive,w",
+            "both chains see more,photo-zh,accuracy,0.7,0.65,0.75,reproduced,w",
             "another,-,accuracy,,,,untestable here,no boxes"]  # fmt: skip
     page = layout.page(columns + "\n".join(rows), said())
     sentence = "inconclusive on photo-en (0.600 [0.500, 0.700]); reproduced on photo-zh (0.700 [0.650, 0.750])"
-    assert f"| the product input is ahead of the literal model *under revision* | accuracy | {sentence} |" in page
+    assert f"| both chains see more *under revision* | accuracy | {sentence} |" in page
     assert "| another | accuracy | untestable here (no boxes) |" in page
     about = said(runs={"en": "", "zh": ""}, marks={"declared": {"wrong labels": ["en"]}}, rows=[[0], [1], []])
     assert "†" not in layout.page(columns + "\n".join(rows), about), "the one claim that has runs has this one"

@@ -97,7 +97,7 @@ def test_the_plan_says_what_runs_read_and_whether_it_is_there(tmp_path: Path, ou
     given = {"profile": "laptop", "train": "none", "datasets": ["mfan-pheme"]}
     said = "\n".join(planning.lines(planning.planned(["03_micc"], given)))
     assert "corpus mfan-pheme: missing" in said and "weights all-MiniLM-L6-v2: missing" in said
-    assert "micc" in said and "to make" in said
+    assert "sclip" in said and "to make" in said
     assert "<data>" not in "\n".join(planning.lines(planning.planned(["03_micc"], {"profile": "demo"})))
 
 
