@@ -344,7 +344,7 @@ def halved(given: cfg.Settings, which: str) -> list[cfg.RunConfig]:
     whole = profiles.points(given).loss_weights
     values = {round(point + side, 2) for point in whole for side in (-0.2, 0.2)}
     given = own_posts.of_sweeps(given)
-    datasets = profiles.swept(given) if profiles.loss_weights(given) == whole else []
+    datasets = profiles.swept(given) if set(whole) <= set(profiles.loss_weights(given)) else []
     return [experiments.dmfl(given, dataset, seed, f"{which}={value}", **{which: value})
             for dataset in datasets for seed in profiles.loss_weight_seeds(given) for value in values]  # fmt: skip
 

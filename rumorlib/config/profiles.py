@@ -207,7 +207,7 @@ FULL = Points(
     receptive_fields=((32,), (64,), (32, 32), (64, 64), (32, 64), (24, 32, 64), (24, 32, 48, 64)),
     top_k=(1, 2, 4, 8, ALL_PATCHES),
     fusion_weight=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0),  # 0 and 1: the limits of Eq 24
-    grid=((1, 2, 4, 8), (0.3, 0.5, 0.7, 0.9)),
+    grid=((1, 2, 4, 8), (0.3, 0.5, 0.65, 0.7, 0.9, 1.0)),
     single_scales=((32,), (64,)),
     similarities=("mean", "topk"),
     stage1=True,
@@ -271,8 +271,11 @@ def loss_weight_seeds(settings: Settings) -> tuple[int, ...]:
 
 
 def loss_weights(settings: Settings) -> tuple[float, ...]:
-    """Points of DMFL's loss weights."""
-    return DMFL_LOSS_WEIGHTS if _reduced_laptop(settings) else points(settings).loss_weights
+    """Points of DMFL's loss weights; laptop's full grid has those of its reduced one, too."""
+    if settings.profile != "laptop":
+        return points(settings).loss_weights
+    more = () if _reduced_laptop(settings) else points(settings).loss_weights
+    return tuple(sorted({*DMFL_LOSS_WEIGHTS, *more}))
 
 
 def _reduced_laptop(settings: Settings) -> bool:

@@ -277,7 +277,7 @@ def halved(reports: Sequence[Report], setting: str, settings: Settings) -> list[
 
     Args: reports: the first sweep, in even steps. setting: "lambda_c" or "lambda_a".
     """
-    if not points(settings).halved or loss_weights(settings) != points(settings).loss_weights:
+    if not points(settings).halved or set(points(settings).loss_weights) - set(loss_weights(settings)):
         return []
     plans = []
     for dataset, curve in curves_of(reports, setting, "accuracy").items():
