@@ -249,6 +249,18 @@ def test_a_class_of_ones_own_runs_only_where_it_is_allowed(few: cfg.Settings, tm
         Detector.from_pretrained(place)
 
 
+def test_a_detector_of_another_author_saved_before_the_one_door_still_answers(few: cfg.Settings) -> None:
+    from rumorlib.results.saved import models
+
+    part = Detector.from_runs([MAKE["safe"](few)], few).parts[0]
+    about, tensors, words = models.tensors_of(part)
+    made = about["run"]["detector"]
+    read = {name: made[name] for name in ("word2vec", "image", "image_components")}
+    about["run"]["detector"] = read | dict(made["options"])
+    again = models.of_tensors(about, tensors, words, part.reader.encoders, own_code=False)
+    assert again.config == part.config and again.log_odds(["a post"], [None]) == part.log_odds(["a post"], [None])
+
+
 @pytest.mark.parametrize("path", ["rumorlib.models.others.pieces:Classifier", "rumorlib.models.micc:MICC",
                                   "rumorlib.models.nothing:Here", "rumorlib.models.others.safe:Tensor"])  # fmt: skip
 def test_a_class_that_is_no_detector_is_a_clear_error(path: str, few: cfg.Settings, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from rumorlib.models import baselines, named
 from rumorlib.models.baselines import Row
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
-from rumorlib.results import reports
+from rumorlib.results import migrations, reports
 from rumorlib.results.saved import rows
 from rumorlib.results.saved.folder import SavedDetectorError
 from rumorlib.results.saved.reader import WORD_ROWS, Encoders, Reader
@@ -159,7 +159,7 @@ def of_tensors(
     about: dict[str, Any], tensors: dict[str, Tensor], words: dict[str, Any], encoders: Encoders, own_code: bool
 ) -> Part:
     """Inverse of `tensors_of`. Raises: SavedDetectorError: it needs code of its own, and that was not allowed."""
-    config = from_dict(about["run"])
+    config = from_dict(migrations.upgraded(about["run"]))
     if isinstance(config.detector, DetectorConfig) and not (own_code or config.detector.path.startswith(OURS)):
         raise SavedDetectorError(
             f"this detector runs a class of its own, {config.detector.path}; if you trust whoever sent the folder, "
