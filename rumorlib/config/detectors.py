@@ -171,10 +171,6 @@ class DetectorConfig(Checked):
         if not all(self.path.partition(":")):
             raise SettingError(f"a detector is named <module>:<Class>, got {self.path!r}")
 
-    def option(self, name: str, otherwise: Any = None) -> Any:
-        """One of the options."""
-        return dict(self.options).get(name, otherwise)
-
 
 def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -55,6 +55,11 @@ class Settings(Checked):
     data_root: Path | None = None  # None at demo, and where only posts of one's own are read
     checkpoint_minutes: Weight = 10.0  # between checkpoints of a run; decides no result, so it is no part of a config
     named: bool = False  # whether the datasets were asked for by name: else they are the profile's
+
+    @property
+    def few(self) -> Settings:
+        """The same with FEW_SEEDS seeds at most: of rows beside the main ones."""
+        return replace(self, seeds=self.seeds[:FEW_SEEDS])
 
     @property
     def text_only(self) -> tuple[str, ...]:

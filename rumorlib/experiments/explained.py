@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rumorlib.config import FEW_SEEDS, ControlConfig, RunConfig, Settings, profiles, record
+from rumorlib.config import ControlConfig, RunConfig, Settings, profiles, record
 from rumorlib.config.profiles import DMFL_STARTS_POSTS, DMFL_STARTS_TRAIN
 from rumorlib.experiments import rivals
 from rumorlib.experiments.papers import baselines, dmfl, dmfl_main, micc, micc_ablations, micc_fusion_weight, micc_main
@@ -115,7 +115,7 @@ def alignment_runs(settings: Settings) -> list[RunConfig]:
         dmfl(settings, dataset, seed, name, **changes)
         for dataset in profiles.shown_twice(settings)
         for name, changes in ways.items()
-        for seed in settings.seeds[:FEW_SEEDS]
+        for seed in settings.few.seeds
     ]
 
 

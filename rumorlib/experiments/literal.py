@@ -131,5 +131,5 @@ def stored(settings: Settings) -> dict[str, list[RunConfig]]:
 
 def every(settings: Settings) -> list[RunConfig]:
     """All of these runs, as notebook 12 asks for them."""
-    own = own_posts.few(own_posts.own(settings))
+    own = own_posts.own(settings).few
     return [*readings(own), *(run for runs in asked(own).values() for run in runs)]

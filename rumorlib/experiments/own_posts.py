@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
-from rumorlib.config import DATASETS, FEW_SEEDS, RunConfig, Settings, record
+from rumorlib.config import DATASETS, OTHERS, RunConfig, Settings, record
 from rumorlib.config.profiles import LONGER
 from rumorlib.data.splitting import splits
 from rumorlib.experiments import cross_validation, papers, rivals
@@ -18,7 +18,7 @@ from rumorlib.experiments.cross_validation import CORPORA
 LINEAR = ("majority", "tfidf_lr", "text_lr", "image_lr", "text_image_lr")
 N_DEALT = {"micc": 10, "baseline": 10}  # draws of the published sizes: a run of DMFL takes minutes; rows on words have
 # `linear`'s hundred too
-OTHERS = ("safe", "carmn", "mfan", "spotfake", "muse")
+AUTHORS = tuple(model for model in OTHERS if model != "eann")  # detectors of other authors with a row there
 
 
 def own(settings: Settings) -> Settings:
@@ -29,22 +29,19 @@ def own(settings: Settings) -> Settings:
     return replace(settings, datasets=asked or usual)
 
 
-def few(settings: Settings) -> Settings:
-    """The settings with few seeds: of rows beside the main ones."""
-    return replace(settings, seeds=settings.seeds[:FEW_SEEDS])
-
-
 def beside(settings: Settings) -> Settings:
     """The settings, with the papers' own posts in front where all of laptop's other corpora are asked for."""
-    usual = settings.profile == "laptop" and settings.datasets == DATASETS["laptop"]
-    return replace(settings, datasets=(*CORPORA, *settings.datasets)) if usual else settings
+    return replace(settings, datasets=(*CORPORA, *settings.datasets)) if _usual(settings) else settings
 
 
 def of_sweeps(settings: Settings) -> Settings:
     """The settings of the papers' ablations and sweeps: at laptop on the papers' own posts, where no other corpora are
     named."""
-    usual = settings.profile == "laptop" and settings.datasets == DATASETS["laptop"] and not settings.named
-    return replace(settings, datasets=CORPORA) if usual else settings
+    return replace(settings, datasets=CORPORA) if _usual(settings) and not settings.named else settings
+
+
+def _usual(settings: Settings) -> bool:
+    return settings.profile == "laptop" and settings.datasets == DATASETS["laptop"]
 
 
 def linear(settings: Settings, kind: str = "train") -> list[RunConfig]:
@@ -65,7 +62,7 @@ def detectors(settings: Settings) -> list[RunConfig]:
             inputs = papers.MICC_INPUTS | ({"towers": "towers"} if record(dataset).kind == "posts" else {})
             runs += [papers.micc(settings, dataset, seed, name, classifier_input=how) for name, how in inputs.items()]
             runs.append(papers.dmfl(settings, dataset, seed))
-            if record(dataset).kind == "posts" and seed in settings.seeds[:FEW_SEEDS]:
+            if record(dataset).kind == "posts" and seed in settings.few.seeds:
                 runs.append(papers.dmfl(settings, dataset, seed, "TTRAS", **papers.DMFL_VARIANTS["TTRAS"]))
     return runs
 
@@ -73,8 +70,8 @@ def detectors(settings: Settings) -> list[RunConfig]:
 def other_authors(settings: Settings) -> list[RunConfig]:
     """Detectors of other authors, on real posts, few seeds; a run takes half a minute to four."""
     found = [dataset for dataset in settings.datasets if record(dataset).kind == "posts"]
-    return [rivals.rival(settings, dataset, model, seed) for dataset in found for model in OTHERS
-            for seed in few(settings).seeds]  # fmt: skip
+    return [rivals.rival(settings, dataset, model, seed) for dataset in found for model in AUTHORS
+            for seed in settings.few.seeds]  # fmt: skip
 
 
 def dealt(settings: Settings) -> list[RunConfig]:
@@ -82,7 +79,7 @@ def dealt(settings: Settings) -> list[RunConfig]:
     near-duplicates); MICC and TF-IDF on other draws of the published sizes, too. Rows on frozen features: `linear`, of
     kind "draws"."""
     runs = []
-    for run in [*linear(settings), *detectors(few(settings))]:
+    for run in [*linear(settings), *detectors(settings.few)]:
         known, main = record(run.dataset), run.variant in ("default", "tfidf_lr")
         first = run.seed in (0, settings.seeds[0])  # rows of scikit-learn have no seeds
         if known.kind != "posts" or not (main or (first and run.variant == "TTRAS")):

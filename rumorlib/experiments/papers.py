@@ -112,14 +112,15 @@ def micc_ablations(settings: Settings) -> list[RunConfig]:
     for dataset in swept(settings):
         language = record(dataset).language
         name = _named(settings, language, single)
-        one_scale = clip(settings, dataset) or stage1_of(settings, dataset, variant=name, receptive_fields=single)
+        of_clip = clip(settings, dataset)
+        one_scale = of_clip or stage1_of(settings, dataset, variant=name, receptive_fields=single)
         variants: dict[str, dict[str, Any]] = {
             "A-gamma": {"alignment": "all_patches"},
             "A-delta": {"alignment": "global"},
             "Ms-alpha": {"fusion": "concat"},
             "Ms-beta": {"fusion": "mean"},
             **{f"{how}-k": {"controls": ControlConfig(how)} for how in controls},
-            name if one_scale.variant.endswith(name) else one_scale.variant: {"stage1": one_scale},  # M-E3 shows it too
+            of_clip.variant if of_clip else name: {"stage1": one_scale},  # the run M-E3 shows too
         }
         runs += each_seed(settings, dataset, variants)
     return runs

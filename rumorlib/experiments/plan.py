@@ -125,4 +125,4 @@ def of_notebooks(
 
 def _is_of_dmfl(make: Maker) -> bool:
     inner = make.args[0] if isinstance(make, partial) and make.args else make
-    return inner is papers.dmfl_main or inner in OF_DMFL
+    return (inner is papers.dmfl_main and inner is not make) or inner in OF_DMFL

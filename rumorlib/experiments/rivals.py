@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rumorlib.config import FEW_SEEDS, OTHERS, RunConfig, Settings, record
+from rumorlib.config import OTHERS, RunConfig, Settings, record
 from rumorlib.config.by_corpus import fields_of, sizes_of
 from rumorlib.config.profiles import shown_twice
 from rumorlib.experiments import added, papers
@@ -38,7 +38,7 @@ def main(settings: Settings) -> list[RunConfig]:
     rivals in English alone: in Chinese, on the same scenes, they stand where they stand in English."""
     runs = []
     for dataset in shown_twice(settings):
-        for seed in settings.seeds[:FEW_SEEDS]:  # seed by seed: its word vectors are trained once
+        for seed in settings.few.seeds:  # seed by seed: its word vectors are trained once
             runs += [rival(settings, dataset, model, seed) for model in OTHERS]
             if settings.grid == "full" and record(dataset).replies:
                 runs.append(rival(settings, dataset, "mfan", seed, graph=True))
@@ -55,5 +55,4 @@ def of_clip(settings: Settings) -> list[RunConfig]:
 def single_scale(settings: Settings) -> list[RunConfig]:
     """The ablation "MICC-SCLIP" (M-E6) as a row of the main tables: on CLIP, or where its weights do not lie, on one
     scale of our own, which is not called CLIP."""
-    few = replace(settings, seeds=settings.seeds[:FEW_SEEDS])
-    return [run for run in papers.micc_ablations(few) if run.variant.startswith("fields-")]
+    return [run for run in papers.micc_ablations(settings.few) if run.variant.startswith("fields-")]

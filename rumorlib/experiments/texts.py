@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rumorlib.config import FEW_SEEDS, RunConfig, Settings, record
+from rumorlib.config import RunConfig, Settings, record
 from rumorlib.config.by_corpus import sizes_of
 from rumorlib.config.profiles import is_small_demo
 from rumorlib.data.splitting.splits import PHEME_DEV
@@ -30,7 +30,7 @@ def text_only_runs(settings: Settings) -> list[RunConfig]:
     Where no dataset is one of texts, the words of those with pictures, which notebooks 03 to 05 train on anyway; at
     demo of the first.
     """
-    few = replace(settings, seeds=settings.seeds[:FEW_SEEDS])
+    few = settings.few
     if not settings.text_only:
         datasets = settings.datasets[:1] if settings.profile == "demo" else settings.datasets
         plans = [baseline(settings, dataset, kind) for dataset in datasets for kind in TEXT_BASELINES]

@@ -187,10 +187,10 @@ class MICC(nn.Module):
 
     def forward(self, batch: Batch) -> MICCOutput:
         """Logit of rumor, relevance and what was kept."""
-        text, aligned = self._text(batch), batch.images  # (B, D)
-        if not isinstance(aligned, Aligned):  # else nothing before fusion is trained: M8, M9 once, by the same `align`
-            patches = self._patches(aligned)
-            aligned = align(self.config, self.sclip.n_patches, text, patches, batch.row)
+        text = self._text(batch)  # (B, D)
+        aligned = batch.images  # where nothing before fusion is trained, M8 and M9 were done once, by the same `align`
+        if not isinstance(aligned, Aligned):
+            aligned = align(self.config, self.sclip.n_patches, text, self._patches(aligned), batch.row)
         if self.config.relevance_scale == "product" and aligned.rho is not None:
             aligned = aligned._replace(rho=aligned.rho * self._lengths(batch).gather(1, aligned.indices))
         gate = self._gate(aligned)
@@ -216,10 +216,9 @@ class MICC(nn.Module):
     def _lengths(self, batch: Batch) -> Tensor:
         """(B, N) of every patch its length times the text's, before M2 and M5 cut both to 1; heads with dropout draw it
         anew."""
-        tower, head = self.sclip.text_towers[self.language], self.sclip.text_heads[self.language]
-        text = head(tower(Texts(batch.text_ids, batch.text_mask, batch.text_features)))
-        tokens = batch.images.float() if self.config.reads == "tokens" else self.sclip.image_tower(batch.images)
-        return self.sclip.image_head(tokens).float().norm(dim=-1) * text.float().norm(dim=-1, keepdim=True)
+        text, tokens = self._before_heads(batch)
+        text, patches = self.sclip.text_heads[self.language](text), self.sclip.image_head(tokens)
+        return patches.float().norm(dim=-1) * text.float().norm(dim=-1, keepdim=True)
 
     def _gate(self, aligned: Aligned) -> Tensor | None:
         """(B, M) 1 for kept patches that stay, 0 for others (adaptive K); None: all stay."""
@@ -249,9 +248,13 @@ class MICC(nn.Module):
         sizes = [norm.normalized_shape[0] for norm in self.tower_norms]
         if self.config.reads == "joint":
             return batch.towers.float().split(sizes, dim=1)
-        text = self.sclip.text_towers[self.language](Texts(batch.text_ids, batch.text_mask, batch.text_features))
-        tokens = batch.images.float() if self.config.reads == "tokens" else self.sclip.image_tower(batch.images)
+        text, tokens = self._before_heads(batch)
         return text, tokens.mean(1)
+
+    def _before_heads(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The text tower's vector (B, d_t) and the patch tokens (B, N, d_v), of tokens or images."""
+        text = self.sclip.text_towers[self.language](Texts(batch.text_ids, batch.text_mask, batch.text_features))
+        return text, batch.images.float() if self.config.reads == "tokens" else self.sclip.image_tower(batch.images)
 
     def _classifier_input(self, text: Tensor, image: Tensor, relevance: Tensor) -> Tensor:
         """[T ‖ V] (M10), or with T⊙V and |T − V|, or with max and mean relevance per scale (choice C5)."""

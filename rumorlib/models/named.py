@@ -20,6 +20,7 @@ from rumorlib.config.checks import nearest
 from rumorlib.config.detectors import Reads
 from rumorlib.data.batches import Batch
 
+NO_WORDS = torch.zeros(0, 0)  # word vectors of a class that reads none
 ANSWERS = ("log_odds", "prob_rumor")  # what a detector may offer; the first is read where both are there
 
 

@@ -143,7 +143,7 @@ def attention_norm(run: Stored) -> Stored:
     return run | {"detector": {"attention_norm": False} | run["detector"]}
 
 
-OTHERS = {"safe": ("SAFE", "words, image rows"), "carmn": ("CARMN", "words, image rows"),
+CLASSES = {"safe": ("SAFE", "words, image rows"), "carmn": ("CARMN", "words, image rows"),
           "mfan": ("MFAN", "words, image vector"), "eann": ("EANN", "words, image vector"),
           "spotfake": ("SpotFake", "frozen vectors"), "muse": ("MUSE", "similarities")}  # fmt: skip
 
@@ -153,9 +153,9 @@ def one_door(run: Stored) -> Stored:
     detector = run["detector"] or {}
     if run["model"] == "detector":
         return run | {"detector": {"reads": "words, sentences, image rows"} | detector}
-    if run["model"] not in OTHERS or not detector or "path" in detector:
+    if run["model"] not in CLASSES or not detector or "path" in detector:
         return run
-    name, reads = OTHERS[run["model"]]
+    name, reads = CLASSES[run["model"]]
     read = {field: detector[field] for field in ("word2vec", "image", "image_components") if field in detector}
     options = sorted([option, value] for option, value in detector.items() if option not in read)
     return run | {"detector": read | {"path": f"rumorlib.models.others.{run['model']}:{name}", "options": options,

@@ -175,7 +175,7 @@ def _other(config: RunConfig) -> tuple[nn.Module, Any]:
     images = torch.zeros(N_POSTS, 1, 1) if reads == "similarities" else _random(N_POSTS, n_rows, D_FEATURE, seed=6)
     ring = torch.stack([torch.arange(N_POSTS), (torch.arange(N_POSTS) + 1) % N_POSTS], dim=1)
     talk = named.Conversation(_random(N_POSTS + 2, D_FEATURE, seed=8), ring, N_POSTS)
-    vectors = _word_vectors(config.detector) if config.detector.word2vec else torch.zeros(0, 0)
+    vectors = _word_vectors(config.detector) if config.detector.word2vec else named.NO_WORDS
     given = named.Given(
         vectors, D_FEATURE, tuple(images.shape[1:]), torch.arange(N_POSTS) % 3 - 1,
         lambda: talk, texts,

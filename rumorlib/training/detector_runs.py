@@ -25,8 +25,6 @@ from rumorlib.models.others.muse import similarity_features
 from rumorlib.training import loop
 from rumorlib.training.fitting import Outcome, fit_detector
 
-NO_WORDS = torch.zeros(0, 0)
-
 
 def run(config: RunConfig, settings: Settings, checkpoint: Path | None = None) -> Outcome:
     """A detector of one file, trained and scored."""
@@ -100,7 +98,7 @@ def _frozen_vectors(source: Source) -> Read:
     images = torch.from_numpy(image).unsqueeze(1)  # (I, 1, D)
     tensors = inputs.post_tensors(source.corpus.posts, Texts(None, None, text), images, row)
     train = text[inputs.rows_of(source.corpus.posts, "train")]
-    return Read(tensors, Given(NO_WORDS, text.shape[1], tuple(images.shape[1:]), features=train), {})
+    return Read(tensors, Given(named.NO_WORDS, text.shape[1], tuple(images.shape[1:]), features=train), {})
 
 
 @torch.inference_mode()
@@ -121,7 +119,7 @@ def _similarities(source: Source) -> Read:
     nothing = torch.zeros(1, 1, 1), torch.zeros(len(posts), dtype=torch.long)  # the features hold the picture
     tensors = inputs.post_tensors(posts, Texts(None, None, similar), *nothing)
     train = similar[inputs.rows_of(posts, "train")]
-    return Read(tensors, Given(NO_WORDS, similar.shape[1], (1, 1), features=train), {})
+    return Read(tensors, Given(named.NO_WORDS, similar.shape[1], (1, 1), features=train), {})
 
 
 READERS: dict[str, Callable[[Source], Read]] = {

@@ -23,7 +23,7 @@ from rumorlib.encoders.vocabulary import CLS, SEP, tokenize
 from rumorlib.metrics import modalities
 from rumorlib.metrics.statistics import t_interval
 from rumorlib.models.dmfl import DMFL
-from rumorlib.training import evidence
+from rumorlib.training import evidence, fitting
 
 N_BATCH = 128  # posts of the fixed batch
 N_RAW = 2  # of them, posts whose raw scores are kept: a file of a run stays below 500 kB
@@ -111,14 +111,11 @@ def fixed_batch(posts: pd.DataFrame) -> Tensor:
     return torch.from_numpy(rows[:N_BATCH])
 
 
-@torch.inference_mode()
 def dev_accuracy(model: DMFL, tensors: PostTensors, posts: pd.DataFrame) -> float:
     """Share of all dev posts that are called right at log-odds 0."""
-    model.eval()
     rows = torch.from_numpy(np.flatnonzero(posts["split"].eq("dev").to_numpy()))
-    batches = [tensors.batch(part, where_is(model)) for part in rows.split(N_BATCH)]
-    right = [(model.log_odds(batch) >= 0) == (batch.label > 0.5) for batch in batches]
-    return float(torch.cat(right).double().mean())
+    called = fitting.predict(model, tensors, rows) >= 0
+    return float(np.mean(called == (array(tensors.label)[rows.numpy()] > 0.5)))
 
 
 def with_other_images(batch: Batch) -> Batch:

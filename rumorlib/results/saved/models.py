@@ -62,7 +62,7 @@ def of_run(config: RunConfig, settings: Settings) -> Part:
     """
     if config.model in ("sclip", "bench") or config.kind not in ("train", "distil"):
         raise ValueError(f"{config.name} is no detector for single posts; save the run it was made of")
-    if config.model == "mfan" and config.detector.option("graph"):
+    if config.model == "mfan" and dict(config.detector.options).get("graph"):
         raise ValueError(f"{config.name} reads who replied to whom among its posts; use mfan without the graph")
     corpus = inputs.corpus_of(config, settings)
     checkpoint = reports.run_or_load(config.stage1, settings, checkpoint=True).checkpoint() if config.stage1 else None
@@ -82,7 +82,7 @@ def _fitted(config: RunConfig, settings: Settings, corpus: Corpus, checkpoint: P
         reader.sclip = inputs.load_sclip(config.stage1, checkpoint, settings)
         if config.stage1.sclip.text(config.language).kind == "transformer":
             reader.stage1_words = inputs.vocabulary(config.stage1, config.language, settings)
-    if config.model == "dmfl" or "words" in getattr(config.detector, "reads", ""):
+    if config.model == "dmfl" or "words" in reader.reads:
         reader.words = dmfl_inputs.lexicon_of(corpus, config.detector.word2vec)
     if reader.vision is not None and (shown := corpus.posts["image"][corpus.posts["image"] != ""]).size:
         picture = _Key(corpus.images, shown.iloc[0])
@@ -221,8 +221,7 @@ def _network(reader: Reader, state: dict[str, Tensor]) -> nn.Module:
         return MICC(detector, reader.sclip, config.language)
     shape = shapes["images"]
     d_image = shape[-1] if len(shape) == 2 else shape[0]
-    size = (len(reader.words), detector.word2vec.d_word) if reader.words else (0, 0)
-    vectors = torch.zeros(size)
+    vectors = torch.zeros(len(reader.words), detector.word2vec.d_word) if reader.words else named.NO_WORDS
     if config.model == "dmfl":
         n_rows = shape[0] if len(shape) == 2 else int(np.prod(shape[1:]))
         table = state.get("logic.token.weight") if detector.logic_init == "bert" else None

@@ -94,7 +94,7 @@ class Reader:
     @property
     def reads(self) -> str:
         """What the batches of a detector of one file hold; "" for other models."""
-        return getattr(self.detector, "reads", "") if isinstance(self.detector, DetectorConfig) else ""
+        return self.detector.reads if isinstance(self.detector, DetectorConfig) else ""
 
     @cached_property
     def reads_text(self) -> bool:
@@ -251,8 +251,9 @@ class Reader:
 
     def batch(self, texts: list[str], pictures: Sequence[Any]) -> Batch:
         """What a network reads."""
-        make = {"frozen vectors": self._frozen_vectors, "similarities": self._similarities}.get(self.reads, self._words)
-        read, images = (self._micc if self.config.model == "micc" else make)(texts, pictures)
+        own = {"frozen vectors": self._frozen_vectors, "similarities": self._similarities}
+        make = self._micc if self.config.model == "micc" else own.get(self.reads, self._words)
+        read, images = make(texts, pictures)
         n = len(texts)
         return Batch(read.ids, read.mask, read.features, images, torch.zeros(n), torch.ones(n), torch.arange(n),
                      read.pieces, hidden=read.hidden, towers=read.towers)  # fmt: skip
