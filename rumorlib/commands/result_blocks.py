@@ -167,7 +167,11 @@ def _fraction(text: str) -> str:
 
 def claims_block(root: Path) -> str:
     """Verdicts of every table of claims: how many of each kind."""
-    made = [found for found in _made(root, *_index(root)) if found[1].endswith("claims") or "claim" in found[-1][0]]
+    made = [
+        found
+        for found in _made(root, *_index(root))
+        if found[1].endswith("claims") or "claim" in (found[-1] or [{}])[0]
+    ]
     kinds = list(dict.fromkeys(row["verdict"] for _, _, rows in made for row in rows))
     counts = [
         [link(root, artifact, [profile], artifact), profile,
