@@ -31,7 +31,7 @@ help: ## this list
 	@echo "make <target> [PYTHON=python3] [GRID=reduced|full] [TRAIN=missing|all|none] [SEEDS=0,1,2] [ONLY=\"m_e2 d_e1\"]"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## virtual environment with the locked versions (about 5.5 GB, once)
+install: $(STAMP) ## virtual environment with the locked versions (about 6.5 GB, once)
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

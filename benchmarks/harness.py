@@ -105,9 +105,10 @@ least and most. Above 1, ours is faster. Believe the ratios, not the millisecond
 {rows}
 
 {about}
-B8 counts MiB and how many times less. B9, the search for near-duplicates, is `audit.py`; B10, the import time,
-`import_time.py`; both judge themselves. `attention_backend.py`, `thread_waiting.py` and `allocator.py` hold reasons for
-three settings, `side_by_side.py` sets several workers beside one, `accelerator.py` a GPU beside the CPU and its limit.
+B8 counts MiB and how many times less. B9, the search for near-duplicates, is `audit.py`; B10, the import time beside a
+run's cold and warm start, `start_up.py`; both judge themselves. `attention_backend.py`, `thread_waiting.py` and
+`allocator.py` hold reasons for three settings, `side_by_side.py` sets several workers beside one, `accelerator.py` a
+GPU beside the CPU and its limit.
 B11, `many_runs.py`, sets a sweep of 10,000 runs beside ten times a tenth of it: at 1 the cost grows with the runs.
 `error_rates.py` counts how often our verdicts are wrong (`results/error_rates.csv`). `one_answer.py` says what a saved
 detector adds to its frozen encoders for one post, and judges itself.

@@ -1,8 +1,8 @@
 """How much two workers save: python benchmarks/side_by_side.py
 
-Eight short runs of DMFL's text CNN on drawn scenes, made by one worker and by as many as there are cores, each with one
-thread and in a new folder, in turns. Printed: the ratio one / several of the wall time, the start of the workers
-included; and whether the runs are the same to the last digit.
+Eight short runs of DMFL's text CNN on drawn scenes, or (--demo) all runs of `make demo`, made by one worker and by as
+many as there are cores, each with one thread and in a new folder, in turns. Printed: the ratio one / several of the
+wall time, the start of the workers included; and whether the runs are the same to the last digit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from rumorlib import config as cfg
 from rumorlib import experiments, results
 from rumorlib.config import RunConfig, Settings
+from rumorlib.experiments import plan
 from rumorlib.results import making
 
 
@@ -44,10 +45,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=20, help="of the short runs")
+    parser.add_argument("--demo", action="store_true", help="all runs of the demo: minutes a round")
     chosen = parser.parse_args(argv)
     settings, workers = cfg.resolve("demo", ["demo-en"]), os.cpu_count() or 1
     todo, ratios, same = runs(settings, chosen.epochs), [], True
+    if chosen.demo:
+        settings = cfg.resolve("demo")
+        asked, weights = plan.of_notebooks(plan.OF_NOTEBOOK, settings, cfg.resolve("demo", sweep=True))
+        with tempfile.TemporaryDirectory() as empty:
+            os.environ["RUMORLIB_OUTPUT"] = empty
+            todo = making.missing(asked, settings, weights)
     for _ in range(chosen.rounds):
         with tempfile.TemporaryDirectory() as scratch:
             one, alone = timed(todo, settings, 1, Path(scratch, "one"))

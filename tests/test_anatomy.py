@@ -354,11 +354,21 @@ def test_a_regression_on_pictures_loses_what_the_exchange_takes() -> None:
     assert accuracy[exchange_runs.TRAINED] < 0.9 and accuracy[exchange_runs.EMPTIED] == 1
 
     stored = exchange_runs.outcome(toy.posts, exchange_runs._of_regression(toy, config))
-    rows = pd.DataFrame(counterfactuals._rows("toy", "LR", "demo-en", finished(stored))).set_index("intervention")
+    report = finished(stored)
+    rows = pd.DataFrame(counterfactuals._rows("toy", "LR", "demo-en", report, report)).set_index("intervention")
     assert list(rows.index) == list(exchange_runs.INTERVENTIONS), "a row per intervention"
     assert rows["estimate"].to_dict() == pytest.approx(accuracy), "the stored predictions give every score"
     probs = [evaluation.prob_of(made[name]["log_odds"]) for name in (exchange_runs.BLANKED, exchange_runs.AS_IT_IS)]
     assert rows.loc[exchange_runs.BLANKED, "moved"] == pytest.approx(np.abs(probs[0] - probs[1]).mean(), abs=1e-4)
+
+
+def test_answers_that_were_stored_without_the_events_of_their_posts_cluster_by_them() -> None:
+    config = cfg.BaselineConfig("text_image_lr", 1.0)
+    whole = finished(exchange_runs.outcome(bench().posts, exchange_runs._of_regression(bench(), config)))
+    told = bench_runs.stored(whole)
+    assert {"event", "image_group"} <= set(told), "interventions keep what posts cluster by"
+    again = counterfactuals.with_events(told.drop(columns="event"), whole)
+    assert again["event"].equals(told["event"]) and counterfactuals.with_events(told, whole) is told
 
 
 def test_a_detector_under_interventions_is_one_planned_run() -> None:

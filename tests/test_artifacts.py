@@ -368,7 +368,7 @@ def test_every_committed_run_is_one_the_experiments_still_plan(profile: str) -> 
 
 
 def test_committed_files_are_few_and_small() -> None:
-    """A shard of a hundred runs may be large: it is written once. Of runs and provenance git stores what changed."""
+    """A shard of some hundred runs may be large: it is written once. Of runs and provenance git stores what changed."""
     everything = [p for top in ("results", "figures") for p in (cfg.PROJECT_ROOT / top).rglob("*") if p.is_file()]
     large = {p.name: p.stat().st_size for p in everything if p.stat().st_size > LARGEST_FILE_KB * 1000}
     assert not {name for name in large if not name.endswith((".xz", "runs.jsonl", provenance.FILE))}, large

@@ -13,7 +13,7 @@ from rumorlib import experiments
 from rumorlib.experiments import benches
 from rumorlib.metrics import evaluation
 from rumorlib.results import store
-from rumorlib.studies.protocol import anatomy, selection
+from rumorlib.studies.protocol import anatomy, compute, selection
 from rumorlib.training import exchange_runs
 
 VARIANTS = {"MICC (literal)": "default", "MICC (product input)": "product", "MICC (relevance input)": "relevance"}
@@ -116,3 +116,28 @@ def test_each_of_these_runs_has_its_line_in_the_ledger() -> None:
         report = entries[name]["report"]
         hashes = [report["config_hash"], *report.get("earlier_config_hashes", [])]
         assert any((name, one, report["facts"]["split_hash"]) in known for one in hashes), name
+
+
+# --- the table of costs: every committed run counts once, and hours are what the runs say they took -----
+
+
+def test_hours_are_those_of_the_committed_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUMORLIB_OUTPUT", str(cfg.PROJECT_ROOT))
+    table = compute.table("laptop").set_index(["model", "dataset"])
+    planned = compute.planned("laptop", "reduced")
+    times = {
+        path: entry["report"]["time_s"] for path, entry in store.entries(LAPTOP / "store").items() if path in planned
+    }
+    everything = table.loc[("all", "all")]
+    assert everything["done"] == len(times) and everything["planned"] == len(planned)
+    assert everything["hours"] == pytest.approx(sum(times.values()) / 3600)
+    bench = [time for path, time in times.items() if path.startswith("bench/twitter/")]
+    assert table.loc[("bench", "twitter"), "most"] >= max(bench) / 60
+    assert table.loc[("micc", "photo-en"), "planned_full"] > table.loc[("micc", "photo-en"), "planned"]
+
+
+def test_a_run_of_both_grids_has_the_same_settings_in_both() -> None:
+    """Else one of them would be refused as stale."""
+    reduced, full = (compute.planned("laptop", grid) for grid in cfg.GRIDS)
+    assert all(full[path] == config for path, config in reduced.items() if path in full)
+    assert set(reduced) <= set(full)

@@ -63,6 +63,7 @@ def one_of_every_kind(settings: cfg.Settings) -> dict[str, cfg.RunConfig]:
         replace(micc, kind="distil", variant="student", parent=micc, distillation=cfg.DistillationConfig()),
         experiments.compressed(micc, "pruned-50"),
         replace(micc, kind="exchange", variant="exchanged", parent=micc),
+        replace(micc, kind="damage", variant="damaged", parent=micc),
         benches.plan(settings, "demo-en", "exchange", "exchanged", cfg.BaselineConfig("text_image_lr")),
         benches.plan(settings, "demo-en", "anatomy", "honest", replace(HEAD, readings=("test", "test_epoch"))),
         benches.plan(settings, "demo-en", "dose", "leak=0.5", replace(HEAD, leak="same scene and claim", dose=0.5)),

@@ -112,6 +112,19 @@ def test_dev_accuracy_counts_dev_posts_alone() -> None:
     assert found == pytest.approx(float(right[split == "dev"].double().mean()))
 
 
+def test_every_weight_is_of_one_part_and_moves_as_far_as_it_is_moved() -> None:
+    model = build()
+    start = watch.weights_of(model)
+    assert sum(map(len, start.values())) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert set(start) == set(watch.PARTS) and (watch.moved_weights(model, start)["moved"] == 0).all()
+    with torch.no_grad():
+        for parameter in model.attention["text_image"].attention.parameters():
+            parameter.mul_(1.5)
+    moved = watch.moved_weights(model, start).set_index("part")["moved"]
+    assert moved["Eq 12, queries and keys"] == pytest.approx(0.5) and 0 < moved["Eq 12, the rest"] < 0.5
+    assert (moved.drop(["Eq 12, queries and keys", "Eq 12, the rest"]) == 0).all()
+
+
 def test_words_look_at_patches_with_one_unit_each() -> None:
     model, posts = build(), batch()
     for scores in (evidence.word_to_patch(model, posts), evidence.word_to_patch(model, posts, posts.text_ids > 15)):

@@ -45,6 +45,7 @@ _MFAN = replace(
     # words learned from 1,026 posts are not enough for the logic chain: it stands on the frozen text encoder
     dmfl=replace(_LAPTOP.dmfl, image=LITE2, logic_init="bert"),
     dmfl_train=_SLOWER,
+    dmfl_semantic_train=IN_STEPS,  # no logic chain that knows the posts by heart: 300 steps ended while they learned
     strengths=(1e-3, 1e-2, 1e-1, 1.0),  # 221 dev posts tell them apart; Twitter's, of few events, did not
     rivals_train=IN_STEPS,
 )

@@ -33,6 +33,7 @@ class Sizes:
     dmfl_train: TrainConfig
     rivals_train: TrainConfig  # of detectors of other authors
     rivals: dict[str, dict[str, Any]] = field(default_factory=dict)  # what they are smaller in than their papers' have
+    dmfl_semantic_train: TrainConfig | None = None  # of parts without a logic chain (TL, TCNN, I); None: as dmfl
     dmfl_text: DMFLConfig | None = None  # of rows that read texts only; None: as dmfl
     dmfl_text_train: TrainConfig | None = None
     stage1_name: str = ""  # tells stage 1s of other towers on the same captions apart

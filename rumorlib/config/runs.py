@@ -90,10 +90,11 @@ class TrainConfig(Checked):
 
 # What is done to make a run. train: the model is trained and scored. The others start from a finished run (`parent`) or
 # from fixed features of a corpus: distil: a smaller MICC learns a finished one's answers. compress: its numbers are
-# shortened or pruned. exchange: a finished model reads test posts with pictures or words taken away. anatomy, dose:
-# heads on one split, as published evaluations cut it or with a share of test in train. select: a configuration on all
-# cross-fit folds. draws: a linear row on the published split, on draws of the same sizes, and with events held out.
-Kind = Literal["train", "distil", "compress", "exchange", "anatomy", "dose", "select", "draws"]
+# shortened or pruned. exchange, damage: a finished model reads test posts whose pictures or words are taken away, or
+# damaged. anatomy, dose: heads on one split, as published evaluations cut it or with a share of test in train. select:
+# a configuration on all cross-fit folds. draws: a linear row on the published split, on draws of the same sizes, and
+# with events held out.
+Kind = Literal["train", "distil", "compress", "exchange", "damage", "anatomy", "dose", "select", "draws"]
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,13 @@ def without_inputs(settings: Settings) -> list[RunConfig]:
     return runs
 
 
+def damaged(settings: Settings) -> list[RunConfig]:
+    """The literal MICC, asked about damaged test posts."""
+    runs = papers.micc_main(replace(settings, datasets=tuple(_posts(settings))))
+    literal = [run for run in runs if run.variant == "default"]
+    return [replace(run, kind="damage", variant="default-damaged", parent=run) for run in literal]
+
+
 def recurrent(settings: Settings) -> list[RunConfig]:
     """GRU and HAN of the related work."""
     return [added.detector(settings, dataset, f"rumorlib.models.others.recurrent:{name}", seed)
@@ -117,7 +124,7 @@ def asked(settings: Settings) -> dict[str, list[RunConfig]]:
                for seed in settings.seeds]  # fmt: skip
     exchanged = [run for run in without_inputs(settings) if run.kind == "exchange"]
     return {"micc": [*swept(settings), *(run for run in without_inputs(settings) if run.kind == "train")],
-            "exchanged": exchanged, "others": authors}  # fmt: skip
+            "exchanged": exchanged, "damaged": damaged(settings), "others": authors}  # fmt: skip
 
 
 def stored(settings: Settings) -> dict[str, list[RunConfig]]:

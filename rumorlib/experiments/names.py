@@ -26,6 +26,13 @@ NAMES: dict[tuple[str, str], str] = {  # (model, variant) -> name, the papers' w
     ("micc", "stage-1-longer"): "MICC, longer stage 1",
     ("micc", "stage-1-longer-product"): "MICC (product input), longer stage 1",
     ("micc", "stage-1-longer-relevance"): "MICC (relevance input), longer stage 1",
+    ("micc", "longer"): "MICC (literal), longer",
+    ("micc", "longer-product"): "MICC (product input), longer",
+    ("micc", "longer-relevance"): "MICC (relevance input), longer",
+    ("dmfl", "longer"): "DMFL, longer",
+    ("safe", "longer"): "SAFE, longer",
+    ("spotfake", "longer"): "SpotFake, longer",
+    ("muse", "longer"): "MUSE-style similarities, longer",
     ("dmfl", "lambda_a=0"): "DMFL, maps without loss",
     ("dmfl", "recommended"): "recommended (TF-IDF with DMFL)",
     ("mfan", "no-graph"): "MFAN (no graph)",
@@ -49,10 +56,10 @@ def model_name(config: RunConfig) -> str:
     """Printed name of a run's model; of an unlisted variant by its setting, of a detector of one file by its class.
 
     MICC on one scale is the paper's MICC-SCLIP; unless CLIP's weights are in it (C10) its receptive field is named. A
-    compressed run has its scales and what was cut; a run that exchanges inputs the name of what reads them.
+    compressed run has its scales and what was cut; a run that exchanges or damages inputs the name of what reads them.
     """
     model, variant = config.model, config.variant
-    if config.kind == "exchange":
+    if config.kind in ("exchange", "damage"):
         return model_name(config.parent) if config.parent else NAMES["baseline", config.detector.kind]
     if config.kind == "compress":
         taught = ", distilled" * (config.parent.kind == "distil")

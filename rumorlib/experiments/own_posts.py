@@ -16,8 +16,7 @@ from rumorlib.experiments import cross_validation, papers, rivals
 from rumorlib.experiments.cross_validation import CORPORA
 
 LINEAR = ("majority", "tfidf_lr", "text_lr", "image_lr", "text_image_lr")
-N_DEALT = {"micc": 10, "baseline": 10}  # draws of the published sizes: a run of DMFL takes minutes; rows on words have
-# `linear`'s hundred too
+N_DEALT = 10  # draws of the published sizes; rows on words have `linear`'s hundred too
 AUTHORS = tuple(model for model in OTHERS if model != "eann")  # detectors of other authors with a row there
 
 
@@ -68,34 +67,35 @@ def detectors(settings: Settings) -> list[RunConfig]:
 
 
 def other_authors(settings: Settings) -> list[RunConfig]:
-    """Detectors of other authors, on real posts, few seeds; a run takes half a minute to four."""
+    """Detectors of other authors, on real posts."""
     found = [dataset for dataset in settings.datasets if record(dataset).kind == "posts"]
     return [rivals.rival(settings, dataset, model, seed) for dataset in found for model in AUTHORS
-            for seed in settings.few.seeds]  # fmt: skip
+            for seed in settings.seeds]  # fmt: skip
 
 
 def dealt(settings: Settings) -> list[RunConfig]:
-    """The papers' models, few seeds, and TF-IDF with each event held out (where a corpus has no events: whole groups of
-    near-duplicates); MICC and TF-IDF on other draws of the published sizes, too. Rows on frozen features: `linear`, of
-    kind "draws"."""
+    """TF-IDF and every detector, few seeds, with each event held out (where a corpus has no events: whole groups of
+    near-duplicates); MICC, DMFL and TF-IDF on other draws of the published sizes, too. Rows on frozen features:
+    `linear`, of kind "draws"."""
     runs = []
-    for run in [*linear(settings), *detectors(settings.few)]:
-        known, main = record(run.dataset), run.variant in ("default", "tfidf_lr")
-        first = run.seed in (0, settings.seeds[0])  # rows of scikit-learn have no seeds
-        if known.kind != "posts" or not (main or (first and run.variant == "TTRAS")):
+    for run in [*linear(settings), *detectors(settings.few), *other_authors(settings.few)]:
+        known, first = record(run.dataset), run.seed in (0, settings.seeds[0])  # rows of scikit-learn have no seeds
+        if known.kind != "posts" or (run.model == "baseline" and run.variant != "tfidf_lr"):
             continue
-        names = [f"resplit:{k}" for k in range(N_DEALT.get(run.model, 0))] if main and first else []
+        main = run.model in ("micc", "dmfl", "baseline") and run.variant in ("default", "tfidf_lr")
+        names = [f"resplit:{k}" for k in range(N_DEALT)] if main and first else []
         names += [f"event:{event}" for event in splits.PHEME_DEV] if known.events else ["grouped"]
         runs += [replace(run, protocol=name) for name in names]
     return runs
 
 
 def stage1s(settings: Settings) -> list[RunConfig]:
-    """What MICC starts from on these posts; and, trained as long as notebook 02's longest, what its short one costs."""
+    """What MICC starts from on these posts; and, trained as long as notebook 02's longest in English, what its short
+    one costs."""
     runs = []
     for dataset in settings.datasets:
         runs.append(papers.stage1_of(settings, dataset))
-        if known := LONGER.get((settings.profile, record(dataset).language)):
+        if known := LONGER.get((settings.profile, "en")):
             changes, train = known
             longer = papers.stage1_of(settings, dataset, variant=f"longer-{record(dataset).language}", **changes)
             runs.append(replace(longer, train=replace(longer.train, **train)))

@@ -205,16 +205,17 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
     starts = {"stage1": {"logic_width": sizes.d_joint}, "bert": {"logic_text": sizes.texts[language],
               "logic_frozen": sizes.logic_frozen.get(language, 0)}}  # fmt: skip
     default = replace(default, **starts.get(changes.get("logic_init", default.logic_init), {}))
-    detector, stage1 = replace(default, **changes), None
+    detector, stage1, length = replace(default, **changes), None, sizes.dmfl_train
     if detector.parts in ("semantic_only", "text_cnn", "image"):  # without a logic chain
         detector = replace(detector, logic_init="scratch", logic_text=None, logic_frozen=0)
+        length = sizes.dmfl_semantic_train or length
     if not detector.reads_image:
         detector = replace(detector, image=None, image_components=None, image_cls=False, image_positions=False)
     if (detector.reads_image and not detector.image) or detector.logic_init == "stage1":
         stage1 = stage1_of(settings, dataset, corpus_seed=corpus_seed)
     return RunConfig(
         model="dmfl", variant=variant, seed=seed, corpus_seed=corpus_seed, stage1=stage1, detector=detector,
-        train=replace(sizes.dmfl_train, **(train or {})), **fields_of(settings, dataset, detector.reads_image),
+        train=replace(length, **(train or {})), **fields_of(settings, dataset, detector.reads_image),
     )  # fmt: skip
 
 

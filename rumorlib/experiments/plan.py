@@ -69,7 +69,7 @@ OF_NOTEBOOK: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
     "01_data_exploration": ((_shortcuts,), ()),
     "02_sclip_pretraining": ((papers.stage1_runs, papers.sclip_variants, pretraining.sclip_pictures), ()),
     "03_micc": (
-        (*MAIN_ROWS, protocol.single_modality_fits, protocol.second_corpus, pretraining.micc_as_long_as_it_learns), ()
+        (*MAIN_ROWS, protocol.single_modality_fits, protocol.second_corpus, pretraining.as_long_as_they_learn), ()
     ),
     "04_dmfl": ((papers.dmfl_main, *MAIN_ROWS, explained.start_runs, texts.text_only_runs, texts.word2vec_runs), ()),
     "05_ablations": (

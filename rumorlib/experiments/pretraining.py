@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from rumorlib.config import CORPORA, DATASETS, RunConfig, Settings, record
+from rumorlib.config.by_corpus import fields_of
 from rumorlib.config.profiles import (
     APART,
     OF_POSTS,
@@ -17,7 +18,8 @@ from rumorlib.config.profiles import (
     points,
     swept,
 )
-from rumorlib.experiments.papers import each_seed, micc, of_language, sclip, sclip_longer, stage1_of
+from rumorlib.experiments.papers import dmfl, each_seed, micc, of_language, sclip, sclip_longer, stage1_of
+from rumorlib.experiments.rivals import rival
 
 
 def micc_stage1(settings: Settings) -> list[RunConfig]:
@@ -80,20 +82,31 @@ def micc_known(settings: Settings) -> list[RunConfig]:
     return [replace(run, train_on=which) for which in ("known", "new") for run in runs]
 
 
+OWN = {"en": "mfan-pheme", "zh": "mfan-weibo"}  # whose towers and sizes are taken
 LONGER_TRAIN = {"epochs": 30, "patience": 4}
 AS_LONG: dict[str, dict[str, Any]] = {  # what was measured at six passes, and said otherwise at thirty
-    "default": {},
-    "product": {"classifier_input": "product"},
-    "relevance": {"classifier_input": "relevance"},
+    "longer": {},
+    "longer-product": {"classifier_input": "product"},
+    "longer-relevance": {"classifier_input": "relevance"},
 }
 
 
-def micc_as_long_as_it_learns(settings: Settings) -> list[RunConfig]:
-    """MICC on photographs in English until dev stops improving, thirty passes at most, on the stage 1 of the better
-    image tower (m_e2_longer): what of the findings at six passes was the length. One seed; laptop only."""
-    if settings.profile != "laptop" or "photo-en" not in settings.datasets:
-        return []
-    stage1 = stage1_of(settings, "mfan-pheme")
-    runs = [micc(settings, "photo-en", seed, f"longer-{name}".removesuffix("-default"), stage1=stage1, **how)
-            for name, how in AS_LONG.items() for seed in settings.seeds[:1]]  # fmt: skip
-    return [replace(run, train=replace(run.train, **LONGER_TRAIN)) for run in runs]
+def as_long_as_they_learn(settings: Settings) -> list[RunConfig]:
+    """Photographs and Twitter on the towers of the papers' own posts, until dev stops improving, thirty passes at most
+    (m_e2_longer): MICC and MUSE on the stage 1 of those towers, few seeds, and DMFL, one; SAFE and SpotFake on
+    photo-en alone. What of the findings at six passes and at three was the length? Laptop only."""
+    runs: list[RunConfig] = []
+    known = DATASETS["laptop"] if settings.profile == "laptop" else ()
+    for dataset in (name for name in settings.datasets if name in known):
+        beside, seeds = OWN[record(dataset).language], settings.few.seeds
+        stage1, lambda_c = stage1_of(settings, beside), record(dataset).lambda_c
+        made = [micc(settings, dataset, seed, name, stage1=stage1, **how) for name, how in AS_LONG.items()
+                for seed in seeds]  # fmt: skip
+        authors = ("muse", "safe", "spotfake") if dataset == "photo-en" else ("muse",)
+        others = [*(rival(settings, beside, model, seed) for model in authors for seed in seeds),
+                  dmfl(settings, beside, seeds[0], lambda_c=lambda_c)]  # fmt: skip
+        made += [replace(run, variant="longer", **fields_of(settings, dataset),
+                         train=getattr(SIZES["laptop"], "dmfl_train" if run.model == "dmfl" else "rivals_train"))
+                 for run in others]  # fmt: skip
+        runs += [replace(run, train=replace(run.train, **LONGER_TRAIN)) for run in made]
+    return runs

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VALUES = ("log_odds", "prob_rumor")  # what predictions hold one of; all other columns say of which post it is
-RUNS_PER_SHARD = 100
+RUNS_PER_SHARD = 250
 KEYS = ("post_id", "row_key", "event", "image_group", "text_group", "split")  # text, whatever it looks like
 HISTORY, PREDICTIONS = "history.csv", "predictions.csv.gz"
 Entry = dict[str, Any]  # run, config, report; predictions: {shard, value}; columns: frame -> its columns, in order

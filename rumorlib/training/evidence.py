@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import roc_auc_score
+from scipy.special import log_softmax
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import r2_score, roc_auc_score
 from torch import Tensor
 
-from rumorlib.config import RunConfig
+from rumorlib.config import ControlConfig, MICCConfig, RunConfig
 from rumorlib.data.batches import Batch, CaptionTensors, PostTensors, Texts, array, picker, sent, where_is
 from rumorlib.data.drawn_scenes.claims import TEXT_IMAGE_CONFLICTS
 from rumorlib.encoders.sclip import SCLIP
@@ -21,10 +24,12 @@ from rumorlib.metrics import evaluation
 from rumorlib.models import named
 from rumorlib.models.attention import masked_mean
 from rumorlib.models.dmfl import DMFL
-from rumorlib.models.micc import MICC
+from rumorlib.models.micc import MICC, align
 
 N_POSTS = 4  # posts whose maps are stored for the pictures
 KEPT_WORDS = (5, 10, 20, 50, 100)  # at which texts are cut to see what a model needs of them
+SELECTIONS, KEPT_PATCHES = ("relevance", "random"), (2, 8)  # of `information`
+TENTHS, FEWEST_EVENTS = 10, 5  # of `blocks`
 FACTORS = ("clutter", "evidence_px")  # of drawn scenes, by which pointing is broken down
 
 
@@ -107,6 +112,62 @@ def relevance_of_posts(model: MICC, tensors: PostTensors, posts: pd.DataFrame) -
         scale = np.repeat(np.arange(len(model.sclip.n_patches)), model.sclip.n_patches)
         frames.append(frame.assign(post_id=posts["post_id"].iloc[row], scale=scale, patch=np.arange(len(frame))))
     return pd.concat(frames, ignore_index=True)
+
+
+def blocks(posts: pd.DataFrame) -> dict[int, np.ndarray]:
+    """Rows of posts without each of their blocks, for a jackknife; -1: all of them. A block is an event, or, where
+    there are fewer than five, a tenth of the pictures."""
+    events = posts["event"] if "event" in posts else pd.Series("", index=posts.index)
+    named = events.fillna("").astype(str).to_numpy()
+    codes = pd.factorize(named if len(set(named) - {""}) >= FEWEST_EVENTS else posts["image_group"])[0]
+    codes = codes if codes.max() < TENTHS else codes % TENTHS
+    return {-1: np.arange(len(posts))} | {block: np.flatnonzero(codes != block) for block in range(codes.max() + 1)}
+
+
+@torch.inference_mode()
+def information(model: MICC, tensors: PostTensors, posts: pd.DataFrame, others: np.ndarray) -> pd.DataFrame:
+    """What the mean of the kept patches tells of text and picture, beside as many patches drawn at random (MICC §3.3:
+    Top-K is to keep what text and picture share and to drop the rest). Test posts.
+
+    Patches that are chosen by a text resemble it, whatever the picture shows. So all of it is told once more with the
+    pictures exchanged between posts, and the difference counts.
+
+    Args: tensors: with the patches of every picture, not yet aligned. others: (n,) row of the post whose picture each
+        post gets, of its own split.
+    Returns: pictures (own, exchanged), selection, k, without (a block of posts, see `blocks`), bound (of the mutual
+        information of text and kept patches, in nats: InfoNCE, at most the log of the number of posts, its temperature
+        fitted on train), rest (R² of a ridge regression, fitted on train, from the kept patches to the mean of those
+        that are not kept).
+    """
+    model.eval()
+    batches = tensors.in_order(torch.arange(len(posts)), where=where_is(model))
+    read = [(model._text(batch), model._patches(batch.images), batch.row) for batch in batches]
+    text, patches, row = (torch.cat(parts) for parts in zip(*read, strict=True))
+    train, test = (np.flatnonzero(posts["split"] == name) for name in ("train", "test"))
+    left = {block: test[rows] for block, rows in blocks(posts.iloc[test]).items()}
+    words, lines = array(text), []
+    for pictures, shown in (("own", patches), ("exchanged", patches[torch.from_numpy(others).to(patches.device)])):
+        for selection, k in itertools.product(SELECTIONS, KEPT_PATCHES):
+            config = MICCConfig(top_k=k, controls=ControlConfig(selection))
+            parts = zip(text.split(512), shown.split(512), row.split(512), strict=True)
+            chosen = [align(config, model.sclip.n_patches, *one).patches for one in parts]
+            kept, total = array(torch.cat([one.sum(1) for one in chosen])), array(shown.sum(1))
+            n, of = chosen[0].shape[1], shown.shape[1]
+            rest, kept = (total - kept) / max(of - n, 1), kept / n
+            found = RidgeCV(np.logspace(-2, 3, 6)).fit(kept[train], rest[train]).predict(kept)
+            scale = max(np.logspace(-1, 3, 25), key=lambda one, kept=kept: _bound(words, kept, train[: len(test)], one))
+            lines += [{"pictures": pictures, "selection": selection, "k": k, "without": block,
+                       "bound": _bound(words, kept, rows, scale),
+                       "rest": float(r2_score(rest[rows], found[rows], multioutput="variance_weighted"))}
+                      for block, rows in left.items()]  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def _bound(text: np.ndarray, kept: np.ndarray, rows: np.ndarray, scale: float) -> float:
+    """InfoNCE's bound, the mean of both ways."""
+    scores = scale * text[rows] @ kept[rows].T
+    both = [np.diag(log_softmax(scores, axis=axis)).mean() for axis in (0, 1)]
+    return float(np.log(len(rows)) + np.mean(both))
 
 
 @torch.inference_mode()

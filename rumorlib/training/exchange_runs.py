@@ -1,26 +1,33 @@
-"""Runs in which a finished model reads test posts whose picture or words are not their own.
+"""Runs in which a finished model reads test posts whose picture or words are not their own, or damaged.
 
 Exchanges keep the set of pictures: each test post gets that of another one. Labels and weights stay the post's own.
+Damage comes in doses (MICC, §3.3: its relevance, a dot product, is said to withstand noise).
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image, ImageFilter
 
 from rumorlib import inputs
 from rumorlib.config import BaselineConfig, RunConfig, Settings
-from rumorlib.data.batches import Texts
-from rumorlib.inputs import fixed_features
+from rumorlib.data.batches import PostTensors, Texts, array, where_is
+from rumorlib.data.images import Images
+from rumorlib.data.posts import Corpus
+from rumorlib.inputs import fixed_features, micc_inputs
 from rumorlib.inputs.fixed_features import Bench
 from rumorlib.metrics import evaluation
 from rumorlib.models import baselines
-from rumorlib.training import bench_runs, fitting, micc_runs
+from rumorlib.models.micc import MICC
+from rumorlib.training import bench_runs, evidence, fitting, micc_runs
 
 AS_IT_IS = "as it is"
 EXCHANGES = {  # intervention -> (column within which pictures are exchanged, column that must differ)
@@ -32,6 +39,17 @@ BLANKED, EMPTIED, TRAINED = "picture blanked", "text emptied", "trained on excha
 
 
 INTERVENTIONS = (AS_IT_IS, *EXCHANGES, BLANKED, EMPTIED, TRAINED)
+OTHER_TEXTS = "other texts"
+WORDS = ("typos", OTHER_TEXTS)
+# Noise -> doses, the least first: a blur's standard deviation in pixels of the picture as its encoder sees it; the
+# quality of a JPEG; the share of each side that is kept; of letters that are swapped, doubled or lost; of posts that
+# have the text of another one.
+DOSES: dict[str, tuple[float, ...]] = {
+    "blur": (1, 2, 4), "jpeg": (50, 20, 5), "crop": (0.9, 0.7, 0.5), "typos": (0.05, 0.1, 0.2),
+    OTHER_TEXTS: (0.1, 0.3, 1.0),
+}  # fmt: skip
+VERSION = "damaged 1"  # of what `Damaged` does: features of an older one are never read
+SAID = ("post_id", "label", "event", "image_group")  # of a post, beside its answer
 Asked = Iterator[tuple[str, pd.DataFrame, float]]  # intervention, test posts with log_odds, share exchanged
 
 
@@ -56,7 +74,7 @@ def outcome(posts: pd.DataFrame, made: Asked) -> fitting.Outcome:
     """What a run leaves: a reading per intervention, and the share exchanged in each. posts: all, with their sides."""
     read, shares = [], {}
     for intervention, frame, share in made:
-        kept = frame[["post_id", "label", "image_group"]]
+        kept = frame[[column for column in SAID if column in frame]]
         log_odds = evaluation.to_store(frame["log_odds"])
         read.append(kept.assign(log_odds=log_odds, seed=0, split=reading(intervention), row=range(len(kept))))
         shares[intervention] = share
@@ -121,3 +139,109 @@ def _emptied(texts: Texts) -> Texts:
 def _exchanged(posts: pd.DataFrame, found: np.ndarray) -> float:
     groups = posts["image_group"].to_numpy()
     return float((groups != groups[found]).mean())
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def damage_reading(noise: str, dose: float) -> str:
+    """Name of the reading of test in the stored predictions."""
+    return f"test_{noise.replace(' ', '_')}_{dose:g}"
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """Pictures of a corpus under a noise of DOSES; as `data.images.Images`."""
+
+    images: Images
+    noise: str
+    dose: float
+
+    def has(self, key: str) -> bool:
+        return self.images.has(key)
+
+    def content_hash(self, key: str) -> str:
+        return hashlib.sha256(
+            f"{self.images.content_hash(key)} {VERSION} {self.noise} {self.dose:g}".encode()
+        ).hexdigest()
+
+    def pixels(self, key: str, size_px: int) -> np.ndarray:
+        picture = Image.fromarray(self.images.pixels(key, size_px))
+        if self.noise == "blur":
+            picture = picture.filter(ImageFilter.GaussianBlur(self.dose))
+        elif self.noise == "jpeg":
+            file = io.BytesIO()
+            picture.save(file, "JPEG", quality=int(self.dose))
+            picture = Image.open(file).convert("RGB")
+        else:
+            edge = size_px * (1 - self.dose) / 2
+            picture = picture.resize((size_px, size_px), box=(edge, edge, size_px - edge, size_px - edge))
+        return np.asarray(picture)
+
+
+def with_typos(text: str, share: float, rng: np.random.Generator) -> str:
+    """A text in which that share of letters is lost, doubled, or swapped with the next one."""
+    letters = list(text)
+    for at in np.flatnonzero(rng.random(len(letters)) < share):
+        how = rng.integers(3)
+        if how == 2 and at + 1 < len(letters):
+            letters[at], letters[at + 1] = letters[at + 1], letters[at]
+        else:
+            letters[at] = letters[at] * 2 if how else ""
+    return "".join(letters)
+
+
+def damaged(corpus: Corpus, noise: str, dose: float) -> Corpus:
+    """The corpus with one thing of every post, or of a share of posts, damaged; the same at every call."""
+    if noise not in WORDS:
+        return replace(corpus, images=Damaged(corpus.images, noise, dose))
+    rng, texts = np.random.default_rng(0), corpus.posts["text"].tolist()
+    if noise == "typos":
+        texts = [with_typos(text, dose, rng) for text in texts]
+    else:
+        others = fitting.partners(corpus.posts, "", "text_group" if "text_group" in corpus.posts else "post_id")
+        for at in rng.permutation(len(texts))[: round(dose * len(texts))]:
+            texts[at] = corpus.posts["text"].iloc[others[at]]
+    return replace(corpus, posts=corpus.posts.assign(text=texts))
+
+
+def of_damaged(config: RunConfig, settings: Settings, stage1: Path, parent: Path) -> fitting.Outcome:
+    """A finished MICC, whose weights are `parent`, on test posts as they are and under every noise and dose.
+
+    Extras: information: `evidence.information`. relevance: reading, without (a block of posts, `evidence.blocks`),
+    relevance (mean cosine of a post's kept patches with its text), moved (how far it lies from that of the undamaged
+    post, absolute; both means over posts).
+    """
+    from safetensors.torch import load_file
+
+    model, tensors, table = micc_runs.on_posts(config.parent, settings, stage1)
+    model.load_state_dict(load_file(parent))
+    whole = inputs.corpus_of(config.parent, settings)
+    tensors = micc_runs.apart(tensors, lambda: inputs.joint_patches(whole, config.stage1, stage1, settings))
+    told = evidence.information(model, tensors, table, fitting.partners(table, "split", "image_group"))
+    test = replace(whole, posts=whole.posts[whole.posts["split"] == "test"].reset_index(drop=True))
+    asked = {"test": test} | {
+        damage_reading(noise, dose): damaged(test, noise, dose) for noise, doses in DOSES.items() for dose in doses
+    }
+    read, found, parts = [], {}, evidence.blocks(test.posts)
+    for name, corpus in asked.items():
+        texts, images, image_row = micc_inputs.read(inputs.Source(config.parent, corpus, settings, stage1))
+        tensors = inputs.post_tensors(corpus.posts, texts, images, image_row)
+        log_odds = evaluation.to_store(fitting.predict(model, tensors))
+        kept = test.posts[[column for column in SAID if column in test.posts]]
+        read.append(kept.assign(log_odds=log_odds, seed=0, split=name, row=range(len(kept))))
+        found[name] = np.concatenate(list(_relevance(model, tensors)))
+    moved = {name: np.abs(values - found["test"]) for name, values in found.items()}
+    lines = [(name, block, found[name][rows].mean(), moved[name][rows].mean())
+             for name in found for block, rows in parts.items()]  # fmt: skip
+    frame = pd.DataFrame(lines, columns=["reading", "without", "relevance", "moved"])
+    return replace(bench_runs.outcome(table, read), extras={"information": told, "relevance": frame.round(6)})
+
+
+@torch.inference_mode()
+def _relevance(model: MICC, tensors: PostTensors) -> Iterator[np.ndarray]:
+    """(B,) mean relevance of each post's kept patches."""
+    model.eval()
+    for batch in tensors.in_order(torch.arange(len(tensors.label)), where=where_is(model)):
+        output = model(batch)
+        yield array(output.relevance.gather(1, output.indices).mean(1))

@@ -39,6 +39,7 @@ BUILDERS: dict[tuple[str, str], Callable[..., Outcome]] = {
     ("compress", "micc"): compression_runs.compressed_run,
     ("exchange", "micc"): exchange_runs.of_micc,
     ("exchange", "bench"): exchange_runs.of_regression,
+    ("damage", "micc"): exchange_runs.of_damaged,
     ("anatomy", "bench"): bench_runs.anatomy,
     ("dose", "bench"): bench_runs.dose,
     ("select", "bench"): bench_runs.select,

@@ -27,7 +27,14 @@ from rumorlib.training import evidence, fitting
 
 N_BATCH = 128  # posts of the fixed batch
 N_RAW = 2  # of them, posts whose raw scores are kept: a file of a run stays below 500 kB
-SEEN = ("_maps", "_other_image", "_raw", "_pointing", "_sides", "_accuracy")
+SEEN = ("_maps", "_other_image", "_raw", "_pointing", "_sides", "_accuracy", "_start", "_weights")
+# Part of DMFL -> how the names of its parameters begin; the first that fits has it.
+PARTS = {
+    "word vectors": ("word_vectors.",), "text CNN": ("text_cnn.",), "image rows": ("image_norm.", "image_projection."),
+    "Eq 12, queries and keys": ("attention.text_image.attention.query.", "attention.text_image.attention.key."),
+    "Eq 12, the rest": ("attention.text_image.", "attention.shared."), "other attention": ("attention.",),
+    "alignment": ("align_",), "logic chain": ("logic.",), "fusion and classifier": ("fusion_", "classifier."),
+}  # fmt: skip
 Maps = list[np.ndarray]  # per post (N, words) weights, real words only
 
 
@@ -47,6 +54,8 @@ class Watch:
     _pointing: list[pd.DataFrame] = field(default_factory=list)
     _sides: list[pd.DataFrame] = field(default_factory=list)
     _accuracy: dict[int, float] = field(default_factory=dict)  # on all dev posts
+    _start: dict[str, Tensor] = field(default_factory=dict)
+    _weights: list[pd.DataFrame] = field(default_factory=list)
 
     def before(self, model: DMFL) -> None:
         """Before the first step; recorded as epoch 0."""
@@ -67,7 +76,7 @@ class Watch:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         for name in SEEN:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))  # an older checkpoint may lack one
 
     def _record(self, model: DMFL, epoch: int) -> None:
         rows = fixed_batch(self.posts)
@@ -78,6 +87,8 @@ class Watch:
         self._maps[epoch] = eq12(model, batch)
         self._other_image[epoch] = eq12(model, with_other_images(batch))
         self._accuracy[epoch] = dev_accuracy(model, self.tensors, self.posts)
+        self._start = self._start or weights_of(model)
+        self._weights.append(moved_weights(model, self._start).assign(epoch=epoch))
         if "support_x0" in self.posts:
             frame = word_pointing(model, self.tensors, self.posts, self.config)
             self._pointing.append(frame.assign(epoch=epoch))
@@ -86,7 +97,8 @@ class Watch:
         """Frames to store with the run, of the model as training left it:
 
         modalities: see `modalities.of_model`. attention: raw scores and weights of a few posts. attention_posts: see
-        `map_statistics`, and dev_accuracy of the epoch. word_pointing: drawn posts only, see there.
+        `map_statistics`, and dev_accuracy of the epoch. weights: `moved_weights` by epoch. word_pointing: drawn posts
+        only, see there.
         """
         frames: dict[str, pd.DataFrame] = {}
         if self._sides:
@@ -98,6 +110,7 @@ class Watch:
             frames["attention"] = raw.assign(**digits)
             found = map_statistics(self._maps, self._other_image)
             frames["attention_posts"] = found.assign(dev_accuracy=found["epoch"].map(self._accuracy)).round(6)
+            frames["weights"] = pd.concat(self._weights, ignore_index=True)
         if self._pointing:
             frames["word_pointing"] = pd.concat(self._pointing, ignore_index=True)
         return frames
@@ -116,6 +129,23 @@ def dev_accuracy(model: DMFL, tensors: PostTensors, posts: pd.DataFrame) -> floa
     rows = torch.from_numpy(np.flatnonzero(posts["split"].eq("dev").to_numpy()))
     called = fitting.predict(model, tensors, rows) >= 0
     return float(np.mean(called == (array(tensors.label)[rows.numpy()] > 0.5)))
+
+
+def weights_of(model: DMFL) -> dict[str, Tensor]:
+    """What each of PARTS that the variant has may learn, in one row, on the CPU."""
+    found: dict[str, list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        part = next((part for part, names in PARTS.items() if name.startswith(names)), "")
+        if part and parameter.requires_grad:
+            found.setdefault(part, []).append(parameter.detach().flatten().cpu())
+    return {part: torch.cat(found[part]) for part in PARTS if part in found}
+
+
+def moved_weights(model: DMFL, start: Mapping[str, Tensor]) -> pd.DataFrame:
+    """How far each part has come: part, moved (norm of what its weights changed by since `start` / norm of `start`)."""
+    now = weights_of(model)
+    far = {part: float((now[part] - start[part]).norm() / start[part].norm()) for part in now}
+    return pd.DataFrame({"part": far.keys(), "moved": [float(f"{value:.6g}") for value in far.values()]})
 
 
 def with_other_images(batch: Batch) -> Batch:

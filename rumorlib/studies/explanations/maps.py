@@ -17,6 +17,7 @@ from rumorlib.encoders.vision import grid_sides, patch_boxes
 from rumorlib.experiments import model_name, paper_fields
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, of_runs, run_names, stacked
+from rumorlib.training.watch import PARTS
 
 # --- DMFL: attention over the epochs --------------------------------------------------------------
 
@@ -82,6 +83,18 @@ def attention_statistics(reports: Iterable[Report]) -> pd.DataFrame:
             rows.append({"dataset": dataset, "epoch": epoch, "dev_loss": loss, "n_posts": len(part), **means,
                          RUNS: run_names([report])})  # fmt: skip
     return by_runs(pd.DataFrame(rows), "dataset")
+
+
+def moved_weights(reports: Iterable[Report]) -> pd.DataFrame:
+    """How far the weights of each part of DMFL have come since training began (`watch.moved_weights`): dataset, epoch,
+    and a column per part (d_e6_weights). Runs of before these were stored are left out."""
+    frames = []
+    for report in (one for one in reports if "extras/weights.csv" in one.hashes):
+        wide = report.extra("weights").query("epoch > 0").pivot(index="epoch", columns="part", values="moved")
+        wide = wide[[part for part in PARTS if part in wide]].reset_index()
+        wide.insert(0, "dataset", report.config.dataset)
+        frames.append(of_runs(wide, [report]))
+    return stacked(frames or [pd.DataFrame(columns=["dataset", "epoch"])], "dataset")
 
 
 def word_pointing(reports: Iterable[Report]) -> pd.DataFrame:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rumorlib.config import RunConfig
 from rumorlib.experiments import corpus_name, literal, model_name
 from rumorlib.metrics import curves, estimates, evaluation
 from rumorlib.metrics.estimates import Estimate
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
+from rumorlib.studies.protocol import counterfactuals
 from rumorlib.studies.scores import comparison, sensitivity, verdicts
 from rumorlib.studies.scores.sweeps import Compared, predictions
 from rumorlib.training.exchange_runs import BLANKED, EMPTIED, reading
@@ -69,18 +71,21 @@ def readings(reports: Sequence[Report]) -> pd.DataFrame:
 # --- statements -----------------------------------------------------------------------------------
 
 
-def claims(micc: Sequence[Report], exchanged: Sequence[Report], others: Sequence[Report],
+def claims(micc: Sequence[Report], exchanged: Sequence[Report], damaged: Sequence[Report], others: Sequence[Report],
            heads: Sequence[Report], weights: Mapping[str, Sequence[Report]]) -> pd.DataFrame:  # fmt: skip
     """Verdicts on statements of both papers that are not asked elsewhere, by F1, by length, by what is taken away.
 
     Args:
         micc: the literal MICC over K and lambda, and without its parts.
         exchanged: the same with pictures blanked and texts emptied.
+        damaged: runs of kind "damage".
         others: SAFE and CARMN.
         heads, weights: DMFL over its heads, and over each loss weight, on corpora where these were swept.
     Returns: as `verdicts.claims`.
     """
-    rows = [*_by_f1(micc), *_chosen_elsewhere(micc), *_text_kept(exchanged), *_by_length(others), *_gap_of_heads(heads)]
+    rows = [*_by_f1(micc), *_chosen_elsewhere(micc), *_text_kept(exchanged, micc),
+            *counterfactuals.damage_claims(damaged), *counterfactuals.information_claims(damaged),
+            *_by_length(others), *_gap_of_heads(heads)]  # fmt: skip
     for which, reports in weights.items():
         rows += _range(which, reports)
     return verdicts.frame_of(rows)
@@ -135,15 +140,18 @@ def _chosen_elsewhere(reports: Sequence[Report]) -> Iterator[dict[str, Any]]:
                     yield about | said | {"why": f"dev of {other} chooses {chosen}"}
 
 
-def _readings(group: Sequence[Report]) -> dict[str, pd.DataFrame]:
-    return {name: predictions(group, reading(name)) for name in (EMPTIED, BLANKED)} | {"": predictions(group, "test")}
+def _readings(group: Sequence[Report], trained: Mapping[RunConfig, Report]) -> dict[str, pd.DataFrame]:
+    parent = trained[group[0].config.parent]
+    return {name: counterfactuals.with_events(predictions(group, reading(name) if name else "test"), parent)
+            for name in (EMPTIED, BLANKED, "")}  # fmt: skip
 
 
-def _text_kept(reports: Sequence[Report]) -> Iterator[dict[str, Any]]:
+def _text_kept(reports: Sequence[Report], parents: Sequence[Report]) -> Iterator[dict[str, Any]]:
     """Is the text suppressed in fusion? What emptied texts cost, beside blanked pictures, and beside other fusions."""
+    trained = {report.config: report for report in parents}
     groups = _groups(reports)
     for (dataset, model, _), group in groups.items():
-        own, name = _readings(group), model_name(group[0].config)
+        own, name = _readings(group, trained), model_name(group[0].config)
         how = comparison.clusterings(group[0].config.dataset, own[""])
         measured = estimates.measure([own[EMPTIED], own[BLANKED]], "accuracy", how)
         found = _same_runs(measured, [-1, 1])
@@ -160,7 +168,7 @@ def _text_kept(reports: Sequence[Report]) -> Iterator[dict[str, Any]]:
         full = groups.get((dataset, model, "default-exchanged"))
         if not full or full is group:
             continue
-        theirs = _readings(full)
+        theirs = _readings(full, trained)
         frames = [theirs[""], theirs[EMPTIED], own[""], own[EMPTIED]]
         found = estimates.measure(frames, "accuracy", how).contrast([1, -1, -1, 1])
         yield {
