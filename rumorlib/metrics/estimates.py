@@ -128,7 +128,7 @@ class Measured:
     def contrast(self, weights: Sequence[float]) -> Estimate:
         """Estimate of the weighted sum of the models' means; its training error is Welch's."""
         weights = np.asarray(weights, dtype=float)
-        posts, posts_df = max((jackknife(z @ weights) for z in self.without), key=lambda e: e[0] * _t(e[1]))
+        posts, posts_df = max((_jackknife(z @ weights) for z in self.without), key=lambda e: e[0] * _t(e[1]))
         variance, free, pooled = self.noise
         parts = weights**2 * variance / [len(one) for one in self.values]
         squares = sum(part**2 / df for part, df in zip(parts, free, strict=True) if part > 0)
@@ -284,7 +284,7 @@ def _t(df: float, alpha: float = ALPHA) -> float:
     return -float(special.stdtrit(min(df, 1e9), alpha / 2))
 
 
-def jackknife(values: np.ndarray) -> tuple[float, float]:
+def _jackknife(values: np.ndarray) -> tuple[float, float]:
     """Standard error of a value from (G,) values without each cluster, and its degrees of freedom; a cluster without
     which the value is not defined says nothing."""
     values = values[~np.isnan(values)]

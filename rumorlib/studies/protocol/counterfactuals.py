@@ -51,10 +51,10 @@ def table(settings: Settings) -> tuple[pd.DataFrame, list[Report]]:
 def with_events(frame: pd.DataFrame, beside: Report) -> pd.DataFrame:
     """Predictions with the events of their posts, by which they cluster; runs that exchange inputs did not store them
     once, so another run on the same posts tells."""
-    known = beside.predictions().rename(columns={"row_key": "post_id"}).drop_duplicates("post_id")
-    if "event" in frame or "event" not in known:
+    if "event" in frame:
         return frame
-    return frame.assign(event=frame["post_id"].map(known.set_index("post_id")["event"]))
+    known = beside.predictions().rename(columns={"row_key": "post_id"}).drop_duplicates("post_id").set_index("post_id")
+    return frame.assign(event=frame["post_id"].map(known["event"])) if "event" in known else frame
 
 
 def _rows(name: str, model: str, dataset: str, report: Report, beside: Report) -> list[dict[str, Any]]:
@@ -167,7 +167,5 @@ def _relevance(group: Sequence[Report], name: str, column: str) -> np.ndarray:
 
 def _of_blocks(values: np.ndarray) -> estimates.Estimate:
     """Mean over trainings of the first column, that of all posts; the others are without a block of posts each."""
-    whole = values[:, 0]
-    posts, df = estimates.jackknife(values[:, 1:].mean(0))
-    noise = whole.std(ddof=1) / len(whole) ** 0.5 if len(whole) > 1 else 0.0
-    return estimates.Estimate(float(whole.mean()), posts, df, float(noise), max(len(whole) - 1, 1), len(whole) == 1)
+    without = values[:, 1:].mean(0)[:, None]
+    return estimates.Measured((values[:, 0],), (without,), (False,)).contrast([1])
