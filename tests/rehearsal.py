@@ -175,8 +175,9 @@ def rehearsed(place: Path, tiny: bool) -> Iterator[Settings]:
                               for name in ("stage1", "micc_train", "dmfl_train", "rivals_train")})  # fmt: skip
     if tiny:
         vision = replace(sizes.vision, width=32, depth=1, n_heads=2)
-        dmfl = replace(sizes.dmfl, logic_width=32, logic_depth=2, logic_heads=2, d_model=24)
-        sizes = replace(sizes, vision=vision, d_joint=16, micc=replace(sizes.micc, width=16), dmfl=dmfl)
+        dmfl = replace(sizes.dmfl, logic_width=32, logic_depth=2, logic_heads=2, d_model=24, image_layers=3)
+        sizes = replace(sizes, vision=vision, d_joint=16, dmfl=dmfl,
+                        micc=replace(sizes.micc, width=16, text_layers=2))  # fmt: skip
     few = {"batch_size": POSTS}
     sizes = replace(sizes, stage1=replace(sizes.stage1, **few))
     with pytest.MonkeyPatch.context() as patch:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from rumorlib import config, experiments
 from rumorlib import config as cfg
-from rumorlib import experiments
-from rumorlib.figures import curves
+from rumorlib.figures import curves, diagrams
+from rumorlib.models import dmfl
 from rumorlib.models.attention import MultiHeadAttention
 from rumorlib.models.dmfl import DMFL
-from rumorlib.studies.cost import complexity
+from rumorlib.studies.cost import architecture, complexity
 from rumorlib.studies.cost.costs import macs, one_post
+from rumorlib.training import computation
 
 SMALL = complexity.Sizes(lengths=(4, 8, 16), sides=(2, 3, 4), heads=(1, 2, 4), widths=(24, 48, 96))
 
@@ -114,3 +117,28 @@ def test_growth_is_tidy_and_can_be_drawn(run: cfg.RunConfig) -> None:
 @pytest.mark.parametrize("sizes", [(32, 16, 12, 1, 20), (48, 8, 16, 3, 64)])
 def test_the_image_encoders_formula_is_what_torch_counts(sizes: tuple[int, ...]) -> None:
     assert complexity.image_encoder(*sizes) == complexity.counted_image_encoder(*sizes)
+
+
+# --- Notation and diagrams are the modules' own.
+
+
+def test_letters_are_those_of_the_models_own_legend() -> None:
+    table = architecture.notation(dmfl)
+    said = dict(zip(table["symbol"], table["meaning"]))
+    assert said == {"B": "posts", "L": "text positions", "N": "image patches", "H": "heads", "d": "d_model",
+                    "D": "d_image", "W": "logic_width"}  # fmt: skip
+
+
+@pytest.mark.parametrize("alignment", ["forward", "none"])
+def test_a_diagram_has_the_parts_that_ran_in_the_order_in_which_they_ran(alignment: str) -> None:
+    demo = config.resolve("demo")
+    run = experiments.dmfl(demo, "demo-en")
+    run = dataclasses.replace(run, detector=dataclasses.replace(run.detector, alignment=alignment))
+    model, batch = computation.build(run)
+    found = architecture.flow(model, batch)
+    assert ("align_text" in set(found["part"])) == (alignment == "forward")
+    place = {part: i for i, part in enumerate(found["part"])}
+    assert place["text_cnn"] < place["attention.text"] < place["attention.text_image"] < place["classifier"]
+    assert found.loc[place["classifier"], "gives"] == f"{len(batch.label)} × 2"
+    figure = diagrams.diagram(found, "DMFL")
+    assert len(figure.axes[0].texts) >= len(found)

@@ -423,3 +423,16 @@ def test_an_array_is_made_once_again_where_damaged_and_in_memory_where_it_cannot
     (tmp_path / "file").write_text("")
     assert np.array_equal(files.stored_array(tmp_path / "file" / "a.npy", make), np.arange(100)) and len(made) == 4
     assert sorted(path.name for path in place.parent.iterdir()) == ["a.json", "a.npy"]
+
+
+def test_object_boxes_change_pictures_and_true_boxes_and_nothing_else():
+    few = DrawnConfig(n_caption_scenes=20, n_train=30, n_dev=8, n_test=8, n_unseen=4, n_pairs=4, n_undetectable=4,
+                      n_fingerprint=4)  # fmt: skip
+    cells, boxes = (drawn.load("en", config=few, boxed=boxed) for boxed in (False, True))
+    moved = [f"{side}_{edge}" for side in ("support", "against") for edge in ("x0", "y0", "x1", "y1")] + ["evidence_px"]
+    same = [name for name in cells.posts if name not in (*moved, "image", "image_group")]
+    pd.testing.assert_frame_equal(cells.posts[same], boxes.posts[same])
+    assert set(boxes.posts["evidence_px"]) <= {0, scenes.LARGE_PX} and boxes.name == "demo-boxes"
+    captions = [drawn.load_captions("en", config=few, boxed=boxed) for boxed in (False, True)]
+    pd.testing.assert_frame_equal(captions[0].captions, captions[1].captions)
+    assert (captions[0].images.array != captions[1].images.array).any()

@@ -74,12 +74,15 @@ def test_the_gap_is_train_minus_test_of_every_point(monkeypatch: pytest.MonkeyPa
 
 
 def test_retrieval_after_stage_2_shows_both_stages_of_the_runs_that_stored_it() -> None:
-    stored = pd.DataFrame({"language": "en", "split": "dev", "t2i_recall_at_1": [0.1, 0.2], "stage": ["a", "b"]})
-    config = SimpleNamespace(dataset="photo-en", variant="unfrozen")
-    run = SimpleNamespace(config=config, name="a", hashes={"extras/retrieval.csv": ""}, extra=lambda name: stored)
-    frozen = SimpleNamespace(config=config, name="b", hashes={})
-    found = pretraining.retrieval_after([frozen, run])
-    assert found["t2i_recall_at_1"].tolist() == [0.1, 0.2] and list(found)[:3] == ["dataset", "variant", "stage"]
+    def run(name: str, seed: int, recalls: list[float]) -> SimpleNamespace:
+        stored = pd.DataFrame({"language": "en", "split": "dev", "t2i_recall_at_1": recalls, "stage": ["a", "b"]})
+        config = cfg.RunConfig("micc", "photo-en", "text-top", seed)
+        return SimpleNamespace(config=config, name=name, hashes={"extras/retrieval.csv": ""}, extra=lambda _: stored)
+
+    frozen = SimpleNamespace(hashes={})
+    found = pretraining.retrieval_after([frozen, run("a", 0, [0.1, 0.2]), run("b", 1, [0.1, 0.4])])
+    assert found["t2i_recall_at_1"].tolist() == pytest.approx([0.1, 0.3]) and found["n_seeds"].tolist() == [2, 2]
+    assert found["stage"].tolist() == ["a", "b"] and found["model"].nunique() == 1
     assert pretraining.retrieval_after([frozen]).empty
 
 
@@ -110,22 +113,3 @@ def test_what_a_doubling_of_the_train_pictures_is_worth() -> None:
     frame, told = pretraining.pictures_table([report(1500, 0.1), report(3000, 0.15), report(None, 0.25)])
     assert frame["pictures"].tolist() == [1500, 3000, 6000] and frame["t2i_R@1"].tolist() == [0.1, 0.15, 0.25]
     assert told.count("7.5 points on average, 10.0 the last one") == 2
-
-
-def test_what_a_longer_stage_1_adds_is_paired_with_the_same_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    rights = {"default": 0.5, "product": 0.7, "stage-1-longer": 0.6, "stage-1-longer-product": 0.75}
-    made = {}
-    for variant, right in rights.items():
-        label = np.tile([0, 1], 20)
-        prob = np.where(np.arange(40) < 40 * right, label, 1 - label).astype(float)
-        frame = pd.DataFrame(
-            {"post_id": [f"p{i:02d}" for i in range(40)], "label": label, "prob_rumor": prob, "seed": 0}
-        )
-        how = "product" if "product" in variant else "concat"
-        config = cfg.RunConfig("micc", "photo-en", variant, detector=cfg.MICCConfig(classifier_input=how))
-        made["photo-en", variant] = [SimpleNamespace(config=config, name="a", frame=frame)]
-    monkeypatch.setattr(pretraining.sweeps, "by_variant", lambda reports: made)
-    monkeypatch.setattr(pretraining.sweeps, "predictions", lambda runs, split: runs[0].frame)
-    table = pretraining.longer_table([])
-    assert table["classifier_input"].tolist() == ["concat", "concat", "product", "product"]
-    assert table["gain"].to_numpy() == pytest.approx([10, 10, 5, 5]) and table["usual"].tolist() == [0.5, 0.5, 0.7, 0.7]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from rumorlib.data.images import ArrayImages, FolderImages, ImageError, files_by_stem
+from rumorlib.data.images import ArrayImages, FolderImages, ImageError, edge_density, files_by_stem
 
 
 def save(path, mode="RGB", size=(40, 30), colour="red", kind="PNG", **options):
@@ -296,3 +296,12 @@ def test_array_images():
         ArrayImages(["x", "x"], array)
     with pytest.raises(ValueError, match="expected 1 uint8"):
         ArrayImages(["x"], array)
+
+
+def test_a_crowded_picture_has_more_edges_than_a_calm_one():
+    blank = np.full((64, 64, 3), 90, np.uint8)
+    step, stripes = blank.copy(), blank.copy()
+    step[:, 32:] = 200
+    stripes[:, ::8] = 200
+    found = [edge_density(pixels) for pixels in (blank, step, stripes)]
+    assert found[0] == 0 and found == sorted(found) and found[1] < found[2]

@@ -17,7 +17,7 @@ from rumorlib.config import Settings
 from rumorlib.data.batches import Batch
 from rumorlib.data.drawn_scenes import drawn
 from rumorlib.encoders.vocabulary import CLS, SEP
-from rumorlib.experiments import literal
+from rumorlib.experiments import literal, papers
 from rumorlib.models.named import Given, log_odds
 from rumorlib.models.others import recurrent
 from rumorlib.studies.protocol import counterfactuals
@@ -52,9 +52,18 @@ def test_each_reading_of_dmfl_is_another_model_beside_a_row_that_is_run() -> Non
     assert len({run.detector for run in runs.values()}) == len(runs)
     assert {beside for beside, _ in literal.OF_DMFL.values()} <= set(runs)
     assert set(study.WHAT) >= {run.variant for run in literal.readings(laptop)}
-    one, two = literal.stage1(laptop, "mfan-pheme").values()
+    one, two, whitened = literal.stage1(laptop, "mfan-pheme").values()
     assert one.sclip.vision.depth == 1 and one.sclip.head == "mlp" and two.sclip.vision.kind == "patch_conv"
     assert two.sclip.vision.receptive_fields == (32, 64) and not two.sclip.vision.weights
+    assert replace(whitened.sclip, whiten_text=False) == papers.stage1_of(laptop, "mfan-pheme").sclip != whitened.sclip
+    for profile, names in (
+        ("laptop", {"text-top", "end-to-end"}),
+        ("paper", {"text-top"}),
+    ):  # whose tower learns anyway
+        given = cfg.resolve(profile, ["mfan-pheme"], [0, 1], train="none")
+        learning = [run for run in literal.micc(given) if run.variant in ("text-top", "end-to-end")]
+        assert {run.variant for run in learning} == names and len(learning) == len(names) + 1
+        assert all(run.detector.text_layers == 2 and run.train.tower_lr_scale == 0.03 for run in learning)
 
 
 @pytest.fixture

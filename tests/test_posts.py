@@ -1,15 +1,19 @@
 """The posts table: what is refused and how it is said, label words, groups, keys."""
 
+import datetime as dt
 import time
 
 import numpy as np
 import pandas as pd
+import published
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rumorlib.data import keys, posts
+from rumorlib.data import dates, keys, posts
+from rumorlib.data.images import FolderImages
 from rumorlib.data.posts import PostsError
+from rumorlib.data.readers import manifest, missing
 from rumorlib.encoders import vocabulary
 from rumorlib.models import baselines
 
@@ -221,3 +225,129 @@ def test_image_weights_count_each_picture_once():
     frame = pd.DataFrame({"image_group": ["a", "a", "", "b", "", None], "event": list("xxxxyy")})
     assert keys.image_weights(frame).tolist() == [0.5, 0.5, 1, 1, 1, 1]
     assert keys.image_weights(frame, "event").tolist() == [0.25] * 4 + [0.5] * 2
+
+
+# --- Publishing times: the forms the corpora use are read exactly, anything else is missing.
+
+
+UTC = "2012-10-29 23:59:22+00:00"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mon Oct 29 23:59:22 +0000 2012",
+        "Mon Oct 29 23: 59: 22 +0000 2012",
+        "Tue Oct 30 01:59:22 +0200 2012",
+        "2012-10-29 23:59:22",
+        "2012-10-29T23:59:22Z",
+        "2012-10-29T23:59:22.000",
+        "2012-10-30 07:59:22+08:00",
+        "2012-10-30T07:59:22 +0800",
+        " 1351555162 ",
+        "1351555162000",
+    ],
+)
+def test_one_moment_in_every_form(text):
+    assert dates.parse_dates([text]).item() == pd.Timestamp(UTC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "23: 59: 22", "yesterday", "29/10/2012", "2012", "20121029", "2012-13-40", "2012-10-29 25:00", "135155516",
+     "1351555162.5", "Mon Oct 32 23:59:22 +0000 2012", "null", "nan", "None", "１３５１５５５１６２", "-1351555162000"],
+)  # fmt: skip
+def test_what_is_no_time_is_missing(text):
+    assert dates.parse_dates([text]).isna().all()
+
+
+def test_local_times_use_the_offset_and_stamps_do_not():
+    posts = pd.DataFrame(
+        {"at": ["2012-10-30 07:59", "1351555162000", "2012-10-29 23:59"], "language": ["zh", "zh", ""]}
+    )
+    found = dates.parse_dates(posts["at"], dates.offset_hours(posts["language"]))
+    assert found.dt.floor("min").nunique() == 1
+    assert dates.parse_dates(["2012-10-30"], 8).item() == pd.Timestamp("2012-10-29 16:00", tz="UTC")
+
+
+def test_the_index_is_kept_and_nothing_is_fine():
+    assert dates.parse_dates(pd.Series(["2012-10-29", ""], index=[7, 3])).index.tolist() == [7, 3]
+    assert dates.parse_dates([]).empty
+
+
+@given(st.lists(st.datetimes(dt.datetime(2002, 1, 1), dt.datetime(2040, 1, 1)).map(lambda t: t.replace(microsecond=0)),
+                min_size=1, max_size=8))  # fmt: skip
+def test_every_form_of_any_time_reads_the_same(times):
+    aware = [time.replace(tzinfo=dt.UTC) for time in times]
+    forms = [f"{time:%a %b %d %H:%M:%S} +0000 {time:%Y}" for time in aware]
+    forms += [time.isoformat() for time in aware] + [str(int(time.timestamp()) * 1000) for time in aware]
+    assert dates.parse_dates(forms).tolist() == aware * 3
+
+
+@given(st.lists(st.text(max_size=30)))
+def test_no_text_breaks_it(texts):
+    assert len(dates.parse_dates(texts)) == len(texts)
+
+
+# --- What becomes of a post without its picture, and what a dropped row says.
+
+
+@pytest.fixture
+def table(tmp_path):
+    published.picture(tmp_path / "a.jpg")
+    published.write(tmp_path / "page.jpg", "<html>not found</html>")
+    keys = ["a.jpg", "gone.jpg", "", "../a.jpg", "page.jpg", "x" * 300]
+    return pd.DataFrame({"post_id": list("123456"), "image": keys}), FolderImages(tmp_path)
+
+
+def test_keep_and_blank_lose_no_post(table):
+    frame, images = table
+    kept, dropped = missing.settle(frame, images, "f", "keep")
+    assert kept.equals(frame) and dropped.empty
+    blank, dropped = missing.settle(frame, images, "f", "blank")
+    assert blank["image"].tolist() == ["a.jpg", "", "", "", "page.jpg", ""] and dropped.empty
+    assert frame["image"][1] == "gone.jpg"  # the argument is not changed
+
+
+def test_drop_says_why(table):
+    frame, images = table
+    kept, dropped = missing.settle(frame, images, "f.csv", "drop", headers=True)
+    assert kept["post_id"].tolist() == ["1"]
+    assert dropped["row"].tolist() == [2, 3, 4, 5, 6] and set(dropped["source"]) == {"f.csv"}
+    words = ["gone.jpg does not exist", "no image", "path with '/', without '..'", "no picture that can be opened",
+             "shorten it"]  # fmt: skip
+    assert all(word in reason for word, reason in zip(words, dropped["reason"], strict=True))
+
+
+def test_error_names_file_row_and_remedy(table):
+    frame, images = table
+    places = [("one.txt", 4), ("two.txt", 7), *[("two.txt", 9)] * 4]
+    with pytest.raises(PostsError, match=r"two\.txt, row 7: image gone\.jpg does not exist.*on_missing_image='drop'"):
+        missing.settle(frame, images, "f", "error", places)
+    with pytest.raises(PostsError, match=r"f, row 2: image gone\.jpg"):
+        missing.settle(frame, images, "f", "error")
+
+
+def test_no_picture_at_all(table):
+    frame, images = table
+    with pytest.raises(PostsError, match=r"none of 2 pictures exists below .*on_missing_image='keep'"):
+        missing.settle(frame.iloc[1:3].reset_index(drop=True), images, "f")
+
+
+@pytest.mark.parametrize(("rule", "ids"), [("keep", ["1", "2", "3"]), ("drop", ["1", "2"]), ("blank", ["1", "2", "3"])])
+def test_manifest_follows_the_rule(tmp_path, rule, ids):
+    published.manifest(tmp_path)
+    path = tmp_path / "manifest.csv"
+    path.write_text(path.read_text() + "3,three,real,../../secret.jpg\n")
+    corpus = manifest.read_file(path, rule)
+    assert corpus.posts["post_id"].tolist() == ids
+    if rule == "drop":
+        assert "'../../secret.jpg' is not a path below" in corpus.dropped["reason"][0]
+    if rule == "blank":
+        assert corpus.posts["image"].tolist() == ["a.jpg", "a.jpg", ""]
+    with pytest.raises(PostsError, match=r"manifest\.csv, row 3: .*relative path"):
+        manifest.read_file(path, "error")
+
+
+def test_repeats():
+    assert missing.repeats(["a", "b", "a", "a"]) == ["", "", "id repeats that of post 1", "id repeats that of post 1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from rumorlib import config, experiments
+from rumorlib import config, experiments, inputs
 from rumorlib.data.drawn_scenes import drawn
 from rumorlib.data.drawn_scenes.claims import DrawnConfig
+from rumorlib.inputs import corpora
 from rumorlib.results import Report
 from rumorlib.studies.explanations import interventions, probes
 
@@ -80,3 +82,26 @@ def test_blind_choice_is_counted_exactly() -> None:
     assert probes._blind(marked, run, Model) == pytest.approx(np.mean(drawn_hits), abs=0.03)
     gamma = experiments.micc(SETTINGS, "demo-en", alignment="all_patches")
     assert probes._blind(marked, gamma, Model) == 1.0
+
+
+def test_marked_train_posts_are_new_and_all_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpora, "N_MARKED", 40)
+    run = config.RunConfig("micc", "demo-en", train_on="marked")
+    corpora._marked_corpus.cache_clear()
+    usual, marked = (inputs.corpus_of(one, SETTINGS).posts for one in (replace(run, train_on="all"), run))
+    corpora._marked_corpus.cache_clear()
+    assert (marked["split"] == "train").sum() == (usual["split"] == "train").sum() + 40
+    new = marked[marked["post_id"].str.startswith("fingerprint") & (marked["split"] == "train")]
+    asked = marked[marked["split"] == "fingerprint"]
+    assert len(new) == 40 and len(asked) == 300 and set(new["conflict"]) == {"fingerprint", "none"}
+    assert not set(new["image"]) & set(asked["image"]) and new["label"].between(0, 1).all()
+    ordinary = usual["split"].isin(["train", "dev", "test", "pairs", "undetectable"]).to_numpy()
+    same = usual[ordinary].set_index("post_id")[["text", "label", "split"]]
+    own = marked.set_index("post_id").loc[same.index, ["text", "label", "split"]]
+    pd.testing.assert_frame_equal(own, same)
+
+
+@pytest.mark.parametrize("changes", [{"dataset": "demo-boxes"}, {"dataset": "photo-en"}, {"n_train": 9}])
+def test_marks_are_drawn_for_the_usual_corpora_alone(changes: dict) -> None:
+    with pytest.raises(config.SettingError, match="marked"):
+        config.RunConfig("micc", **({"dataset": "demo-en", "train_on": "marked"} | changes))

@@ -19,9 +19,10 @@ from torch import nn
 import rumorlib
 from rumorlib import config as cfg
 from rumorlib import experiments, inputs, results
+from rumorlib.config import Settings
 from rumorlib.encoders.vocabulary import tokenize
 from rumorlib.experiments import added, rivals
-from rumorlib.results.saved import decision, explained, novelty
+from rumorlib.results.saved import decision, explained, export, models, novelty
 from rumorlib.results.saved.detector import Detector, SavedDetectorError
 from rumorlib.results.saved.given import Picture
 
@@ -339,3 +340,27 @@ def test_posts_unlike_training_are_marked_and_the_others_seldom() -> None:
     assert novelty.unlike(known.distances(like[300:], None), limit).mean() < 0.15
     assert novelty.unlike(known.distances(["今天洪水淹没了城市", "zzzz qqqq xxxx!!"], None), limit).all()
     assert not novelty.unlike(known.distances([""], None), limit).any(), "a post without text has no distance"
+
+
+# --- A detector as an ONNX file: onnxruntime's answers are the network's.
+
+
+@pytest.mark.parametrize("make", [experiments.micc, experiments.dmfl], ids=["micc", "dmfl"])
+def test_an_exported_detector_answers_as_it_did(make, few_drawn: Settings, tmp_path: Path) -> None:
+    runtime, _ = pytest.importorskip("onnxruntime"), pytest.importorskip("onnxscript")
+    part = models.of_run(make(few_drawn, "demo-en"), few_drawn)
+    corpus = inputs.corpus("demo-en", few_drawn)
+    texts, pictures = corpus.posts["text"].tolist()[:40], models.pictures_of(corpus, np.arange(40))
+    told = part.log_odds(texts, pictures)
+    fed = {name: tensor.numpy() for name, tensor in export.inputs_of(part.reader.batch(texts, pictures)).items()}
+    answers, sizes = {}, {}
+    for int8 in (False, True):
+        path = tmp_path / f"{int8}.onnx"
+        names = export.to_onnx(part, path, texts[:2], pictures[:2], int8)
+        session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        read = {one.name for one in session.get_inputs()}  # what the answer does not depend on is no input
+        assert read <= set(names)
+        answers[int8] = session.run(None, {name: fed[name] for name in read})[0]
+        sizes[int8] = path.stat().st_size
+    np.testing.assert_allclose(answers[False], told, atol=1e-4)
+    assert sizes[True] < 0.8 * sizes[False] and np.corrcoef(answers[True], told)[0, 1] > 0.98

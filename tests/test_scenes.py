@@ -141,3 +141,16 @@ def test_overlay_is_a_strip_and_a_seam_frames_its_box():
     assert 0 < rows.sum() <= 7
     frame = scenes.render(scene)[34, 34:62]
     assert set(np.unique(frame)) == {0, 255} and (np.diff(frame[:, 0].astype(int)) != 0).all()
+
+
+def test_boxed_scenes_show_the_same_things_whole_and_in_the_middle_of_their_places(drawn):
+    for scene in drawn[:20]:
+        shown = scenes.boxed(scene)
+        assert [(t.shape, t.colour, t.place, t.edited) for t in shown.objects] == [
+            (t.shape, t.colour, t.place, t.edited) for t in scene.objects
+        ]
+        for thing in shown.objects:
+            x0, y0, x1, _ = thing.box
+            assert x1 - x0 == scenes.LARGE_PX and x0 % scenes.CELL_PX == scenes.CELL_PX - x1 % scenes.CELL_PX
+            assert (y0 // scenes.CELL_PX) * scenes.GRID + x0 // scenes.CELL_PX == thing.place
+        assert scenes.boxed(shown) == shown and dataclasses.replace(shown, objects=scene.objects) == scene

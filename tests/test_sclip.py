@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from rumorlib.config import SCLIPConfig, TextConfig, TrainConfig, VisionConfig
 from rumorlib.data.batches import CaptionBatch, CaptionTensors, Texts
 from rumorlib.encoders.sclip import MAX_LOGIT_SCALE, SCLIP, info_nce, patch_similarity
+from rumorlib.encoders.text import FrozenText
 from rumorlib.encoders.vision import ImageTower, patch_boxes, unfold
 from rumorlib.training import loop
 
@@ -384,3 +385,19 @@ def test_overfits_eight_pairs():
     model.eval()
     similarity = model.similarity(model.encode_text(data.texts["en"], "en"), model.encode_image(data.images)).mean(-1)
     assert similarity.argmax(1).tolist() == similarity.argmax(0).tolist() == list(range(8))
+
+
+def test_whitened_features_lean_no_way_and_keep_the_order_of_what_differs() -> None:
+    """Texts that all point one way, one direction wide: then no mean and one variance; rounding is not blown up."""
+    torch.manual_seed(0)
+    features = 5 + torch.randn(4000, 6) * torch.tensor([3.0, 2.0, 2.0, 2.0, 2.0, 1e-3])
+    tower = FrozenText(6, whiten=True).eval()
+    read = Texts(None, None, features)
+    torch.testing.assert_close(tower(read), features)
+    tower.whiten_by(features)
+    made = tower(read)
+    torch.testing.assert_close(made.mean(0), torch.zeros(6), atol=1e-4, rtol=0)
+    spread = made.std(0)
+    torch.testing.assert_close(spread[:5], torch.ones(5), atol=0.05, rtol=0)
+    assert spread[5] < 0.01 and {"mean", "map"} == set(tower.state_dict())
+    assert not FrozenText(6).state_dict()

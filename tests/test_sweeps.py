@@ -73,6 +73,10 @@ def test_groups_keep_seeds_together_and_corpora_apart(output: Path) -> None:
     reports = [finished(config) for config in experiments.dmfl_main(given)]
     groups = sweeps.by_variant([*reports, reports[0]])
     assert {key: len(seeds) for key, seeds in groups.items()} == {("demo-en", "default"): 2, ("demo-zh", "default"): 2}
+    longer = [finished(replace(config, variant="longer")) for config in experiments.dmfl_main(given)]
+    assert list(sweeps.by_variant(longer)) == list(groups)
+    with pytest.raises(ValueError, match="shorter or longer"):
+        sweeps.by_variant([*reports, *longer])
 
 
 # --- differences ----------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ class CorpusRecord(Checked):
     same_pictures: str = ""  # corpora in several languages that show the same pictures share this name
     protocol: str = ""  # how it is split unless another way is asked for (`protocols.parse`); "": as its posts allow
     dev_by_event: bool = False  # dev is whole train events (splits.twitter_folds), else near-duplicate groups
+    boxed: bool = False  # drawn scenes as true object boxes show them
     version: Count = 1  # of the recipe that photo posts are drawn by
     posts_of: str = ""  # of captions: the corpus whose train posts they are
     reported: Literal["", "pheme", "weibo"] = ""  # corpus of the papers whose printed rows stand beside; "": language's
@@ -59,6 +60,7 @@ class CorpusRecord(Checked):
 
 
 _DRAWN = "1 = the claim contradicts the picture, cannot be, or speaks of a pasted-in object (drawn scenes)"
+_REPLIES = "1 = a reply contradicts the post, which says what its picture shows (drawn scenes)"
 _PHOTO = "out of context: the text is the caption of another photograph (0 = its own caption)"
 _TWITTER = "fake media: the attached picture is fake or misused for the event (0 = real media)"
 _WEIBO = "debunked: a post the platform's rumor board refuted (0 = a news post of a verified outlet)"
@@ -70,6 +72,8 @@ CORPORA: dict[str, CorpusRecord] = {
         CorpusRecord("demo-en", "drawn", label_means=_DRAWN, events=True, same_pictures="demo"),
         # 1.8 on demo-zh, photo-zh and weibo-text: as their stored runs were made
         CorpusRecord("demo-zh", "drawn", None, (), "zh", _DRAWN, events=True, same_pictures="demo", lambda_c=1.8),
+        CorpusRecord("demo-boxes", "drawn", label_means=_DRAWN, events=True, boxed=True),
+        CorpusRecord("demo-replies", "drawn", label_means=_REPLIES, replies=True),
         CorpusRecord("photo-en", "photo", "flickr8k", label_means=_PHOTO, same_pictures="photo"),
         CorpusRecord("photo-zh", "photo", "flickr8k", (), "zh", _PHOTO, same_pictures="photo", lambda_c=1.8),
         CorpusRecord("photo2-en", "photo", "flickr8k", label_means=_PHOTO, same_pictures="photo2", version=2),
@@ -91,6 +95,8 @@ CORPORA: dict[str, CorpusRecord] = {
         CorpusRecord("manifest", "posts", "", ("manifest",)),
         CorpusRecord("demo-captions-en", "captions"),
         CorpusRecord("demo-captions-zh", "captions", language="zh"),
+        CorpusRecord("demo-boxes-captions-en", "captions", boxed=True),
+        CorpusRecord("demo-boxes-captions-zh", "captions", language="zh", boxed=True),
         CorpusRecord("flickr8k-en", "captions", "flickr8k", ("captions", "flickr8k")),
         CorpusRecord("flickr8k-zh", "captions", "flickr8k", ("captions", "flickr8k-cn"), "zh"),
         CorpusRecord("flickr30k-en", "captions", "flickr30k", ("flickr30k",)),

@@ -40,10 +40,18 @@ class MICCConfig(Checked):
     # sclip: all of SCLIP; texts and patches come as vectors of the joint space, made once per input (laptop);
     # tokens: the image tower up to its patch tokens Z_s, run once per image and cached;
     # nothing: end to end from the pretrained backbones' cached features up (profile paper)
+    # last layers of the pretrained encoders below SCLIP's towers that stage 2 trains too, at `tower_lr_scale`; what the
+    # others make of an input is made once (C4): of a frozen text tower, and of a feature_map's encoder
+    text_layers: Whole = 0
+    image_layers: Whole = 0  # for freeze="nothing"
     controls: ControlConfig = ControlConfig()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.text_layers and self.freeze == "sclip":
+            raise SettingError("text_layers train below SCLIP's heads, and freeze='sclip' keeps these; freeze='tokens'")
+        if self.image_layers and self.freeze != "nothing":
+            raise SettingError("image_layers train below SCLIP's image tower; set freeze='nothing'")
         keep, selection = self.controls.keep, self.controls.selection
         if keep != "k" and (self.alignment, selection, self.fusion) != ("top_k", "relevance", "scale_aware"):
             raise SettingError(f"keep={keep!r} needs Top-K by relevance and the scale-aware fusion")
@@ -101,11 +109,24 @@ class DMFLConfig(Checked):
     image: VisionConfig | None = None  # frozen encoder whose map gives R_v; None: patch tokens of stage 1's tower
     logic_init: Literal["scratch", "stage1", "bert"] = "scratch"  # C28: where the logic chain starts
     logic_text: TextConfig | None = None  # that encoder, for logic_init="bert"; its max_length counts word pieces
+    reply_hours: Positive | None = None  # replies of so many hours follow the post after [SEP], as its second segment
+    # (§4.5), for the logic chain alone; None: the post alone
     logic_frozen: Whole = 0  # its lowest layers that are run once per post and never trained; if that is all of them,
     # the chain's own `logic_depth` layers stand on top and start from scratch
+    image_layers: Whole = 0  # that encoder's last layers, trained here (Eqs 7-10); what those below make is kept
     image_components: Count | None = None  # C27: principal components of that map's channels; None: all channels
     image_cls: bool = False  # C37: `image` is a ViT whose own [CLS] row is read (Eq 10); False: the rows' mean
     image_positions: bool = False  # C37: patches get learned positions after an encoder that carries none
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reply_hours and (self.logic_frozen or self.parts in ("semantic_only", "text_cnn", "image")):
+            raise SettingError("reply_hours needs a logic chain that learns its rows: logic_frozen=0")
+        own = self.image is not None and self.image.kind == "patch_conv"  # a ViT from scratch
+        if (self.image_layers or own) and (not self.image or self.image_components):
+            raise SettingError("an image encoder that learns: name it in `image`, with image_components=None")
+        if own and (self.image_layers or self.image_cls):
+            raise SettingError("a ViT from scratch learns as a whole and has no [CLS]; image_layers=0, image_cls=False")
 
     @property
     def reads_image(self) -> bool:

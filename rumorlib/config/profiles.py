@@ -130,12 +130,13 @@ SIZES: dict[str, Sizes] = {
         d_joint=512,
         sclip_dropout=0.1,
         stage1=TrainConfig(epochs=30, batch_size=256, lr=1e-4, patience=5),
-        micc=MICCConfig(freeze="nothing"),
+        micc=MICCConfig(freeze="nothing", text_layers=12),  # all modules end to end; BERT's word table stays
         micc_train=TrainConfig(epochs=20, batch_size=64, lr=1e-4, tower_lr_scale=0.2, patience=5),
         # ViT-B/16, the paper's image encoder, whose last LayerNorm is Eq 10; the logic chain is BERT, learning at 2e-5
         dmfl=DMFLConfig(
             image=VisionConfig(kind="feature_map", weights="vit-base-patch16-224", image_size_px=224),
             image_cls=True,
+            image_layers=13,  # its embedding of patches and twelve blocks: Eqs 7-10 learn
             logic_init="bert",
             logic_width=768,
             logic_depth=12,

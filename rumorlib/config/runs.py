@@ -117,7 +117,8 @@ class RunConfig(Checked):
     protocol: str = ""  # how posts are split (data/splitting/protocols.py: parse), e.g. "random:1"; "": as is usual
     on_missing_image: OnMissing = "drop"  # C26
     n_train: Count | None = None  # train posts of drawn scenes, train pictures of stage 1; None: as the corpus has
-    train_on: Literal["all", "known", "new"] = "all"  # photo tier: posts whose pictures stage 1 saw, or did not
+    # photo tier: posts whose pictures stage 1 saw, or did not; drawn scenes: also posts that only a faint mark betrays
+    train_on: Literal["all", "known", "new", "marked"] = "all"
     parent: RunConfig | None = None  # the finished run whose weights this one compresses or learns from
     compression: CompressionConfig | None = None  # of a run of kind "compress"
     distillation: DistillationConfig | None = None  # of a run of kind "distil"
@@ -129,6 +130,8 @@ class RunConfig(Checked):
         wanted = DETECTORS.get(self.model)
         if wanted and self.detector is not None and type(self.detector) is not wanted:
             raise SettingError(f"a run of {self.model} has a {wanted.__name__}, got {type(self.detector).__name__}")
+        if self.train_on == "marked" and (self.n_train or self.dataset not in ("demo-en", "demo-zh")):
+            raise SettingError("train_on='marked' is for demo-en and demo-zh as they are, without n_train")
         for name in (self.model, self.dataset, self.variant):
             if not name.isprintable() or set(name) & set("/\\ ") or name.startswith(".") or not name:
                 raise SettingError(f"{name!r} cannot name a folder")

@@ -9,7 +9,7 @@ from pathlib import Path
 from rumorlib import config
 from rumorlib.config import OnMissing
 from rumorlib.data import keys, photo
-from rumorlib.data.drawn_scenes import drawn
+from rumorlib.data.drawn_scenes import drawn, replies
 from rumorlib.data.posts import CaptionCorpus, Corpus, PostsError, check_splits
 from rumorlib.data.readers import captions, layouts
 from rumorlib.data.splitting import groups
@@ -28,8 +28,10 @@ def load(name: str, settings: config.Settings, corpus_seed: int = 0, on_missing_
     record = config.record(name)
     if record.kind == "captions":
         raise PostsError(f"{name} holds captions, no posts; load_captions reads it")
+    if record.kind == "drawn" and record.replies:
+        return replies.load(corpus_seed)
     if record.kind == "drawn":
-        return drawn.load(record.language, corpus_seed)
+        return drawn.load(record.language, corpus_seed, boxed=record.boxed)
     if record.kind == "photo":
         return photo.load(record.language, settings.profile, partial(_captions_in, record.folder, settings),
                           record.version)  # fmt: skip
@@ -48,7 +50,7 @@ def load_captions(
     if record.kind != "captions" or record.posts_of:
         raise PostsError(f"{name} is no corpus of captions")
     if record.folder is None:
-        return drawn.load_captions(record.language, corpus_seed)
+        return drawn.load_captions(record.language, corpus_seed, boxed=record.boxed)
     return _captions(record, settings, on_missing_image)
 
 

@@ -215,6 +215,16 @@ def squared(image: Image.Image, size_px: int, name: str, max_pixels: int = MAX_P
         raise ImageError(f"{name} cannot be read ({str(error) or type(error).__name__}); give a whole one") from error
 
 
+def edge_density(pixels: np.ndarray) -> float:
+    """Mean length of a picture's grey gradient (Gaussian, one pixel), for how cluttered it looks; 0 of a blank one.
+
+    Args: pixels: (H, W, 3) uint8.
+    """
+    from scipy.ndimage import gaussian_gradient_magnitude
+
+    return float(gaussian_gradient_magnitude(pixels.mean(axis=2) / 255, 1.0).mean())
+
+
 def _to_array(image: Image.Image, size_px: int) -> np.ndarray:
     """Decoded picture -> upright RGB on white, squashed to a square (aspect ratio is not kept)."""
     image.getexif()  # read here once and for all: the orientation is known without what is dropped next

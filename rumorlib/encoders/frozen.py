@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rumorlib.data import batches
-from rumorlib.encoders import feature_store, pretrained
+from rumorlib.encoders import feature_store, fine_tuned, pretrained
 
 if TYPE_CHECKING:
     from rumorlib.data.images import Images
@@ -31,6 +30,7 @@ IMAGES_PER_SHARD = 500  # what a killed run loses at most: about 20 s of MobileN
 TEXTS_PER_SHARD = 4096
 IMAGES_PER_BATCH = 32
 TEXTS_PER_BATCH = 64
+MAX_TOKENS = 128  # of a text
 LENGTHS = 16  # word pieces of texts are stored in multiples of it
 
 
@@ -43,6 +43,7 @@ def image_maps(
     progress: bool = True,
     precision: Precision = "fp32",
     cls: bool = False,
+    trained: int = 0,
 ) -> Tensor:
     """Feature maps of a frozen CNN or ViT (`VisionConfig.kind="feature_map"`).
 
@@ -58,21 +59,23 @@ def image_maps(
         precision: "auto" is bf16 autocast where the machine is fast at it, else fp32. The default is fp32, because bf16
             through MobileNetV2's 52 folded layers costs 2.4 % of the features' variance and saves minutes only once.
         cls: rows instead of a map, a ViT's [CLS] first (DMFL's Eq 10).
+        trained: last layers left off, as a detector trains them (fine_tuned.py): what those below make of a picture.
     Returns: (n, C, h, w) fp16 on the CPU, in the order of `keys`; a ViT's tokens become a grid without CLS. With `cls`
-        (n, 1 + h * w, C).
+        (n, 1 + h * w, C); with `trained` as the layer below has it.
     Raises: as `pretrained.model_of`. feature_store.CorruptShard: the cache was altered. ValueError: no keys, or `cls`
         of an encoder that has none.
     """
     device, bf16 = _device(precision)
     scaling = pretrained.pixel_scaling(Path(weights))
     asked = {"kind": "image", "size_px": size_px, "bf16": bf16, "scaling": scaling}
-    store = feature_store.open_store(cache, weights, asked | ({"cls": True} if cls else {}))
+    asked |= {"trained": trained} if trained else {"cls": True} if cls else {}
+    store = feature_store.open_store(cache, weights, asked)
     distinct = sorted(set(keys))
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         hash_of = dict(zip(distinct, pool.map(images.content_hash, distinct), strict=True))
         todo = store.missing({hash_of[key]: key for key in distinct})
         if todo:
-            encode = image_encoder(Path(weights), size_px, scaling, device, bf16, cls)
+            encode = image_encoder(Path(weights), size_px, scaling, device, bf16, cls, trained)
             pixels = _ahead(pool, lambda item: (item[0], images.pixels(item[1], size_px)), todo.items())
             made = _encoded(pixels, encode, IMAGES_PER_BATCH)
             store.fill(made, IMAGES_PER_SHARD, len(todo), f"images, {Path(weights).name}", progress)
@@ -85,7 +88,7 @@ def text_features(
     cache: Path,
     progress: bool = True,
     precision: Precision = "auto",
-    max_length: int = 128,
+    max_length: int = MAX_TOKENS,
     pool: Pool = "mean",
 ) -> Tensor:
     """Sentence features: last hidden states averaged over the attention mask (MiniLM's own pooling), or the first one.
@@ -114,7 +117,7 @@ def text_rows(
 ) -> tuple[Tensor, Tensor]:
     """What the lowest layers of a frozen BERT make of every word piece, float32 products, each distinct text once.
 
-    Args: as `text_features`; layers: how many of them, at least 1.
+    Args: as `text_features`; layers: how many of them; 0: its tables alone.
     Returns: mask (n, P) bool, True = a piece, and rows (n, P, W) fp16, zeros where masked, on the CPU, P being the
         longest text's pieces rounded up to 16.
     Raises: as `text_features`.
@@ -198,16 +201,13 @@ def text_encoder(
         tokens = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt").to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             hidden = model(**tokens).last_hidden_state.float()  # (B, L, D)
-        if pool == "cls":
-            return hidden[:, 0]
-        mask = tokens["attention_mask"].unsqueeze(-1).float()  # (B, L, 1)
-        return (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)  # (B, D)
+        return fine_tuned.pooled(hidden, tokens["attention_mask"].bool(), pool)  # (B, D)
 
     return encode
 
 
 def image_encoder(
-    weights: Path, size_px: int, scaling: dict[str, Any], device: torch.device, bf16: bool, cls: bool
+    weights: Path, size_px: int, scaling: dict[str, Any], device: torch.device, bf16: bool, cls: bool, trained: int = 0
 ) -> Callable[[list], Tensor]:
     """What makes maps of a list of (size_px, size_px, 3) uint8 pixels, nothing cached; see `image_maps`."""
     # channels last: several times faster convolutions under bf16 on the CPU
@@ -217,34 +217,19 @@ def image_encoder(
     accepts = inspect.signature(model.forward).parameters
     if "interpolate_pos_encoding" in accepts and getattr(model.config, "image_size", size_px) != size_px:
         options["interpolate_pos_encoding"] = True
+    below, side = fine_tuned.cut(model, trained)[0] if trained else None, fine_tuned.side_of(model, size_px)
 
     def encode(pixels: list[np.ndarray]) -> Tensor:
         batch = torch.from_numpy(np.stack(pixels)).to(device).permute(0, 3, 1, 2)  # (B, 3, H, W), channels last
         batch = (batch.float() * scaling["rescale"] - mean) / std
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            hidden = model(pixel_values=batch, **options).last_hidden_state
-        as_map = _as_map(hidden.float(), size_px, getattr(model.config, "patch_size", None))
-        return _with_cls(hidden.float(), as_map) if cls else as_map
+            if below is not None:
+                return below(batch).float()
+            hidden = model(pixel_values=batch, **options).last_hidden_state.float()
+        as_map = fine_tuned.grid(hidden, side)
+        return fine_tuned.with_cls(hidden, as_map) if cls else as_map
 
     return encode
-
-
-def _as_map(hidden: Tensor, size_px: int, patch_px: int | None) -> Tensor:
-    """(B, C, h, w) of a CNN as it is; (B, specials + h*w, C) of a ViT as a grid, special tokens first and dropped."""
-    if hidden.ndim == 4:
-        return hidden
-    side = size_px // patch_px if isinstance(patch_px, int) else math.isqrt(hidden.shape[1])
-    if not 0 < side * side <= hidden.shape[1]:
-        raise ValueError(f"{hidden.shape[1]} tokens are no {side}x{side} grid; choose a size_px that patches tile")
-    return hidden[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
-
-
-def _with_cls(hidden: Tensor, as_map: Tensor) -> Tensor:
-    """(B, 1 + h*w, C): the first token of a ViT, its [CLS], before the cells of its map."""
-    patches = as_map.flatten(2).transpose(1, 2)
-    if hidden.ndim != 3 or hidden.shape[1] == patches.shape[1]:
-        raise ValueError("this encoder has no [CLS] row; image_cls=False takes the mean of its rows")
-    return torch.cat([hidden[:, :1], patches], dim=1)
 
 
 def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> Iterator:

@@ -80,7 +80,7 @@ class SCLIP(nn.Module):
         towers: dict[str, nn.Module] = {}
         for language, text in config.texts:
             if text.kind == "frozen":
-                towers[language] = FrozenText((d_text or {})[language], config.feature_dropout)
+                towers[language] = FrozenText((d_text or {})[language], config.feature_dropout, config.whiten_text)
             else:  # of kind "clip" only until `clip.start` puts the folder's tower there
                 towers[language] = TransformerText(text, n_words[language], config.dropout)
         self.text_towers = nn.ModuleDict(towers)

@@ -10,8 +10,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rumorlib.config import TextConfig
 from rumorlib.data.batches import Texts
+from rumorlib.encoders.vocabulary import PAD
 
 # B texts, L tokens, D width
+
+SMALLEST = 1e-2  # of the largest variance: what whitening takes for noise
 
 
 def transformer(width: int, depth: int, n_heads: int, dropout: float) -> nn.Module:
@@ -71,13 +74,28 @@ class TransformerText(nn.Module):
 
 
 class FrozenText(nn.Module):
-    """A pretrained sentence encoder whose features were computed once and cached (encoders/frozen.py)."""
+    """A pretrained sentence encoder whose features were computed once and cached (encoders/frozen.py); or `top`, its
+    last layers, that train above cached rows of those below (encoders/fine_tuned.py)."""
 
-    def __init__(self, width: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, dropout: float = 0.0, whiten: bool = False) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.whiten = width, whiten
+        self.top: nn.Module | None = None
         self.dropout = nn.Dropout(dropout)
+        if whiten:
+            self.register_buffer("mean", torch.zeros(width))
+            self.register_buffer("map", torch.eye(width))
+
+    @torch.no_grad()
+    def whiten_by(self, features: Tensor) -> None:
+        """Turn features so that over these (n, D) none of their directions stands out (ZCA), and small ones are not
+        blown up. Those of an encoder such as e5 all point one way, and a linear head has to unlearn that first."""
+        features = features.double().to(self.mean.device)
+        self.mean.copy_(features.mean(0))
+        value, vector = torch.linalg.eigh(torch.cov(features.T))
+        self.map.copy_(vector @ torch.diag((value + SMALLEST * value.max()).rsqrt()) @ vector.T)
 
     def forward(self, texts: Texts) -> Tensor:
-        """(B, D) the cached features."""
-        return self.dropout(texts.features.float())
+        """(B, D) the cached features, or what `top` makes of the rows below it; whitened if asked."""
+        made = (texts.features if self.top is None else self.top(texts.hidden, texts.pieces != PAD)).float()
+        return self.dropout((made - self.mean) @ self.map if self.whiten else made)

@@ -41,12 +41,14 @@ class ImageTower(nn.Module):
     kind="patch_conv" (the paper's, M3): Conv2d(3, D, kernel=r, stride=r) on pixels, written as the Linear over
     unfolded patches that it is when kernel and stride are equal (its backward pass is four times faster on a CPU).
     With config.weights `clip.start_from` gives it CLIP's patch embedding, positions and Transformer.
-    kind="feature_map": a frozen pretrained backbone's map, resampled to each scale's grid, then one Linear.
+    kind="feature_map": a frozen pretrained backbone's map, resampled to each scale's grid, then one Linear. With `top`,
+    that backbone's last layers, it starts from what those below leave (encoders/fine_tuned.py).
     """
 
     def __init__(self, config: VisionConfig, d_map: int | None, dropout: float, feature_dropout: float = 0.0) -> None:
         super().__init__()
         self.config, self.sides = config, grid_sides(config)
+        self.top: nn.Module | None = None
         width = config.width
         if config.kind == "patch_conv":
             self.patch = nn.ModuleList(nn.Linear(3 * r * r, width) for r in config.receptive_fields)
@@ -70,10 +72,10 @@ class ImageTower(nn.Module):
         """Patch tokens Z = Z_1 ‖ … ‖ Z_S of every image (M3, M4).
 
         Args:
-            images: (B, 3, H, W) uint8 pixels, or (B, C, h, w) frozen map.
+            images: (B, 3, H, W) uint8 pixels, or (B, C, h, w) frozen map, or what `top` reads.
         Returns: (B, N, D).
         """
-        tokens = []
+        tokens, images = [], images if self.top is None else self.top(images)
         for s, patches in enumerate(self._patches(images)):  # (B, N_s, D)
             embedded = patches + self.position[s] + self.scale[s]  # (B, N_s, D)
             tokens.append(self.layers(embedded))  # the same weights at every scale

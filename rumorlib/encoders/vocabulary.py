@@ -23,6 +23,7 @@ from rumorlib.data.keys import normalise_text
 Unit = Literal["word", "char", "jieba"]
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # brackets never survive tokenize(), so no text can spell them
 PAD, UNK, CLS, SEP = range(4)
+TURN = "\x1e"  # in a text of ours: here the post ends and what was replied begins; read as [SEP]
 
 # Ideographs with their extensions, kana, hangul.
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af\u3040-\u30ff\uac00-\ud7af"
@@ -160,7 +161,7 @@ class Vocabulary:
             texts: n texts.
             max_length: L, counting [CLS] and [SEP]; must leave room for one word.
             cls: put [CLS] first.
-            sep: put [SEP] after the last word; a cut text keeps it.
+            sep: put [SEP] after the last word, and between a post and its replies (`TURN`); a cut text keeps the last.
         Returns: ids (n, L) long and mask (n, L) bool, True where there is a token ([CLS] and [SEP] count).
         Raises: ValueError: max_length leaves no room for a word.
         """
@@ -170,8 +171,11 @@ class Vocabulary:
         ids = torch.full((len(texts), max_length), PAD, dtype=torch.long)
         mask = torch.zeros(len(texts), max_length, dtype=torch.bool)
         for i, text in enumerate(texts):
-            words = [self.index.get(token, UNK) for token in tokenize(text, self.unit)[:room]]
-            row = [CLS] * cls + words + [SEP] * sep
+            words: list[int] = []
+            for turn, part in enumerate(text.split(TURN)):
+                words += [SEP] * (sep and turn > 0)
+                words += [self.index.get(token, UNK) for token in tokenize(part, self.unit)]
+            row = [CLS] * cls + words[:room] + [SEP] * sep
             ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
             mask[i, : len(row)] = True
         return ids, mask

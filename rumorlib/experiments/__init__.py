@@ -7,14 +7,16 @@ from rumorlib.experiments.explained import (
     adaptive_runs,
     alignment_runs,
     asked_runs,
+    boxed_runs,
     explained_runs,
     lambda_end_runs,
     map_runs,
     marked_runs,
+    marked_train_runs,
     probe_runs,
     start_runs,
 )
-from rumorlib.experiments.names import corpus_name, model_name, paper_fields
+from rumorlib.experiments.names import corpus_name, model_name, paper_fields, usual_variant
 from rumorlib.experiments.papers import (
     BASELINES,
     DMFL_VARIANTS,

@@ -76,6 +76,34 @@ def map_runs(settings: Settings) -> list[RunConfig]:
     return configs
 
 
+REPLIES = "demo-replies"
+
+
+def reply_runs(settings: Settings) -> list[RunConfig]:
+    """DMFL on posts whose replies tell (§4.5), demo's full grid (d_e12): it reads the post alone; with the replies of a
+    day; with those of two days, of which the last says how it came out; and its logic chain alone with replies."""
+    if settings.profile != "demo" or settings.grid != "full":
+        return []
+    day, two = {"reply_hours": 24.0}, {"reply_hours": 48.0}
+    ways: dict[str, dict[str, Any]] = {"post-alone": {}, "with-replies": day, "TB": {**START_PARTS["TB"], **day},
+                                       "with-late-replies": two}  # fmt: skip
+    return [dmfl(settings, REPLIES, seed, name, train=DMFL_STARTS_TRAIN, **how)
+            for name, how in ways.items() for seed in settings.seeds]  # fmt: skip
+
+
+BOXES = "demo-boxes"
+
+
+def boxed_runs(settings: Settings) -> list[RunConfig]:
+    """MICC where each patch holds one whole object, and where it is a cell of a grid: the bound of "without
+    segmentation" (x_6). Stage 1 sees its captions' scenes so, too. Drawn scenes, full grid."""
+    if settings.profile != "demo" or settings.grid != "full":
+        return []
+    usual = [run for run in micc_main(settings) if run.dataset == settings.datasets[0]]
+    captions = replace(usual[0].stage1, dataset=f"{BOXES}-captions")
+    return [*usual, *(replace(run, dataset=BOXES, stage1=captions) for run in usual)]
+
+
 def asked_runs(settings: Settings) -> list[RunConfig]:
     """Models that are asked: the first run of the heat maps, which does not compare words with patches, and on the full
     grid the logic chain alone from stage 1, which on the larger train side learns to (`starts`). Demo only."""
@@ -98,6 +126,19 @@ def marked_runs(settings: Settings) -> list[RunConfig]:
         return []
     micc = micc_main(settings) + _without_alignment(settings)
     return [c for c in micc if (c.dataset, c.seed) == (settings.datasets[0], settings.seeds[0])]
+
+
+def marked_train_runs(settings: Settings) -> list[RunConfig]:
+    """MICC with and without Top-K on train posts of which a quarter is betrayed by a mark away from the claimed object,
+    with SCLIP's patches as they are and with its image tower trained on (x_5_learned). Drawn scenes, full grid."""
+    if settings.profile != "demo" or settings.grid != "full":
+        return []
+    runs = []
+    for tower, how in {"": {}, "unfrozen-": {"freeze": "nothing"}}.items():
+        for name, changes in {"top-k": {}, "A-gamma": {"alignment": "all_patches"}}.items():
+            runs += [micc(settings, settings.datasets[0], seed, f"marked-{tower}{name}", **how, **changes)
+                     for seed in settings.seeds]  # fmt: skip
+    return [replace(run, train_on="marked") for run in runs]
 
 
 def _without_alignment(settings: Settings) -> list[RunConfig]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rumorlib.config import RunConfig, printed
 from rumorlib.config.profiles import SIZES
 from rumorlib.experiments.compression import COMPRESSIONS
@@ -21,18 +23,14 @@ NAMES: dict[tuple[str, str], str] = {  # (model, variant) -> name, the papers' w
     ("micc", "random-k"): "MICC, Random-K",
     ("micc", "bottom-k"): "MICC, Bottom-K",
     ("micc", "saliency-k"): "MICC, saliency-K",
+    ("micc", "marked-top-k"): "MICC (literal)",
+    ("micc", "marked-A-gamma"): "MICC-A/γ",
+    ("micc", "marked-unfrozen-top-k"): "MICC, SCLIP trained on",
+    ("micc", "marked-unfrozen-A-gamma"): "MICC-A/γ, SCLIP trained on",
+    ("micc", "text-top"): "MICC, text encoder trained on",
+    ("micc", "end-to-end"): "MICC, both encoders trained on",
+    ("micc", "stage-1-whitened"): "MICC, whitened text",
     ("micc", "no-stage-1"): "MICC without stage 1",
-    ("micc", "unfrozen"): "MICC, SCLIP trained on",
-    ("micc", "stage-1-longer"): "MICC, longer stage 1",
-    ("micc", "stage-1-longer-product"): "MICC (product input), longer stage 1",
-    ("micc", "stage-1-longer-relevance"): "MICC (relevance input), longer stage 1",
-    ("micc", "longer"): "MICC (literal), longer",
-    ("micc", "longer-product"): "MICC (product input), longer",
-    ("micc", "longer-relevance"): "MICC (relevance input), longer",
-    ("dmfl", "longer"): "DMFL, longer",
-    ("safe", "longer"): "SAFE, longer",
-    ("spotfake", "longer"): "SpotFake, longer",
-    ("muse", "longer"): "MUSE-style similarities, longer",
     ("dmfl", "lambda_a=0"): "DMFL, maps without loss",
     ("dmfl", "recommended"): "recommended (TF-IDF with DMFL)",
     ("mfan", "no-graph"): "MFAN (no graph)",
@@ -59,6 +57,8 @@ def model_name(config: RunConfig) -> str:
     compressed run has its scales and what was cut; a run that exchanges or damages inputs the name of what reads them.
     """
     model, variant = config.model, config.variant
+    if (usual := usual_variant(config)) != variant:
+        return f"{model_name(replace(config, variant=usual))}, longer"
     if config.kind in ("exchange", "damage"):
         return model_name(config.parent) if config.parent else NAMES["baseline", config.detector.kind]
     if config.kind == "compress":
@@ -75,12 +75,20 @@ def model_name(config: RunConfig) -> str:
     return NAMES.get((model, variant), unlisted)
 
 
+def usual_variant(config: RunConfig) -> str:
+    """A detector's variant without what says that it was trained as long as dev improves: longer-A-gamma is A-gamma."""
+    if config.variant == "longer":
+        return "default"
+    return config.variant.removeprefix("longer-") if config.model != "sclip" else config.variant
+
+
 def corpus_name(config: RunConfig) -> str:
     """Printed name of a run's corpus: another corpus seed, split or rule for missing pictures is said."""
     marks = [f"corpus {config.corpus_seed}"] * bool(config.corpus_seed) + [config.protocol]
     marks += [f"{config.on_missing_image} missing"] * (config.on_missing_image != "drop")
     marks += [f"{config.n_train} train posts"] * bool(config.n_train)
-    marks += [f"trained on {config.train_on} pictures"] * (config.train_on != "all")
+    what = "posts" if config.train_on == "marked" else "pictures"
+    marks += [f"trained on {config.train_on} {what}"] * (config.train_on != "all")
     said = ", ".join(filter(None, marks))
     return f"{printed(config.dataset)} ({said})" if said else printed(config.dataset)
 

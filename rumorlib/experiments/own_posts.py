@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from rumorlib.config import DATASETS, OTHERS, RunConfig, Settings, record
+from rumorlib.config.by_corpus import sizes_of
 from rumorlib.config.profiles import LONGER
 from rumorlib.data.splitting import splits
 from rumorlib.experiments import cross_validation, papers, rivals
@@ -90,8 +91,8 @@ def dealt(settings: Settings) -> list[RunConfig]:
 
 
 def stage1s(settings: Settings) -> list[RunConfig]:
-    """What MICC starts from on these posts; and, trained as long as notebook 02's longest in English, what its short
-    one costs."""
+    """What MICC starts from on these posts; trained as long as notebook 02's longest in English, which says what its
+    short one costs; and on whitened text features."""
     runs = []
     for dataset in settings.datasets:
         runs.append(papers.stage1_of(settings, dataset))
@@ -99,7 +100,15 @@ def stage1s(settings: Settings) -> list[RunConfig]:
             changes, train = known
             longer = papers.stage1_of(settings, dataset, variant=f"longer-{record(dataset).language}", **changes)
             runs.append(replace(longer, train=replace(longer.train, **train)))
+        if sizes_of(settings.profile, dataset).texts[record(dataset).language].kind == "frozen":
+            runs.append(whitened(settings, dataset))
     return runs
+
+
+def whitened(settings: Settings, dataset: str) -> RunConfig:
+    """The stage 1 of these posts on whitened text features."""
+    name = papers.of_language(settings, record(dataset).language, "whitened")
+    return papers.stage1_of(settings, dataset, variant=name, whiten_text=True)
 
 
 def compared(settings: Settings) -> list[RunConfig]:

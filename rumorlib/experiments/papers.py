@@ -80,10 +80,12 @@ def micc(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
          stage1: RunConfig | None = None, **changes: Any) -> RunConfig:  # fmt: skip
     """One MICC run; `changes` are fields of MICCConfig. Stage 1 is seeded once: seeds vary stage 2."""
     sizes = sizes_of(settings.profile, dataset)
+    stage1 = stage1 or stage1_of(settings, dataset, corpus_seed=corpus_seed)
+    if changes.get("freeze") == "sclip" or stage1.sclip.text(record(dataset).language).kind != "frozen":
+        changes = {"text_layers": 0, "image_layers": 0} | changes  # no frozen encoder below it, or not to be trained
     return RunConfig(
         model="micc", variant=variant, seed=seed, corpus_seed=corpus_seed, **fields_of(settings, dataset),
-        stage1=stage1 or stage1_of(settings, dataset, corpus_seed=corpus_seed),
-        detector=replace(sizes.micc, **changes), train=sizes.micc_train,
+        stage1=stage1, detector=replace(sizes.micc, **changes), train=sizes.micc_train,
     )  # fmt: skip
 
 
@@ -210,7 +212,8 @@ def dmfl(settings: Settings, dataset: str, seed: int = 0, variant: str = "defaul
         detector = replace(detector, logic_init="scratch", logic_text=None, logic_frozen=0)
         length = sizes.dmfl_semantic_train or length
     if not detector.reads_image:
-        detector = replace(detector, image=None, image_components=None, image_cls=False, image_positions=False)
+        no_image = {"image_layers": 0, "image_components": None, "image_cls": False, "image_positions": False}
+        detector = replace(detector, image=None, **no_image)
     if (detector.reads_image and not detector.image) or detector.logic_init == "stage1":
         stage1 = stage1_of(settings, dataset, corpus_seed=corpus_seed)
     return RunConfig(

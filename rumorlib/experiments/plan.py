@@ -71,22 +71,27 @@ OF_NOTEBOOK: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
     "03_micc": (
         (*MAIN_ROWS, protocol.single_modality_fits, protocol.second_corpus, pretraining.as_long_as_they_learn), ()
     ),
-    "04_dmfl": ((papers.dmfl_main, *MAIN_ROWS, explained.start_runs, texts.text_only_runs, texts.word2vec_runs), ()),
+    "04_dmfl": (
+        (papers.dmfl_main, *MAIN_ROWS, explained.start_runs, explained.reply_runs, texts.text_only_runs,
+         texts.word2vec_runs), ()
+    ),
     "05_ablations": (
         (partial(_of_swept, papers.dmfl_main),),
         (partial(_of_swept, papers.micc_main), _beside_stage1,
-         *_of_sweeps(papers.micc_ablations, papers.dmfl_ablations), pretraining.micc_stage1, pretraining.micc_known),
+         *_of_sweeps(papers.micc_ablations, papers.dmfl_ablations), pretraining.micc_stage1, pretraining.micc_known,
+         pretraining.ablations_as_long),
     ),
     "06_sensitivity": (
         (partial(_of_swept, papers.dmfl_main),),
-        _of_sweeps(papers.micc_receptive_fields, papers.micc_top_k, papers.micc_fusion_weight, papers.micc_grid,
-                   papers.micc_main, *DMFL_LOSSES, papers.dmfl_heads),
+        (*_of_sweeps(papers.micc_receptive_fields, papers.micc_top_k, papers.micc_fusion_weight, papers.micc_grid,
+                     papers.micc_main, *DMFL_LOSSES, papers.dmfl_heads), pretraining.adaptive_as_long),
     ),
     "07_correlation_heatmaps": (
         _of_sweeps(explained.map_runs, explained.asked_runs, explained.alignment_runs, papers.micc_main), ()
     ),
     "08_explanations": (
-        (explained.explained_runs, explained.lambda_end_runs, explained.adaptive_runs, explained.probe_runs), ()
+        (explained.explained_runs, explained.lambda_end_runs, explained.adaptive_runs, explained.probe_runs,
+         explained.marked_train_runs, explained.boxed_runs), ()
     ),
     "09_believable_numbers": ((papers.micc_main, papers.baselines, _on_benches), ()),
     "10_cost": ((), (compression.compression_runs,)),
@@ -97,7 +102,7 @@ OF_NOTEBOOK: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
 WEIGHTS: dict[str, tuple[Maker, ...]] = {
     "07_correlation_heatmaps": (explained.asked_runs,),
     "08_explanations": (
-        explained.explained_runs, explained.lambda_end_runs, explained.adaptive_runs, explained.marked_runs
+        explained.explained_runs, explained.lambda_end_runs, explained.marked_runs
     ),
     "11_your_posts": (recommended.to_try,),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Runs that differ in stage 1: none, other captions, fewer pictures, a longer one, one that knows its posts."""
+"""Runs on another stage 1 (none, other captions, fewer pictures, one that knows its posts), or trained longer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from rumorlib.config import CORPORA, DATASETS, RunConfig, Settings, record
+from rumorlib.config import CORPORA, DATASETS, ControlConfig, RunConfig, Settings, record
 from rumorlib.config.by_corpus import fields_of
 from rumorlib.config.profiles import (
     APART,
@@ -14,18 +14,24 @@ from rumorlib.config.profiles import (
     PICTURES,
     SIZES,
     STAGE1,
-    first_datasets,
     points,
     swept,
 )
-from rumorlib.experiments.papers import dmfl, each_seed, micc, of_language, sclip, sclip_longer, stage1_of
+from rumorlib.experiments.papers import (
+    dmfl,
+    each_seed,
+    micc,
+    micc_ablations,
+    of_language,
+    sclip,
+    stage1_of,
+)
 from rumorlib.experiments.rivals import rival
 
 
 def micc_stage1(settings: Settings) -> list[RunConfig]:
     """MICC on other stage 1s: none; languages together or alone; captions of drawn scenes; captions that are Twitter's
-    train posts; a longer one, under our two classifier inputs too; and SCLIP trained on in stage 2 (the first seed
-    alone, and on the reduced grid the first corpus: it takes as long as all others).
+    train posts.
 
     Where a language is pretrained alone by default the other row has both languages of the caption corpus, and the
     other way round. Captions of the other language alone would leave the posts' own text tower untrained.
@@ -33,11 +39,6 @@ def micc_stage1(settings: Settings) -> list[RunConfig]:
     runs: list[RunConfig] = []
     for dataset in swept(settings) if points(settings).stage1 else ():
         runs += each_seed(settings, dataset, {name: {"stage1": one} for name, one in _others(settings, dataset)})
-        for longer in sclip_longer(settings, record(dataset).language):
-            inputs = {how: {"stage1": longer, "classifier_input": how} for how in ("product", "relevance")}
-            runs += each_seed(settings, dataset, {f"stage-1-longer-{how}": one for how, one in inputs.items()})
-        if SIZES[settings.profile].micc.freeze != "nothing" and dataset in first_datasets(settings):
-            runs.append(micc(settings, dataset, settings.seeds[0], "unfrozen", freeze="nothing"))
     return runs
 
 
@@ -58,8 +59,6 @@ def _others(settings: Settings, dataset: str) -> Iterable[tuple[str, RunConfig]]
         yield f"captions-{one.posts_of}", on_posts
     if posts:  # in Chinese its words would all be unknown
         yield "captions-drawn", replace(default, dataset="demo-captions")
-    for longer in sclip_longer(settings, language):
-        yield "stage-1-longer", longer
 
 
 def sclip_pictures(settings: Settings) -> list[RunConfig]:
@@ -84,10 +83,12 @@ def micc_known(settings: Settings) -> list[RunConfig]:
 
 OWN = {"en": "mfan-pheme", "zh": "mfan-weibo"}  # whose towers and sizes are taken
 LONGER_TRAIN = {"epochs": 30, "patience": 4}
+PARTS = ("alignment", "fusion", "controls")  # fields of MICCConfig that its ablations change
 AS_LONG: dict[str, dict[str, Any]] = {  # what was measured at six passes, and said otherwise at thirty
     "longer": {},
     "longer-product": {"classifier_input": "product"},
     "longer-relevance": {"classifier_input": "relevance"},
+    "longer-towers": {"classifier_input": "towers"},
 }
 
 
@@ -100,13 +101,52 @@ def as_long_as_they_learn(settings: Settings) -> list[RunConfig]:
     for dataset in (name for name in settings.datasets if name in known):
         beside, seeds = OWN[record(dataset).language], settings.few.seeds
         stage1, lambda_c = stage1_of(settings, beside), record(dataset).lambda_c
-        made = [micc(settings, dataset, seed, name, stage1=stage1, **how) for name, how in AS_LONG.items()
+        made = [_as_long(micc(settings, dataset, seed, name, stage1=stage1, **how)) for name, how in AS_LONG.items()
                 for seed in seeds]  # fmt: skip
         authors = ("muse", "safe", "spotfake") if dataset == "photo-en" else ("muse",)
         others = [*(rival(settings, beside, model, seed) for model in authors for seed in seeds),
                   dmfl(settings, beside, seeds[0], lambda_c=lambda_c)]  # fmt: skip
-        made += [replace(run, variant="longer", **fields_of(settings, dataset),
-                         train=getattr(SIZES["laptop"], "dmfl_train" if run.model == "dmfl" else "rivals_train"))
-                 for run in others]  # fmt: skip
-        runs += [replace(run, train=replace(run.train, **LONGER_TRAIN)) for run in made]
+        for run in others:
+            train = SIZES["laptop"].dmfl_train if run.model == "dmfl" else SIZES["laptop"].rivals_train
+            made.append(_as_long(replace(run, variant="longer", **fields_of(settings, dataset), train=train)))
+        runs += made
     return runs
+
+
+def ablations_as_long(settings: Settings) -> list[RunConfig]:
+    """MICC's ablations on photographs, and the full model beside them, few seeds, on the towers and as long as
+    `as_long_as_they_learn` (m_e6). Their posts are many, and text alone tells nothing: what a part is worth can be
+    seen there where the papers' own posts leave it open. In English, the pictures being the same; laptop only."""
+    runs: list[RunConfig] = []
+    for full in _on_photographs(settings, "longer"):
+        own = replace(settings, datasets=(OWN[full.language],), seeds=(full.seed,), grid="full")
+        runs.append(full)
+        for part in micc_ablations(own):
+            detector = replace(full.detector, **{name: getattr(part.detector, name) for name in PARTS})
+            runs.append(replace(full, variant=f"longer-{part.variant}", stage1=part.stage1, detector=detector))
+    return runs
+
+
+def adaptive_as_long(settings: Settings) -> list[RunConfig]:
+    """Rules that keep more patches where there is more to see (C36), at most eight a scale, and fixed K = 2 and 8, with
+    the product input, trained and asked as `ablations_as_long` (m_e4_adaptive)."""
+    rules: dict[str, dict[str, Any]] = {
+        "top_k=8": {"top_k": 8},
+        "mass": {"top_k": 8, "controls": ControlConfig(keep="mass")},
+        "threshold": {"top_k": 8, "controls": ControlConfig(keep="threshold")},
+    }
+    runs: list[RunConfig] = []
+    for fixed in _on_photographs(settings, "longer-product"):
+        runs.append(fixed)
+        for name, how in rules.items():
+            runs.append(replace(fixed, variant=f"longer-product-{name}", detector=replace(fixed.detector, **how)))
+    return runs
+
+
+def _on_photographs(settings: Settings, variant: str) -> list[RunConfig]:
+    made = as_long_as_they_learn(settings)
+    return [run for run in made if (run.model, run.dataset, run.variant) == ("micc", "photo-en", variant)]
+
+
+def _as_long(run: RunConfig) -> RunConfig:
+    return replace(run, train=replace(run.train, **LONGER_TRAIN))

@@ -18,7 +18,7 @@ from typing import Any
 from rumorlib import config as cfg
 from rumorlib.config import RunConfig, Settings
 from rumorlib.data import files, keys
-from rumorlib.data.drawn_scenes import claims, drawn, scenes, wordings
+from rumorlib.data.drawn_scenes import claims, drawn, replies, scenes, wordings
 from rumorlib.data.images import ImageError, Images
 from rumorlib.data.posts import PostsError
 from rumorlib.data.splitting import split_files
@@ -83,7 +83,9 @@ def _state(config: RunConfig, settings: Settings) -> str:
 @lru_cache(maxsize=1)
 def _drawing() -> str:
     """State of the code that draws scenes."""
-    return hashlib.sha256("".join(map(inspect.getsource, (claims, drawn, scenes, wordings))).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(map(inspect.getsource, (claims, drawn, replies, scenes, wordings))).encode()
+    ).hexdigest()
 
 
 @lru_cache(maxsize=64)
@@ -99,7 +101,7 @@ def _of_corpus(asked: str, config: RunConfig, settings: Settings) -> tuple[tuple
             lines += [f"{language}\x1f{line}" for line in map("\x1f".join, told.astype(str).to_numpy())]
         found = {"posts": _sha256(lines)}
     else:
-        loaded = corpora.corpus_of(config, settings)
+        loaded = corpora.posts_of(config, settings)  # replies, if they are read, are the same posts
         found, shown = {"posts": keys.posts_hash(loaded.posts)}, loaded.posts["image"]
     if loaded.images is not None:
         found["pictures"] = _sha256(_pictures(loaded.images, sorted(set(shown) - {""})))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,9 @@ from rumorlib.data.drawn_scenes.claims import DrawnConfig
 from rumorlib.data.posts import CaptionCorpus, Corpus
 from rumorlib.data.readers import captions as caption_tables
 from rumorlib.data.splitting import protocols
+from rumorlib.encoders.vocabulary import TURN
+
+N_MARKED = 1000  # train posts that only a mark betrays, a quarter of all
 
 
 def corpus(
@@ -70,9 +74,39 @@ class Source(NamedTuple):
 
 
 def corpus_of(config: RunConfig, settings: Settings) -> Corpus:
-    """The corpus a run is trained and scored on."""
+    """The corpus a run is trained and scored on; posts with their replies where its detector reads these."""
+    hours = getattr(config.detector, "reply_hours", None)
+    return with_replies(posts_of(config, settings), hours) if hours else posts_of(config, settings)
+
+
+@lru_cache(maxsize=2)
+def with_replies(loaded: Corpus, hours: float) -> Corpus:
+    """Texts with what was replied within so many hours after the post, in the order of time, after a `TURN` (§4.5).
+
+    A reply whose time, or whose post's, is not known is left out: it may tell what came out later.
+    Raises: ValueError: the corpus has no replies.
+    """
+    posts = loaded.posts
+    if "replies" not in posts or not posts["replies"].map(bool).any():
+        raise ValueError(f"{loaded.name} has no replies (column replies, as PHEME's threads); set reply_hours=None")
+    until = pd.to_datetime(posts["created_at"], utc=True, format="mixed", errors="coerce") + pd.Timedelta(hours=hours)
+    texts = []
+    for text, told, last in zip(posts["text"], posts["replies"], until, strict=True):
+        replies = json.loads(told) if told else []
+        told_at = [reply.get("created_at") for reply in replies]
+        times = pd.to_datetime(told_at, utc=True, format="mixed", errors="coerce")
+        in_time = sorted((time, number) for number, time in enumerate(times) if time <= last)
+        said = [str(replies[number].get("text", "")).replace(TURN, " ") for _, number in in_time]
+        texts.append(text.replace(TURN, " ") + (TURN + " ".join(said)) * bool(said))
+    return replace(loaded, posts=posts.assign(text=texts))
+
+
+def posts_of(config: RunConfig, settings: Settings) -> Corpus:
+    """The same without replies in the texts."""
     if config.n_train is not None:
         return _drawn_corpus(config.dataset, config.corpus_seed, config.n_train)
+    if config.train_on == "marked":
+        return _marked_corpus(config.dataset, config.corpus_seed)
     whole = corpus(config.dataset, settings, config.corpus_seed, config.protocol, config.on_missing_image)
     if config.train_on == "all":
         return whole
@@ -94,6 +128,17 @@ def train_pictures(stage1: RunConfig, settings: Settings) -> set[str]:
 @lru_cache(maxsize=1)  # 30 KB a picture
 def _drawn_corpus(dataset: str, seed: int, n_train: int) -> Corpus:
     return drawn.load(dataset.removeprefix("demo-"), config=DrawnConfig(seed=seed, n_train=n_train))
+
+
+@lru_cache(maxsize=1)
+def _marked_corpus(dataset: str, seed: int) -> Corpus:
+    """Drawn scenes whose first marked posts (split "fingerprint") are train posts; the others are asked about."""
+    n_asked = DrawnConfig.n_fingerprint
+    loaded = drawn.load(dataset.removeprefix("demo-"), config=DrawnConfig(seed=seed, n_fingerprint=N_MARKED + n_asked))
+    rows = np.flatnonzero(loaded.posts["split"] == "fingerprint")[:N_MARKED]
+    split = loaded.posts["split"].to_numpy(copy=True)
+    split[rows] = "train"
+    return replace(loaded, posts=loaded.posts.assign(split=split))
 
 
 @lru_cache(maxsize=4)

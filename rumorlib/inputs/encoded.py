@@ -12,7 +12,7 @@ from torch import Tensor
 from rumorlib import config as cfg
 from rumorlib.config import RunConfig, Settings, TextConfig, VisionConfig
 from rumorlib.data.batches import Texts
-from rumorlib.data.images import Images
+from rumorlib.data.images import Images, edge_density
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders import clip, components, frozen, pretrained
 from rumorlib.encoders.vocabulary import Vocabulary
@@ -31,11 +31,25 @@ def vocabulary(stage1: RunConfig, language: str, settings: Settings) -> Vocabula
     return Vocabulary.build(texts, unit)
 
 
-def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: Settings) -> Texts:
-    """Texts for SCLIP's tower of `language`: cached features of a frozen one, token ids of the others."""
+def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: Settings, trained: int = 0) -> Texts:
+    """Texts for SCLIP's tower of `language`: cached features of a frozen one, token ids of the others; with `trained`
+    also what that frozen one leaves below so many last layers.
+
+    Raises: ValueError: layers of another kind of tower are to be trained, or more than it has.
+    """
     text: TextConfig = stage1.sclip.text(language)
+    if trained and text.kind != "frozen":
+        raise ValueError(f"text_layers are those of a frozen text tower; {stage1.name} has one of kind {text.kind!r}")
     if text.kind == "frozen":
-        return Texts(None, None, frozen_texts(texts, text, settings))
+        features = frozen_texts(texts, text, settings)
+        if not trained:
+            return Texts(None, None, features)
+        folder, given = weights_folder(text.weights, settings), [text.prefix + one for one in texts]
+        layers = pretrained.config_of(folder).num_hidden_layers - trained
+        if layers < 0:
+            raise ValueError(f"{text.weights} has {layers + trained} layers, and text_layers asks for {trained}")
+        real, rows = frozen.text_rows(given, folder, cfg.cache_root(), layers, frozen.MAX_TOKENS)
+        return Texts(None, None, features, pieces=real.long(), hidden=rows)
     if text.kind == "clip":
         return clip.tokenized(pretrained.tokenizer_of(weights_folder(text.weights, settings)), texts, text.max_length)
     ids, mask = vocabulary(stage1, language, settings).encode(texts, text.max_length, cls=True)
@@ -61,25 +75,33 @@ def weights_folder(name: str | None, settings: Settings) -> Path:
 
 
 def encode_images(
-    images: Images, keys: list[str], vision: VisionConfig, settings: Settings, cls: bool = False
+    images: Images, keys: list[str], vision: VisionConfig, settings: Settings, cls: bool = False, trained: int = 0
 ) -> Tensor:
     """What SCLIP's image tower reads, one row per key: pixels (n, 3, H, H) uint8 or frozen maps (n, C, h, w) fp16; with
-    `cls` a ViT's rows (n, 1 + h * w, C), its [CLS] first."""
+    `cls` a ViT's rows (n, 1 + h * w, C), its [CLS] first; with `trained` what the encoder leaves below so many last
+    layers."""
+    if trained and vision.kind != "feature_map":
+        raise ValueError(
+            f"image_layers are those of a feature_map's encoder; this tower is a {vision.kind}, which learns"
+        )
     if vision.kind == "feature_map":
         folder = weights_folder(vision.weights, settings)
-        return frozen.image_maps(images, keys, folder, vision.image_size_px, cfg.cache_root(), cls=cls)
+        size = vision.image_size_px
+        return frozen.image_maps(images, keys, folder, size, cfg.cache_root(), cls=cls, trained=trained)
     pixels = np.stack([images.pixels(key, vision.image_size_px) for key in keys])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
 @lru_cache(maxsize=2)
-def images_of(loaded: Corpus, vision: VisionConfig, settings: Settings, cls: bool = False) -> tuple[Tensor, Tensor]:
+def images_of(
+    loaded: Corpus, vision: VisionConfig, settings: Settings, cls: bool = False, trained: int = 0
+) -> tuple[Tensor, Tensor]:
     """Distinct images of a corpus as `encode_images` makes them, and the row of each post's image: (I, …), (n,) long.
 
     A post without an image gets a row of zeros, the last one (choice C26).
     """
     keys, rows = image_keys(loaded)
-    encoded = encode_images(loaded.images, keys, vision, settings, cls)
+    encoded = encode_images(loaded.images, keys, vision, settings, cls, trained)
     if (rows == len(keys)).any():
         encoded = torch.cat([encoded, torch.zeros_like(encoded[:1])])
     return encoded, rows
@@ -87,10 +109,15 @@ def images_of(loaded: Corpus, vision: VisionConfig, settings: Settings, cls: boo
 
 @lru_cache(maxsize=2)
 def component_rows(
-    loaded: Corpus, vision: VisionConfig, n_components: int | None, settings: Settings, cls: bool = False
+    loaded: Corpus,
+    vision: VisionConfig,
+    n_components: int | None,
+    settings: Settings,
+    cls: bool = False,
+    trained: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Frozen maps for DMFL: as `images_of`, or each cell in `n_components` numbers (C27), (I, N, k) fp16, and (n,)."""
-    maps, rows = images_of(loaded, vision, settings, cls)
+    maps, rows = images_of(loaded, vision, settings, cls, trained)
     if n_components is None:
         return maps, rows
     fit_on = rows[rows_of(loaded.posts, "train")].unique()
@@ -98,6 +125,16 @@ def component_rows(
     print(f"{loaded.name}: {n_components} components keep {kept:.3f} of the variance of the image rows", flush=True)
     images_of.cache_clear()  # gigabytes, and read once
     return reduced, rows
+
+
+@lru_cache(maxsize=2)
+def clutter(loaded: Corpus, size_px: int) -> np.ndarray:
+    """(n,) how cluttered a post's picture is: 1, 2 or 3, the third of the corpus's pictures by the density of edges; 0
+    without a picture."""
+    keys, rows = image_keys(loaded)
+    edges = np.array([edge_density(loaded.images.pixels(key, size_px)) for key in keys])
+    third = 1 + np.searchsorted(np.quantile(edges, [1 / 3, 2 / 3]), edges)
+    return np.append(third, 0)[rows.numpy()]
 
 
 def image_keys(loaded: Corpus) -> tuple[list[str], Tensor]:

@@ -72,7 +72,8 @@ def read(source: Source) -> tuple[Texts, Tensor | Aligned, Tensor]:
             towers = torch.cat([text.half(), tokens.float().mean(1).half()[rows]], dim=1)
             texts = Texts(None, None, texts.features, towers=towers)
         return texts, *aligned(*frozen, config.language, settings, detector)
-    texts = encoded.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
+    texts = corpus.posts["text"].tolist(), config.stage1, config.language, settings
+    texts = encoded.encode_texts(*texts, detector.text_layers)
     if detector.reads == "tokens":
         return texts, *sclip.patch_tokens(*frozen, settings)
-    return texts, *encoded.images_of(corpus, config.stage1.sclip.vision, settings)
+    return texts, *encoded.images_of(corpus, config.stage1.sclip.vision, settings, trained=detector.image_layers)

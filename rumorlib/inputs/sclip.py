@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from rumorlib import config as cfg
-from rumorlib.config import RunConfig, Settings
+from rumorlib.config import MICCConfig, RunConfig, Settings
 from rumorlib.data import files
 from rumorlib.data.batches import Texts, device, streamed
 from rumorlib.data.posts import Corpus
-from rumorlib.encoders import clip, pretrained
+from rumorlib.encoders import clip, fine_tuned, pretrained
 from rumorlib.encoders.feature_store import Store
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vocabulary import PAD
@@ -25,7 +26,8 @@ from rumorlib.inputs.encoded import encode_images, encode_texts, image_keys, voc
 @lru_cache(maxsize=2)
 @torch.no_grad()
 def text_vectors(loaded: Corpus, stage1: RunConfig, checkpoint: Path, language: str, settings: Settings) -> Texts:
-    """A corpus's texts as the trained tower of `language` leaves them (M1), each distinct one once."""
+    """A corpus's texts as the trained tower of `language` leaves them (M1), each distinct one once; features of a
+    frozen tower as they are, not whitened."""
     texts = encode_texts(loaded.posts["text"].tolist(), stage1, language, settings)
     if texts.features is not None:
         return texts
@@ -65,6 +67,20 @@ def load_sclip(stage1: RunConfig, checkpoint: Path, settings: Settings) -> SCLIP
     model = new_sclip(stage1, settings)
     model.load_state_dict(load_file(checkpoint))
     return model.eval().to(device())
+
+
+def let_learn(sclip: SCLIP, detector: MICCConfig, language: str, folder_of: Callable[[str], Path]) -> SCLIP:
+    """Put the last layers of the pretrained encoders into SCLIP's towers, in place, where stage 2 trains them (C4).
+
+    Raises: as `fine_tuned.text_top` and `image_top`.
+    """
+    where, text, vision = device(), sclip.config.text(language), sclip.config.vision
+    if n := detector.text_layers:
+        sclip.text_towers[language].top = fine_tuned.text_top(folder_of(text.weights), n, text.pool).to(where)
+    if n := detector.image_layers:
+        top = fine_tuned.image_top(folder_of(vision.weights), vision.image_size_px, n)
+        sclip.image_tower.top = top.to(where)
+    return sclip
 
 
 @lru_cache(maxsize=2)

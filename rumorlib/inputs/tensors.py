@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -26,17 +28,26 @@ def post_tensors(posts: pd.DataFrame, texts: Texts, images: Tensor, image_row: T
     )  # fmt: skip
 
 
-def caption_tensors(stage1: RunConfig, settings: Settings) -> tuple[CaptionTensors, pd.DataFrame]:
+def caption_tensors(
+    stage1: RunConfig,
+    settings: Settings,
+    splits: tuple[str, ...] = ("train", "dev", "test"),
+    image_layers: int = 0,
+    text_layers: Mapping[str, int] | None = None,
+) -> tuple[CaptionTensors, pd.DataFrame]:
     """A caption corpus in every language of the run's SCLIP, on one set of images; and one row per image: split.
+
+    Args: image_layers, text_layers (by language): last layers of its encoders that a detector trains, as in MICCConfig.
 
     Languages must caption the same images equally often, position by position, when there are several.
     """
     texts, words, owners = {}, {}, {}
     for language, _ in stage1.sclip.texts:
         loaded = captions(stage1.dataset, language, settings, stage1.corpus_seed)
-        frame = loaded.captions[loaded.captions["split"].isin(["train", "dev", "test"])]
+        frame = loaded.captions[loaded.captions["split"].isin(splits)]
         frame = frame.sort_values("image", kind="stable")
-        texts[language] = encode_texts(frame["text"].tolist(), stage1, language, settings)
+        trained = (text_layers or {}).get(language, 0)
+        texts[language] = encode_texts(frame["text"].tolist(), stage1, language, settings, trained)
         words[language] = torch.from_numpy(keys.word_codes(frame["text"].tolist()))
         owners[language] = frame["image"].tolist()
     if len({tuple(owner) for owner in owners.values()}) != 1:
@@ -46,7 +57,10 @@ def caption_tensors(stage1: RunConfig, settings: Settings) -> tuple[CaptionTenso
     owner = torch.tensor([row_of[key] for key in frame["image"]])
     count = torch.bincount(owner)
     first = count.cumsum(0) - count
-    encoded = encode_images(loaded.images, images["image"].tolist(), stage1.sclip.vision, settings)
-    if stage1.sclip.vision.kind == "feature_map":  # the tower reads place by place: laid out so once, not every batch
+    pictures = loaded.images, images["image"].tolist()
+    encoded = encode_images(*pictures, stage1.sclip.vision, settings, trained=image_layers)
+    if (
+        stage1.sclip.vision.kind == "feature_map" and encoded.ndim == 4
+    ):  # the tower reads place by place: laid out so once, not every batch
         encoded = encoded.contiguous(memory_format=torch.channels_last)
     return CaptionTensors(texts, encoded, owner, first, count, words), images

@@ -68,6 +68,11 @@ def _without_padding(batch: Batch) -> Batch:
     return batch._replace(text_ids=batch.text_ids[:, :length], text_mask=batch.text_mask[:, :length])
 
 
+def after_first(mark: Tensor) -> Tensor:
+    """(B, L) bool: which places come after a row's first mark."""
+    return mark.cumsum(1) - mark.long() > 0
+
+
 def has_picture(images: Tensor) -> Tensor:
     """(B,) bool: which posts have image rows; those of a post without a picture are zeros (choice C26)."""
     return images.flatten(1).any(dim=1)
@@ -88,6 +93,7 @@ class DMFL(nn.Module):
         n_patches: N, read where `config.image_positions` asks for learned positions (C37).
         n_tokens: rows of the logic chain's own token table, where `config.logic_init` gives it one.
         d_hidden: width of the rows of BERT's frozen layers, where `config.logic_frozen` names some.
+        image_encoder: an encoder that learns (Eqs 7-10): of what posts bring it makes rows or a map of width D.
     Raises: ValueError: widths that do not divide; positions without n_patches.
     """
 
@@ -99,12 +105,13 @@ class DMFL(nn.Module):
         n_patches: int | None = None,
         n_tokens: int | None = None,
         d_hidden: int | None = None,
+        image_encoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
         word_vectors = torch.as_tensor(word_vectors)
         if config.image_positions and not n_patches:
             raise ValueError("image_positions needs n_patches, the number of patches")
-        self.config, self.d_image = config, d_image
+        self.config, self.d_image, self.image_encoder = config, d_image, image_encoder
         d_word, d = word_vectors.shape[1], config.d_model
         self.has_semantic = config.parts in ("full", "semantic_only")
         self.has_logic = config.parts in ("full", "logic_only", "text_transformer")
@@ -132,13 +139,16 @@ class DMFL(nn.Module):
             self.logic = LogicChain(config, d_image if sees_image else None, **tokens)
         if config.parts == "full":
             self.fusion_logits = nn.Parameter(torch.zeros(2))  # C16: w1 = w2 = 1/2 at first
+        if config.reply_hours and config.logic_init == "bert":
+            self.register_buffer("sep_piece", torch.tensor(0))  # id of [SEP] in its word pieces; set with its weights
         self.dropout = nn.Dropout(config.dropout)  # MFAN drops here and nowhere else
         self.classifier = nn.Linear(d, 2)
 
     @property
     def pretrained(self) -> tuple[str, ...]:
         """How names of parameters begin that another training has made: they may learn more slowly."""
-        return tuple(f"logic.{name}" for name in self.logic.taken) if self.has_logic else ()
+        logic = [f"logic.{name}" for name in self.logic.taken] if self.has_logic else []
+        return (*logic, *["image_encoder."] * bool(self.config.image_layers))
 
     def _attentions(self) -> tuple[str, ...]:
         """Names of the attention blocks of this variant; `share_attention` is MFAN's single block."""
@@ -179,7 +189,7 @@ class DMFL(nn.Module):
             semantic, extras = self.semantic_chain(words, patches, cls_row, batch, need_maps)  # Eqs 4-6, 11-12, 15-17
         if self.has_logic:
             tokens, mask = self.logic_tokens(words, batch)
-            rows, _, logic_map = self.logic(tokens, mask, patches, need_maps)  # Eqs 13-14
+            rows, _, logic_map = self.logic(tokens, mask, patches, need_maps, self._second(batch, mask))  # Eqs 13-14
             is_pooled = self.config.granularity == "pooled"
             logic = Rows(rows[:, :1]) if is_pooled else Rows(rows, mask)  # F_l
         logits = _full_precision(self.classifier(self.dropout(self.fuse(semantic, logic))))  # Eqs 18-19: (B, 2)
@@ -187,11 +197,14 @@ class DMFL(nn.Module):
         return DMFLOutput(logits, logic_map=logic_map, **extras)
 
     def read_images(self, images: FeatureMap | Patches) -> tuple[Tensor, Tensor]:
-        """Image rows as Eq. 10 leaves them, R_v = LN(z).
+        """Image rows as Eq. 10 leaves them, R_v = LN(z); zeros before the norm for a post without a picture.
 
         Returns: patches (B, N, D), and the [CLS] row (B, 1, D), which is their mean where the encoder has none (C37).
         """
+        there, images = has_picture(images), images if self.image_encoder is None else self.image_encoder(images)
         rows = images.flatten(2).transpose(1, 2) if images.dim() == 4 else images  # (B, N, D)
+        if self.image_encoder is not None:
+            rows = rows * there[:, None, None]
         if rows.dim() != 3 or rows.shape[-1] != self.d_image:
             raise ValueError(f"images must be (B, N, {self.d_image}) or a map of it, got {tuple(images.shape)}")
         rows = self.image_norm(rows.to(self.image_norm.weight.dtype))  # frozen features arrive as fp16
@@ -218,10 +231,20 @@ class DMFL(nn.Module):
             return batch.hidden[:, : pieces.shape[1]].float(), pieces != PAD
         return pieces, pieces != PAD
 
+    def _second(self, batch: Batch, mask: Tensor) -> Tensor | None:
+        """(B, L) bool: which tokens of the logic chain belong to replies, the second segment (§4.5)."""
+        if not self.config.reply_hours:
+            return None
+        is_bert = self.config.logic_init == "bert"
+        ids, sep = (batch.pieces, self.sep_piece) if is_bert else (batch.text_ids, SEP)
+        return after_first(ids == sep)[:, : mask.shape[1]]
+
     def text_rows(self, words: Tensor, batch: Batch) -> Rows:
-        """Convolution maps (B, L, d) of Eq. 4; [CLS] and [SEP] are padding here, they belong to the logic chain."""
+        """Convolution maps (B, L, d) of Eq. 4; [CLS], [SEP] and replies are padding here, they belong to the logic
+        chain."""
         ids = batch.text_ids
         mask = batch.text_mask & (ids != CLS) & (ids != SEP)
+        mask = mask & ~after_first(ids == SEP) if self.config.reply_hours else mask
         return Rows(self.text_cnn(words, mask), mask)
 
     def semantic_chain(

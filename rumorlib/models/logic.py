@@ -43,7 +43,8 @@ class LogicChain(nn.Module):
     """Text-image logical connection features (§4.5, Eqs 13-14).
 
     C17, C18: tokens are the word vectors, with [CLS] and [SEP]; every CA reads the patch rows, projected once from D to
-    W. A post is one segment, so there is one segment row. `d_image=None` leaves the CA out (DMFL-TTRAS).
+    W. A post is one segment, its replies (`reply_hours`) are the second one. `d_image=None` leaves the CA out
+    (DMFL-TTRAS).
 
     Args:
         config: widths, depth, and `logic_init`: where the weights start (choice C28).
@@ -77,6 +78,8 @@ class LogicChain(nn.Module):
             length = config.logic_text.max_length if bert else config.word2vec.max_length + 2
             self.position = nn.Embedding(length, width)
             self.segment = nn.Parameter(torch.zeros(width))
+            if config.reply_hours:
+                self.reply_segment = nn.Parameter(torch.zeros(width))
             self.norm = nn.LayerNorm(width, eps)
         self.patches = nn.Linear(d_image, width) if d_image else None
         layer = width, config.logic_heads, d_image is not None, bert, eps
@@ -85,25 +88,30 @@ class LogicChain(nn.Module):
         if not self.on_layers:  # after all others: the draws of stored runs
             nn.init.normal_(self.position.weight, std=0.02)  # BERT
 
-    def forward(self, words: Tensor, mask: Tensor, patches: Tensor | None, need_map: bool = False) -> Attended:
+    def forward(
+        self, words: Tensor, mask: Tensor, patches: Tensor | None, need_map: bool = False, second: Tensor | None = None
+    ) -> Attended:
         """Rows (B, L, d_word) or token ids (B, L), mask (B, L), patches (B, N, D) to rows (B, L, d) and the last CA's
-        map."""
-        rows, _, weights = self.hidden(words, mask, patches, need_map)
+        map; second: (B, L) bool, True = the second segment."""
+        rows, _, weights = self.hidden(words, mask, patches, need_map, second)
         return Attended(self.out(rows), weights=weights)
 
-    def hidden(self, words: Tensor, mask: Tensor, patches: Tensor | None, need_map: bool = False) -> Attended:
+    def hidden(
+        self, words: Tensor, mask: Tensor, patches: Tensor | None, need_map: bool = False, second: Tensor | None = None
+    ) -> Attended:
         """As `forward`, before the projection to d: rows (B, L, W), which are BERT's where it starts from BERT and sees
         no image."""
-        rows = self.token(words) if self.on_layers else self._embedded(words)  # Eq. 13: (B, L, W)
+        rows = self.token(words) if self.on_layers else self._embedded(words, second)  # Eq. 13: (B, L, W)
         patches, weights = None if self.patches is None else self.patches(patches), None  # (B, N, W)
         for layer in self.layers:
             rows, _, weights = layer(rows, mask, patches, need_map and layer is self.layers[-1])  # Eq. 14
         return Attended(rows, weights=weights)
 
-    def _embedded(self, words: Tensor) -> Tensor:
+    def _embedded(self, words: Tensor, second: Tensor | None) -> Tensor:
         if words.shape[1] > len(self.position.weight):
             raise ValueError(f"{words.shape[1]} tokens do not fit the config's {len(self.position.weight)} positions")
-        return self.norm(self.scale * self.token(words) + self.position.weight[: words.shape[1]] + self.segment)
+        segment = self.segment if second is None else torch.where(second[..., None], self.reply_segment, self.segment)
+        return self.norm(self.scale * self.token(words) + self.position.weight[: words.shape[1]] + segment)
 
     @torch.no_grad()
     def start_from_joint(self, tokens: Tensor) -> None:
@@ -149,6 +157,8 @@ class LogicChain(nn.Module):
             if value.shape != own[name].shape:
                 raise ValueError(f"{theirs} is {tuple(value.shape)}, the logic chain's {name} {tuple(own[name].shape)}")
             own[name].copy_(value)
+        if "reply_segment" in own:
+            own["reply_segment"].copy_(state["embeddings.token_type_embeddings.weight"][1])
 
 
 def bert_names(depth: int, frozen: int = 0) -> dict[str, tuple[str, bool]]:

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rumorlib.config import DistillationConfig, MICCConfig
-from rumorlib.data.batches import Aligned, Batch, FeatureMap, Patches, Pixels, Texts
+from rumorlib.data.batches import Aligned, Batch, FeatureMap, Patches, Pixels, Texts, used_columns
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.text import mlp
+from rumorlib.encoders.vocabulary import PAD
 
 # B posts, S scales, N_s patches of scale s, N = sum of N_s, K kept per scale, M kept in all, D joint width
 
@@ -185,6 +186,17 @@ class MICC(nn.Module):
             extra = 0  # the relevance numbers are alignment's: a variant without it loses them too
         self.classifier = mlp(d + d_image + extra, config.width, 1, config.dropout)  # MLP_c
 
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """How names of parameters begin that may learn more slowly: SCLIP's; where layers of published encoders learn,
+        these alone, and an image tower that started as CLIP's."""
+        config, vision = self.config, self.sclip.config.vision
+        names = [f"sclip.text_towers.{self.language}.top."] * bool(config.text_layers)
+        names += ["sclip.image_tower.top."] * bool(config.image_layers)
+        if names and vision.kind == "patch_conv" and vision.weights:
+            names.append("sclip.image_tower.")
+        return tuple(names) or ("sclip.",)
+
     def forward(self, batch: Batch) -> MICCOutput:
         """Logit of rumor, relevance and what was kept."""
         text = self._text(batch)  # (B, D)
@@ -205,7 +217,15 @@ class MICC(nn.Module):
     def _text(self, batch: Batch) -> Tensor:
         if self.config.reads == "joint":
             return batch.text_features.float()
-        return self.sclip.encode_text(Texts(batch.text_ids, batch.text_mask, batch.text_features), self.language)
+        return self.sclip.encode_text(self._texts(batch), self.language)
+
+    def _texts(self, batch: Batch) -> Texts:
+        """What SCLIP's text tower reads of posts; word pieces without columns that nobody uses."""
+        pieces, hidden = batch.pieces, batch.hidden
+        if self.config.text_layers:
+            n = used_columns(pieces != PAD, batch.n_pieces)
+            pieces, hidden = pieces[:, :n], hidden[:, :n]
+        return Texts(batch.text_ids, batch.text_mask, batch.text_features, pieces, hidden)
 
     def _patches(self, images: Pixels | FeatureMap | Patches) -> Tensor:
         if self.config.reads == "joint":
@@ -253,7 +273,7 @@ class MICC(nn.Module):
 
     def _before_heads(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The text tower's vector (B, d_t) and the patch tokens (B, N, d_v), of tokens or images."""
-        text = self.sclip.text_towers[self.language](Texts(batch.text_ids, batch.text_mask, batch.text_features))
+        text = self.sclip.text_towers[self.language](self._texts(batch))
         return text, batch.images.float() if self.config.reads == "tokens" else self.sclip.image_tower(batch.images)
 
     def _classifier_input(self, text: Tensor, image: Tensor, relevance: Tensor) -> Tensor:

@@ -70,6 +70,11 @@ def twins(run: Stored) -> Stored:
     return run | {"sclip": {"mask_twins": False} | run["sclip"]} if run.get("sclip") else run
 
 
+def whitening(run: Stored) -> Stored:
+    """Stage 1 may whiten the features of a frozen text tower; the runs from before took them as they are."""
+    return run | {"sclip": {"whiten_text": False} | run["sclip"]} if run.get("sclip") else run
+
+
 def precision(run: Stored) -> Stored:
     """`precision` names what products are made in; before, `bf16` said whether a machine fast at it may take bf16."""
     train = dict(run["train"])
@@ -143,6 +148,13 @@ def attention_norm(run: Stored) -> Stored:
     return run | {"detector": {"attention_norm": False} | run["detector"]}
 
 
+def layers_that_learn(run: Stored) -> Stored:
+    """Last layers of pretrained encoders may learn with a detector, and DMFL may read replies; before, neither."""
+    new: Stored = {"micc": {"text_layers": 0, "image_layers": 0}, "dmfl": {"image_layers": 0, "reply_hours": None}}
+    new = new.get(run["model"])
+    return run | {"detector": new | run["detector"]} if new and run["detector"] else run
+
+
 CLASSES = {"safe": ("SAFE", "words, image rows"), "carmn": ("CARMN", "words, image rows"),
           "mfan": ("MFAN", "words, image vector"), "eann": ("EANN", "words, image vector"),
           "spotfake": ("SpotFake", "frozen vectors"), "muse": ("MUSE", "similarities")}  # fmt: skip
@@ -164,7 +176,7 @@ def one_door(run: Stored) -> Stored:
 
 RULES: tuple[Callable[[Stored], Stored], ...] = (
     kind_of_run, lengths_in_steps, lengths_of_batches, twins, precision, nothing_unneeded, ours_stands_apart, prefixes,
-    logic_text, relevance_scale, one_door, attention_norm,
+    logic_text, relevance_scale, one_door, attention_norm, layers_that_learn, whitening,
 )  # fmt: skip
 
 

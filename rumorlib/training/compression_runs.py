@@ -69,7 +69,9 @@ def whole(config: RunConfig, settings: Settings, checkpoint: Path) -> MICC:
     from safetensors.torch import load_file
 
     plain = replace(config.detector, freeze="nothing")
-    model = MICC(plain, inputs.new_sclip(config.stage1, settings), config.language)
+    sclip = inputs.new_sclip(config.stage1, settings)
+    inputs.let_learn(sclip, plain, config.language, lambda name: inputs.weights_folder(name, settings))
+    model = MICC(plain, sclip, config.language)
     model.load_state_dict(load_file(checkpoint))
     return on_device(one_language(model).eval())
 
@@ -85,8 +87,9 @@ def one_language(model: MICC) -> MICC:
 def whole_posts(config: RunConfig, settings: Settings) -> tuple[PostTensors, pd.DataFrame]:
     """The corpus of a run as `whole` reads it, nothing of SCLIP computed before; and as a table."""
     corpus = inputs.corpus_of(config, settings)
-    texts = inputs.encode_texts(corpus.posts["text"].tolist(), config.stage1, config.language, settings)
-    images = inputs.images_of(corpus, config.stage1.sclip.vision, settings)
+    detector, asked = config.detector, (corpus.posts["text"].tolist(), config.stage1, config.language, settings)
+    texts = inputs.encode_texts(*asked, detector.text_layers)
+    images = inputs.images_of(corpus, config.stage1.sclip.vision, settings, trained=detector.image_layers)
     return inputs.post_tensors(corpus.posts, texts, *images), corpus.posts
 
 

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from rumorlib import config as cfg
 from rumorlib.config import BaselineConfig, HeadsConfig, RunConfig
 from rumorlib.data.batches import CPU, Batch, CaptionTensors, Texts
+from rumorlib.encoders.fine_tuned import ImageTop, TextTop
 from rumorlib.encoders.sclip import SCLIP
+from rumorlib.encoders.vision import ImageTower
 from rumorlib.encoders.vocabulary import CLS, SEP
 from rumorlib.models import baselines, heads, named
 from rumorlib.models.dmfl import DMFL
@@ -136,7 +138,7 @@ def _sclip(config: RunConfig) -> tuple[nn.Module, Any]:
 
 
 def _micc(config: RunConfig) -> tuple[nn.Module, Any]:
-    sclip = _new_sclip(config.stage1.sclip)
+    sclip = _learning(_new_sclip(config.stage1.sclip), config.detector, config.language)
     model, n, d = MICC(config.detector, sclip, config.language), sum(sclip.n_patches), sclip.config.d_joint
     if config.distillation:
         model.learn_from(_random(N_POSTS, seed=4), config.distillation)
@@ -148,8 +150,32 @@ def _micc(config: RunConfig) -> tuple[nn.Module, Any]:
             batch = batch._replace(towers=_random(N_POSTS, model.d_towers, seed=9))
         return model, batch
     if config.detector.reads == "tokens":
-        return model, _batch(_random(N_POSTS, n, config.stage1.sclip.vision.width, seed=6), features)
-    return model, _batch(_images(config.stage1.sclip.vision, N_POSTS), features)
+        batch = _batch(_random(N_POSTS, n, config.stage1.sclip.vision.width, seed=6), features)
+    else:
+        batch = _batch(_images(config.stage1.sclip.vision, N_POSTS), features)
+    if config.detector.text_layers:
+        batch = batch._replace(hidden=_random(*batch.pieces.shape, D_FEATURE, seed=9))
+    return model, batch
+
+
+class _Layer(nn.Linear):
+    """In the place of a pretrained encoder's layers, which are the library's."""
+
+    def forward(self, rows: Tensor, hidden: Tensor) -> Tensor:
+        return super().forward(rows).tanh() + hidden.clamp(min=-1).mean()
+
+
+def _learning(sclip: SCLIP, detector: cfg.MICCConfig, language: str) -> SCLIP:
+    if detector.text_layers:
+        layers = nn.ModuleList(_Layer(D_FEATURE, D_FEATURE) for _ in range(detector.text_layers))
+        sclip.text_towers[language].top = TextTop(layers, sclip.config.text(language).pool)
+    if detector.image_layers:
+        sclip.image_tower.top = _image_top(False)
+    return sclip
+
+
+def _image_top(cls: bool) -> ImageTop:
+    return ImageTop(nn.Linear(D_FEATURE, D_FEATURE) if cls else nn.Conv2d(D_FEATURE, D_FEATURE, 1), SIDE, cls)
 
 
 def _word_vectors(config: Any) -> Tensor:
@@ -159,9 +185,17 @@ def _word_vectors(config: Any) -> Tensor:
 
 
 def _dmfl(config: RunConfig) -> tuple[nn.Module, Any]:
-    images = _random(N_POSTS, N_ROWS, D_FEATURE, seed=6)
-    n_patches = N_ROWS - config.detector.image_cls
-    model = DMFL(config.detector, _word_vectors(config.detector), D_FEATURE, n_patches, N_WORDS, D_FEATURE)
+    images, encoder, vision = _random(N_POSTS, N_ROWS, D_FEATURE, seed=6), None, config.detector.image
+    n_patches, d_image = N_ROWS - config.detector.image_cls, D_FEATURE
+    if vision and vision.kind == "patch_conv":
+        images, encoder, d_image = _images(vision, N_POSTS), ImageTower(vision, None, 0.0), vision.width
+        n_patches = sum(encoder.n_patches)
+    elif config.detector.image_layers:
+        encoder, n_patches = _image_top(config.detector.image_cls), SIDE**2
+        is_map = not config.detector.image_cls
+        images = _images(vision, N_POSTS) if is_map else _random(N_POSTS, 1 + n_patches, D_FEATURE, seed=6)
+    words = _word_vectors(config.detector)
+    model = DMFL(config.detector, words, d_image, n_patches, N_WORDS, D_FEATURE, encoder)
     batch = _batch(images)
     if config.detector.logic_frozen:
         batch = batch._replace(hidden=_random(*batch.pieces.shape, D_FEATURE, seed=9))

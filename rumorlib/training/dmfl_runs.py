@@ -15,7 +15,7 @@ from rumorlib.data.batches import PostTensors, Texts, device
 from rumorlib.data.posts import Corpus
 from rumorlib.encoders.vocabulary import tokenize
 from rumorlib.encoders.word2vec import closeness
-from rumorlib.inputs.dmfl_inputs import BertTexts, bert_texts, image_rows, joint_words, word_vectors
+from rumorlib.inputs.dmfl_inputs import BertTexts, bert_texts, image_encoder, image_rows, joint_words, word_vectors
 from rumorlib.models.dmfl import DMFL
 from rumorlib.training import evidence, loop, watch
 from rumorlib.training.fitting import Outcome, fit_detector
@@ -40,15 +40,21 @@ def on_posts(
     read = Texts(ids[:, :longest], mask[:, :longest], pieces=bert.pieces, hidden=bert.hidden)
     tensors = inputs.post_tensors(corpus.posts, read, images, image_row)
     loop.seed_everything(config.seed)
-    d_image = images.shape[-1] if images.ndim == 3 else images.shape[1]
-    n_rows = images.shape[1] if images.ndim == 3 else images[0, 0].numel()
+    encoder = image_encoder(detector, lambda name: inputs.weights_folder(name, settings))
+    with torch.no_grad():
+        rows = images[:1] if encoder is None else encoder(images[:1])
+    d_image = rows.shape[-1] if rows.ndim == 3 else rows.shape[1]
+    n_rows = rows.shape[1] if rows.ndim == 3 else rows[0, 0].numel()
     n_tokens = len(bert.state["embeddings.word_embeddings.weight"]) if bert.state else len(lexicon)
     d_hidden = None if bert.hidden is None else bert.hidden.shape[-1]
-    model = DMFL(detector, torch.tensor(vectors), d_image, n_rows - detector.image_cls, n_tokens, d_hidden)
+    model = DMFL(detector, torch.tensor(vectors), d_image, n_rows - detector.image_cls, n_tokens, d_hidden,
+                 encoder)  # fmt: skip
     if detector.logic_init == "stage1" and model.has_logic:
         model.logic.start_from_joint(joint_words(lexicon, config, settings, checkpoint))
     if bert.state and model.has_logic:
         model.logic.start_from_bert(bert.state, detector.logic_frozen)
+        if detector.reply_hours:
+            model.sep_piece.fill_(bert.sep)
     facts = {"word2vec_coverage": coverage, "n_words": len(lexicon)}
     if detector.parts == "text_cnn":  # what the vectors are like, beside what the CNN makes of them
         train = [tokenize(text, lexicon.unit) for text in corpus.posts.loc[corpus.posts["split"] == "train", "text"]]

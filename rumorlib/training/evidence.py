@@ -85,6 +85,21 @@ def abstention(model: MICC, tensors: PostTensors, posts: pd.DataFrame, config: R
     return frame.dropna(subset="auc", ignore_index=True)
 
 
+@torch.inference_mode()
+def kept_by_clutter(model: MICC, tensors: PostTensors, posts: pd.DataFrame) -> pd.DataFrame:
+    """How many patches have a weight where a rule that looks at the post decides (C36), test posts.
+
+    Returns: clutter ("all" or a level), n, kept (mean per post, all scales).
+    """
+    model.eval()
+    rows = torch.from_numpy(np.flatnonzero(posts["split"].eq("test").to_numpy()))
+    batches = tensors.in_order(rows, where=where_is(model))
+    kept = pd.Series(array(torch.cat([(model(batch).weights > 0).sum(1) for batch in batches])))
+    level = posts["clutter"].to_numpy()[rows.numpy()]
+    found = [("all", kept), *((str(one), kept[level == one]) for one in np.unique(level))]
+    return pd.DataFrame([(name, len(part), part.mean()) for name, part in found], columns=["clutter", "n", "kept"])
+
+
 def _relevance(model: MICC, tensors: PostTensors, chosen: pd.Series) -> list[np.ndarray]:
     """Relevance of the chosen posts, per scale (n, N_s)."""
     model.eval()
@@ -227,7 +242,8 @@ def retrieval(model: SCLIP, tensors: CaptionTensors, image_rows: Tensor, languag
     new_row[image_rows] = torch.arange(len(image_rows))
     shown = (picker(part, where)(tensors.images) for part in image_rows.split(256))
     patches = torch.cat([model.encode_image(images) for images in shown])
-    texts = model.encode_text(tensors.texts[language].rows(caption_rows, where), language)
+    texts = (tensors.texts[language].rows(part, where) for part in caption_rows.split(2048))
+    texts = torch.cat([model.encode_text(part, language) for part in texts])
     similarity = torch.cat([model.similarity(part, patches).mean(-1) for part in texts.split(128)])
     owner = array(new_row[tensors.owner[caption_rows]])
     belongs = array(tensors.belongs(language, caption_rows, image_rows))

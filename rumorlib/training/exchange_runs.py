@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageFilter
+from torch import nn
 
 from rumorlib import inputs
 from rumorlib.config import BaselineConfig, RunConfig, Settings
@@ -120,17 +121,25 @@ def _of_micc(config: RunConfig, settings: Settings, stage1: Path, weights: Path)
         found = fitting.partners(posts, *how)
         asked[name] = replace(own, image_row=own.image_row[torch.tensor(found)]), _exchanged(posts, found)
     asked[BLANKED] = replace(own, images=blank, image_row=torch.full_like(own.image_row, len(own.images))), 0.0
-    asked[EMPTIED] = replace(own, texts=_emptied(own.texts)), 0.0
+    asked[EMPTIED] = replace(own, texts=_emptied(own.texts, model.sclip.text_towers[config.language])), 0.0
     return table, (
         (name, posts.assign(log_odds=fitting.predict(model, changed)), share)
         for name, (changed, share) in asked.items()
     )
 
 
-def _emptied(texts: Texts) -> Texts:
-    """Texts without a word: the first token ([CLS]) alone, or a vector of zeros."""
+def _emptied(texts: Texts, tower: nn.Module) -> Texts:
+    """Texts without a word: the first token ([CLS]) alone, or a vector of zeros, which whitening would make of its
+    mean."""
     if texts.ids is None:
-        return Texts(None, None, torch.zeros_like(texts.features))
+        features = torch.zeros_like(texts.features)
+        if getattr(tower, "whiten", False):
+            features += tower.mean.to(features)
+        if texts.pieces is None:
+            return Texts(None, None, features)
+        first = torch.zeros_like(texts.pieces)
+        first[:, 0] = 1
+        return Texts(None, None, features, pieces=texts.pieces * first, hidden=texts.hidden)
     mask = torch.zeros_like(texts.mask)
     mask[:, 0] = True
     return Texts(texts.ids * mask, mask)

@@ -27,20 +27,26 @@ def on_posts(config: RunConfig, settings: Settings, checkpoint: Path) -> tuple[M
     texts, images, image_row = micc_inputs.read(inputs.Source(config, corpus, settings, checkpoint))
     tensors = inputs.post_tensors(corpus.posts, texts, images, image_row)
     loop.seed_everything(config.seed)
-    model = MICC(config.detector, inputs.load_sclip(config.stage1, checkpoint, settings), config.language)
+    sclip = inputs.load_sclip(config.stage1, checkpoint, settings)
+    inputs.let_learn(sclip, config.detector, config.language, lambda name: inputs.weights_folder(name, settings))
+    model = MICC(config.detector, sclip, config.language)
     return loop.on_device(model), tensors.on(loop.device()), corpus.posts
 
 
 def run(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
     """MICC on the SCLIP of `checkpoint`, with what drawn scenes know of the evidence."""
     model, tensors, posts = on_posts(config, settings, checkpoint)
+    adapts = config.detector.controls.keep != "k"
+    if adapts and "clutter" not in posts and posts["image"].ne("").any():  # drawn scenes know it
+        loaded, size_px = inputs.corpus_of(config, settings), config.stage1.sclip.vision.image_size_px
+        posts = posts.assign(clutter=inputs.clutter(loaded, size_px))
 
     def look(stage: str) -> dict[str, pd.DataFrame]:
         found = {}
         if "support_x0" in posts:  # drawn scenes know where the evidence is
             found["pointing"] = evidence.pointing(model, tensors, posts, config, stage)
             found["abstention"] = evidence.abstention(model, tensors, posts, config, stage)
-        if config.detector.freeze == "nothing":  # stage 2 trains all of SCLIP: does it still know its captions?
+        if config.detector.freeze == "nothing" or config.detector.text_layers:  # does it still know its captions?
             found["retrieval"] = _dev_retrieval(config, settings, model.sclip).assign(stage=stage)
         return found
 
@@ -52,6 +58,8 @@ def run(config: RunConfig, settings: Settings, checkpoint: Path) -> Outcome:
     extras = {name: pd.concat([before[name], frame], ignore_index=True) for name, frame in look("fine-tuned").items()}
     if "support_x0" in posts:
         extras["relevance"] = evidence.relevance_of_posts(model, tensors, posts)
+    if adapts and "clutter" in posts:
+        extras["kept"] = evidence.kept_by_clutter(model, tensors, posts)
     return dataclasses.replace(outcome, extras=extras)
 
 
@@ -82,7 +90,10 @@ def apart(tensors: PostTensors, patches: Callable[[], tuple[Tensor, Tensor]]) ->
 
 def _dev_retrieval(config: RunConfig, settings: Settings, sclip: SCLIP) -> pd.DataFrame:
     """Recall at k of a SCLIP on the dev captions of its own stage 1, in the language of the posts."""
-    captions, images = inputs.caption_tensors(config.stage1, settings)
+    text_layers = {config.language: config.detector.text_layers}
+    asked = config.stage1, settings, ("dev",), config.detector.image_layers, text_layers
+    captions, images = inputs.caption_tensors(*asked)
+    captions = captions.on(loop.device())
     sclip.eval()
     found = evidence.retrieval(sclip, captions, inputs.rows_of(images, "dev"), config.language)
     return pd.DataFrame([{"language": config.language, "split": "dev"} | found])

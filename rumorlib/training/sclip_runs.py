@@ -23,6 +23,11 @@ def run(config: RunConfig, settings: Settings) -> Outcome:
         chosen = images["image"].isin(inputs.train_pictures(config, settings)).to_numpy()
         rows["train"] = torch.from_numpy(np.flatnonzero(chosen))
 
+    if config.sclip.whiten_text:
+        known = torch.isin(tensors.owner.cpu(), rows["train"])
+        for language, texts in tensors.texts.items():
+            model.text_towers[language].whiten_by(texts.features[known.to(texts.features.device)])
+
     def batches(generator: torch.Generator):
         return tensors.shuffled(rows["train"], train.batch_size, train.captions_per_image, generator)
 

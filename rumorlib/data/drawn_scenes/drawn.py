@@ -101,9 +101,11 @@ def _row(claim: Claim, scene: Scene, facts: dict) -> dict:
 
 
 @lru_cache(maxsize=2)
-def _drawn(config: DrawnConfig) -> tuple[pd.DataFrame, list[Claim], list[Scene], list[str]]:
+def _drawn(config: DrawnConfig, boxed: bool = False) -> tuple[pd.DataFrame, list[Claim], list[Scene], list[str]]:
     """Language-free table, claims, distinct scenes and the image key of each distinct scene."""
     painter, made = Painter(config, "leaks and noise"), _all_posts(config)
+    if boxed:
+        made = [(split, claim, scenes.boxed(scene), facts) for split, claim, scene, facts in made]
     train = [post for post in made if post[0] == "train"]
     keys: dict[Scene, str] = {}
     claims, rows = [], []
@@ -126,8 +128,8 @@ def _drawn(config: DrawnConfig) -> tuple[pd.DataFrame, list[Claim], list[Scene],
 
 
 @lru_cache(maxsize=2)
-def _pictures(config: DrawnConfig) -> ArrayImages:
-    _, _, distinct, keys = _drawn(config)
+def _pictures(config: DrawnConfig, boxed: bool) -> ArrayImages:
+    _, _, distinct, keys = _drawn(config, boxed)
     return ArrayImages(keys, _pixels(distinct))
 
 
@@ -158,23 +160,24 @@ def worded(language: str, config: DrawnConfig | None = None) -> list[Wording]:
     ]  # fmt: skip
 
 
-def load(language: str, seed: int = 0, config: DrawnConfig | None = None) -> posts.Corpus:
+def load(language: str, seed: int = 0, config: DrawnConfig | None = None, boxed: bool = False) -> posts.Corpus:
     """The drawn corpus in one language; both languages share every scene, claim, label and key.
 
     Args:
         language: "en" or "zh".
         seed: corpus seed; 0 is the committed corpus.
+        boxed: pictures are true object boxes (`scenes.boxed`), all else is the same.
     """
     config = config or DrawnConfig(seed=seed)
-    table = _drawn(config)[0].copy()
+    table = _drawn(config, boxed)[0].copy()
     table["text"] = [wordings.post(language, *wording) for wording in worded(language, config)]
     table["language"] = language
     table["created_at"], table["text_group"] = pd.NaT, ""
     table["image_group"] = table["image"]
     return posts.Corpus(
-        name=f"demo-{language}",
+        name="demo-boxes" if boxed else f"demo-{language}",
         posts=posts.check(table, f"drawn scenes (seed {config.seed})"),
-        images=_pictures(config),
+        images=_pictures(config, boxed),
         label_means=LABEL_MEANS,
         dropped=pd.DataFrame(columns=["post_id", "source", "row", "reason"]),
     )
@@ -187,7 +190,7 @@ def _template(painter: Painter, pair: str) -> int:
 
 
 @lru_cache(maxsize=1)  # both languages in turn
-def _captions(config: DrawnConfig) -> tuple[ArrayImages, list[dict], list[tuple[int, ...]]]:
+def _captions(config: DrawnConfig, boxed: bool) -> tuple[ArrayImages, list[dict], list[tuple[int, ...]]]:
     """Language-free: pictures, and of every caption its row and the indices `wordings.caption` takes."""
     painter = Painter(config, "captions")
     rows, words, distinct = [], [], []
@@ -197,6 +200,7 @@ def _captions(config: DrawnConfig) -> tuple[ArrayImages, list[dict], list[tuple[
         shape, colour = painter.kind()
         copies = 1 + painter.below(3) if painter.chance(config.count_share) else 1
         scene = painter.scene([(shape, colour, -1)] * copies, {(shape, colour)})
+        scene = scenes.boxed(scene) if boxed else scene
         distinct.append(scene)
         for caption_id in range(config.captions_per_scene):
             thing = scene.objects[(caption_id + (copies - 1) * (caption_id > 0)) % len(scene.objects)]
@@ -210,12 +214,16 @@ def _captions(config: DrawnConfig) -> tuple[ArrayImages, list[dict], list[tuple[
     return ArrayImages(keys, _pixels(distinct)), rows, words
 
 
-def load_captions(language: str, seed: int = 0, config: DrawnConfig | None = None) -> posts.CaptionCorpus:
+def load_captions(
+    language: str, seed: int = 0, config: DrawnConfig | None = None, boxed: bool = False
+) -> posts.CaptionCorpus:
     """Stage-1 captions of scenes that no post shows: what stands where, or how many there are."""
-    images, rows, words = _captions(config or DrawnConfig(seed=seed))
+    images, rows, words = _captions(config or DrawnConfig(seed=seed), boxed)
     captions = pd.DataFrame(rows)
     captions.insert(2, "text", [wordings.caption(language, *indices) for indices in words])
-    return posts.CaptionCorpus(f"demo-captions-{language}", captions.assign(language=language), images)
+    return posts.CaptionCorpus(
+        f"demo-{'boxes-' * boxed}captions-{language}", captions.assign(language=language), images
+    )
 
 
 def corpus_sha256(config: DrawnConfig | None = None) -> str:

@@ -99,6 +99,18 @@ def without(scene: Scene, *numbers: int) -> Scene:
     return scene
 
 
+def boxed(scene: Scene) -> Scene:
+    """The scene as true object boxes would show it: every object cut out by its box, as large as its place and in its
+    middle. Patches of a place's size then hold one whole object each."""
+    margin = (CELL_PX - LARGE_PX) // 2
+    things = (
+        replace(thing, size_px=LARGE_PX, x=thing.place % GRID * CELL_PX + margin,
+                y=thing.place // GRID * CELL_PX + margin)
+        for thing in scene.objects
+    )  # fmt: skip
+    return replace(scene, objects=tuple(things))
+
+
 def render(scene: Scene) -> np.ndarray:
     """Pixels of a scene: uint8 (96, 96, 3), the same bytes on every machine."""
     return render_all([scene])[0]

@@ -62,6 +62,8 @@ def of_run(config: RunConfig, settings: Settings) -> Part:
     """
     if config.model in ("sclip", "bench") or config.kind not in ("train", "distil"):
         raise ValueError(f"{config.name} is no detector for single posts; save the run it was made of")
+    if getattr(config.detector, "reply_hours", None):
+        raise ValueError(f"{config.name} reads replies to its posts; use a DMFL with reply_hours=None")
     if config.model == "mfan" and dict(config.detector.options).get("graph"):
         raise ValueError(f"{config.name} reads who replied to whom among its posts; use mfan without the graph")
     corpus = inputs.corpus_of(config, settings)
@@ -218,8 +220,12 @@ def _training_only(model: nn.Module) -> tuple[str, ...]:
 def _network(reader: Reader, state: dict[str, Tensor]) -> nn.Module:
     config, shapes, detector = reader.config, reader.shapes, reader.config.detector
     if config.model == "micc":
+        inputs.let_learn(reader.sclip, detector, config.language, reader.encoders.folder)
         return MICC(detector, reader.sclip, config.language)
     shape = shapes["images"]
+    encoder = dmfl_inputs.image_encoder(detector, reader.encoders.folder) if config.model == "dmfl" else None
+    if encoder is not None:
+        shape = list(encoder.eval()(torch.zeros(1, *shape)).shape[1:])
     d_image = shape[-1] if len(shape) == 2 else shape[0]
     vectors = torch.zeros(len(reader.words), detector.word2vec.d_word) if reader.words else named.NO_WORDS
     if config.model == "dmfl":
@@ -228,7 +234,7 @@ def _network(reader: Reader, state: dict[str, Tensor]) -> nn.Module:
         n_tokens = len(reader.words) if table is None else len(table)
         # of frozen layers: what the token map reads, or the chain's own width where there is no map
         d_hidden = detector.logic_width if table is None else table.shape[1]
-        return DMFL(detector, vectors, d_image, n_rows - detector.image_cls, n_tokens, d_hidden)
+        return DMFL(detector, vectors, d_image, n_rows - detector.image_cls, n_tokens, d_hidden, encoder)
     try:
         return named.build(detector, named.Given(vectors, shapes.get("text", 0), tuple(shape)))
     except (ValueError, TypeError) as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rumorlib.config import BaselineConfig, DetectorConfig, DMFLConfig, MICCConfig, RunConfig, TextConfig, VisionConfig
@@ -23,7 +24,6 @@ from rumorlib.inputs import features
 from rumorlib.models import baselines
 from rumorlib.models.others.muse import similarity_features
 
-TOKENS = 128  # of a text that a frozen encoder reads, as `frozen.text_features`
 IMAGE_ROWS = ("image_lr", "text_image_lr", "image_forest", "relevance_lr")  # kinds that look at pictures
 WORD_ROWS = ("majority", "tfidf_lr", "surface_lr", "text_forest")  # kinds that no encoder serves
 
@@ -40,17 +40,17 @@ class Encoders:
         key = ("text", tower.weights, tower.pool)
         if key not in self._loaded:
             folder = self.folder(tower.weights)
-            self._loaded[key] = frozen.text_encoder(folder, TOKENS, device(), False, tower.pool)
+            self._loaded[key] = frozen.text_encoder(folder, frozen.MAX_TOKENS, device(), False, tower.pool)
         encode = self._loaded[key]
         return lambda texts: encode([tower.prefix + text for text in texts])
 
-    def image(self, vision: VisionConfig, cls: bool) -> Callable[[list[np.ndarray]], Tensor]:
-        """Pixels -> (n, C, h, w), or with `cls` rows."""
-        key = ("image", vision.weights, vision.image_size_px, cls)
+    def image(self, vision: VisionConfig, cls: bool, trained: int = 0) -> Callable[[list[np.ndarray]], Tensor]:
+        """Pixels -> (n, C, h, w), or with `cls` rows; with `trained` as the layer below so many last ones leaves it."""
+        key = ("image", vision.weights, vision.image_size_px, cls, trained)
         if key not in self._loaded:
             folder = self.folder(vision.weights)
             scaling = pretrained.pixel_scaling(folder)
-            self._loaded[key] = frozen.image_encoder(folder, vision.image_size_px, scaling, device(), False, cls)
+            self._loaded[key] = frozen.image_encoder(folder, vision.image_size_px, scaling, device(), False, cls, trained)
         return self._loaded[key]
 
     def pieces(self, name: str) -> Any:
@@ -147,9 +147,10 @@ class Reader:
         there = [row for row, picture in enumerate(pictures) if picture is not None]
         once = {id(pictures[row]): pictures[row] for row in there}  # one post in many wordings has one picture
         vision, cls = self.vision, getattr(self.detector, "image_cls", False)
+        trained = getattr(self.detector, "image_layers", 0)
         pixels = [picture.pixels(vision.image_size_px) for picture in once.values()]
         if vision.kind == "feature_map":
-            made = self.encoders.image(vision, cls)(pixels).half().cpu() if pixels else None
+            made = self.encoders.image(vision, cls, trained)(pixels).half().cpu() if pixels else None
         else:
             made = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) if pixels else None
         shape = list(made.shape[1:]) if made is not None else self.shapes["raw"]
@@ -186,7 +187,9 @@ class Reader:
     def pooled_images(self, pictures: Sequence[Any]) -> Tensor:
         """(n, d) mean of what the model's image side reads, float32; nan without a picture."""
         raw = self.raw_images(pictures)
-        if self.vision.kind == "patch_conv":
+        if self.vision.kind == "patch_conv" and self.sclip is None:  # a ViT that learned with its detector
+            rows = F.adaptive_avg_pool2d(raw.float(), 8).flatten(1)
+        elif self.vision.kind == "patch_conv":
             rows = self.tokens(raw).float().mean(1)
         else:
             rows = raw.float().flatten(2).mean(2) if raw.ndim == 4 else raw.float().mean(1)
@@ -199,7 +202,13 @@ class Reader:
         """As `inputs.encode_texts`."""
         tower = self._stage1_text
         if tower.kind == "frozen":
-            return Texts(None, None, self.encoders.text(tower)(texts).half().cpu())
+            features = self.encoders.text(tower)(texts).half().cpu()
+            if not (trained := getattr(self.detector, "text_layers", 0)):
+                return Texts(None, None, features)
+            below = pretrained.config_of(self.encoders.folder(tower.weights)).num_hidden_layers - trained
+            whole = replace(tower, max_length=frozen.MAX_TOKENS)
+            real, rows = self.encoders.rows(whole, below)([tower.prefix + text for text in texts])
+            return Texts(None, None, features, pieces=real.long().cpu(), hidden=rows.half().cpu())
         if tower.kind == "clip":
             return clip.tokenized(self.encoders.pieces(tower.weights), texts, tower.max_length)
         ids, mask = self.stage1_words.encode(texts, tower.max_length, cls=True)

@@ -69,7 +69,8 @@ def untrained_micc(config: RunConfig) -> tuple[MICC, Batch]:
     n_words = {language: 8 for language, text in sclip_config.texts if text.kind == "transformer"}
     sclip = SCLIP(sclip_config, n_words, d_text, d_map)
     features = torch.zeros(1, d_text[config.language]) if config.language in d_text else None
-    model = MICC(replace(config.detector, freeze="nothing"), sclip, config.language)  # so that it reads pixels
+    alone = {"freeze": "nothing", "text_layers": 0, "image_layers": 0}  # reads pixels; frozen encoders are not counted
+    model = MICC(replace(config.detector, **alone), sclip, config.language)
     return model.eval(), one_post(images, POST_LENGTH)._replace(text_features=features)
 
 

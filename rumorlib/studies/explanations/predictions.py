@@ -23,7 +23,7 @@ IGNORED = 0.1  # rank correlation within which weights ignore relevance
 def verdicts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Verdict per prediction and model (x_claims).
 
-    Args: tables: by artifact id: x_1, x_2, x_3, x_4 where it was made, x_5, x_5_fingerprint.
+    Args: tables: by artifact id: x_1, x_2, x_3, x_5, x_5_fingerprint; x_4 and x_5_learned where they were made.
     Returns: COLUMNS; against: what the interval is compared with.
     """
     tables = {name: pd.DataFrame(with_runs(table)) for name, table in tables.items()}
@@ -32,6 +32,7 @@ def verdicts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     rows = [*_pointing(patches), *_sanity(patches, "patches"), *_sanity(tables["x_2"], "words")]
     rows += [*_undetectable(tables["x_5"]), *_fingerprint(tables["x_5_fingerprint"])]
     rows += [*_breaks(tables["x_3"]), *(_adaptive(tables["x_4"]) if "x_4" in tables else ())]
+    rows += _learned(tables["x_5_learned"]) if "x_5_learned" in tables else ()
     return by_runs(pd.DataFrame(rows, columns=[*COLUMNS, RUNS]), *COLUMNS[:3])
 
 
@@ -102,6 +103,12 @@ def _fingerprint(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
             of = f"{GAMMA} against {model}"
             yield _apart(f"without Top-K the mark {what}", of, f"{name} of the mark", by.loc[GAMMA], line, name,
                          "against the interval with Top-K")  # fmt: skip
+
+
+def _learned(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for _, line in table[table["split"].eq("fingerprint") & table["ahead"].notna()].iterrows():
+        yield _row("trained on marks, Top-K loses what A/γ learns of them", line["model"],
+                   "accuracy on marked posts, ahead of A/γ", line, "ahead", 0.0, above=False)  # fmt: skip
 
 
 def _breaks(table: pd.DataFrame) -> Iterator[dict[str, Any]]:

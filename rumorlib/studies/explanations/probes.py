@@ -19,14 +19,15 @@ from rumorlib.config import RunConfig, Settings
 from rumorlib.data.batches import array, where_is
 from rumorlib.data.drawn_scenes.scenes import CELL_PX, GRID, IMAGE_PX
 from rumorlib.encoders.vision import patch_boxes
-from rumorlib.experiments import marked_runs, model_name
+from rumorlib.experiments import corpus_name, marked_runs, model_name
+from rumorlib.experiments.explained import BOXES
 from rumorlib.metrics import estimates
 from rumorlib.models.micc import MICCOutput
 from rumorlib.results import Report, trained
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.explanations import attributions, interventions
 from rumorlib.studies.explanations.explanations import interval
-from rumorlib.studies.scores.comparison import pooled
+from rumorlib.studies.scores.comparison import clusterings, ends, pooled, score
 
 ALPHA = 0.05
 
@@ -62,6 +63,46 @@ def undetectable(reports: list[Report]) -> pd.DataFrame:
     frame["p_holm"] = estimates.holm(frame["p_value"])
     words = {True: "above .5", False: "not above .5"}
     return frame.assign(reading=[words[bool(s)] for s in frame["p_holm"] < ALPHA])
+
+
+def learned(reports: list[Report]) -> pd.DataFrame:
+    """What models that were trained on marked posts make of marks, with and without Top-K (x_5_learned).
+
+    Returns: dataset, model, split (fingerprint: marked posts; test: ordinary ones), n, accuracy, acc_low, acc_high
+        (95 %, scenes and seeds); ahead, ahead_low, ahead_high (of the same model without Top-K, paired), n_seeds.
+    """
+    rows, found = [], pooled(reports)
+    for config, predictions in found:
+        rival = next(p for c, p in found if c.variant == config.variant.replace("top-k", "A-gamma"))
+        for split in ("fingerprint", "test"):
+            part, other = (p[p["split"] == split].reset_index(drop=True) for p in (predictions, rival))
+            row = {"dataset": corpus_name(config), "model": model_name(config), "split": split}
+            row |= {"n": part["post_id"].nunique()} | ends("acc", score(config.dataset, part, "accuracy"), "accuracy")
+            if predictions is not rival:
+                ahead = estimates.difference(part, other, "accuracy", clusterings(config.dataset, part))
+                row |= ends("ahead", ahead)
+            rows.append(row | {"n_seeds": part["seed"].nunique(), RUNS: run_names(predictions)})
+    return by_runs(pd.DataFrame(rows), "dataset", "model")
+
+
+def boxes(reports: list[Report]) -> pd.DataFrame:
+    """MICC on true object boxes beside MICC on grid cells, the same posts (x_6).
+
+    Returns: model, split (test; pairs: minimal pairs), n, cells, cells_low, cells_high, boxes, boxes_low, boxes_high
+        (accuracy), gain, gain_low, gain_high (of boxes, paired; 95 %, scenes and seeds), n_seeds.
+    """
+    rows, found = [], pooled(reports)
+    of_cells = {config.variant: part for config, part in found if config.dataset != BOXES}
+    for config, predictions in found:
+        for split in ("test", "pairs") if config.dataset == BOXES else ():
+            both = [p[p["split"] == split].reset_index(drop=True) for p in (of_cells[config.variant], predictions)]
+            row = {"model": model_name(config), "split": split, "n": both[0]["post_id"].nunique()}
+            for name, part in zip(("cells", "boxes"), both, strict=True):
+                row |= ends(name, score(config.dataset, part, "accuracy"))
+            how = clusterings(config.dataset, both[0])
+            row |= ends("gain", estimates.difference(both[1], both[0], "accuracy", how))
+            rows.append(row | {"n_seeds": both[0]["seed"].nunique(), RUNS: (*run_names(both[0]), *run_names(both[1]))})
+    return by_runs(pd.DataFrame(rows), "model")
 
 
 def fingerprints(config: RunConfig, settings: Settings) -> dict[str, Any]:

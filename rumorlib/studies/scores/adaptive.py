@@ -10,13 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import torch
 
-from rumorlib.config import ControlConfig, RunConfig, Settings
-from rumorlib.data.batches import array, where_is
+from rumorlib.config import ControlConfig, RunConfig
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.metrics import estimates
-from rumorlib.results import Report, trained
+from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores.comparison import clusterings, pooled, score
 
@@ -30,27 +28,24 @@ def rule(config: RunConfig) -> str:
     return RULES[controls.keep].format(top_k=how.top_k, relevance_mass=controls.relevance_mass)
 
 
-def n_kept(config: RunConfig, settings: Settings) -> pd.Series:
-    """Patches that have a weight, of all scales together, by post_id; of a rule that looks at the post."""
-    model, tensors, posts = trained.micc(config, settings)
-    everyone = torch.arange(len(posts))
-    with torch.inference_mode():  # only here: a run that is missing is trained on the way
-        batches = tensors.in_order(everyone, where=where_is(model))
-        kept = torch.cat([(model(batch).weights > 0).sum(1) for batch in batches])
-    return pd.Series(array(kept), posts["post_id"])
-
-
-def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.DataFrame:
-    """Accuracy and patches kept by clutter (objects in the scene) for every rule (x_4).
+def table(reports: list[Report]) -> pd.DataFrame:
+    """Accuracy and patches kept by clutter for every rule, test posts (x_4, m_e4_adaptive): objects in a drawn scene,
+    the third by density of edges of photographs.
 
     Returns: dataset, rule, clutter ("all" or a number), n, kept (mean patches per post, all scales), accuracy, low,
         high (95 %, pictures and seeds); gain, gain_low, gain_high (accuracy minus that of fixed K = 2 on
         the same posts, paired; nan for itself).
     """
-    rows, kept = [], {}
-    for config in (r.config for r in reports if r.config.detector.controls.keep != "k"):
-        kept.setdefault((config.dataset, rule(config)), []).append(n_kept(config, settings))
-    of_rule = [(config, predictions[predictions["split"] == split]) for config, predictions in pooled(reports)]
+    rows, kept, levels = [], {}, {}
+    for report in reports:
+        if (config := report.config).detector.controls.keep != "k":
+            kept.setdefault((config.dataset, rule(config)), []).append(
+                report.extra("kept").set_index("clutter")["kept"]
+            )
+            of_post = report.predictions().set_index("row_key")["clutter"]
+            levels[config.dataset] = of_post[~of_post.index.duplicated()]
+    of_rule = [(config, part[part["split"] == "test"]) for config, part in pooled(reports)]
+    of_rule = [(c, part.assign(clutter=part["post_id"].map(levels[c.dataset]))) for c, part in of_rule]
     for config, predictions in of_rule:
         plain = next(p for c, p in of_rule if c.dataset == config.dataset and rule(c) == rule(_default(config)))
         for level in ("all", *sorted(predictions["clutter"].unique())):
@@ -58,9 +53,7 @@ def table(reports: list[Report], settings: Settings, split: str = "test") -> pd.
             part = part.reset_index(drop=True)
             found = score(config.dataset, part, "accuracy")
             row = {"dataset": config.dataset, "rule": rule(config), "clutter": str(level)}
-            counted = [
-                series[part["post_id"].unique()].mean() for series in kept.get((config.dataset, rule(config)), [])
-            ]
+            counted = [by_level[str(level)] for by_level in kept.get((config.dataset, rule(config)), [])]
             fixed = sum(min(config.detector.top_k, side**2) for side in grid_sides(config.stage1.sclip.vision))
             row |= {"n": part["post_id"].nunique(), "kept": float(np.mean(counted)) if counted else float(fixed)}
             row |= {"accuracy": found.value, "low": found.low, "high": found.high}

@@ -1,9 +1,8 @@
-"""Which stage 1 serves the detector: none, other captions, fewer pictures, a longer one, one that knows its posts."""
+"""Which stage 1 serves the detector: none, other captions, fewer pictures, one that knows its posts; what is left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -12,48 +11,12 @@ from scipy.stats import linregress
 from rumorlib.config.profiles import (
     FLICKR8K_PICTURES,
 )
+from rumorlib.experiments import model_name
 from rumorlib.metrics import estimates, evaluation
 from rumorlib.results import Report
-from rumorlib.results.provenance import RUNS, by_runs, run_names, runs_of_rows
+from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.protocol import calibration
 from rumorlib.studies.scores import comparison, sweeps
-
-
-def longer_table(reports: Iterable[Report]) -> pd.DataFrame:
-    """What a longer stage 1 adds under each classifier input of MICC, on the same posts and seeds.
-
-    Args: reports: MICC on the usual stage 1 and on the longer one, under the same inputs.
-    Returns: dataset, classifier_input, split, usual, longer (primary metric), gain, low, high (points, paired,
-        95 %), auc_usual, auc_longer.
-    """
-    reports = list(reports)
-    groups, rows = sweeps.by_variant(reports), []
-    compared = {split: sweeps.Compared(reports, split) for split in sweeps.SPLITS}
-    for (dataset, variant), longer in groups.items():
-        if not variant.startswith("stage-1-longer"):
-            continue
-        how = longer[0].config.detector.classifier_input
-        usual = "default" if how == "concat" else how
-        for split in sweeps.SPLITS:
-            row = {"dataset": dataset, "classifier_input": how, "split": split}
-            row[RUNS] = run_names([*longer, *groups[dataset, usual]])
-            for name, runs in (("longer", longer), ("usual", groups[dataset, usual])):
-                frame = sweeps.predictions(runs, split)
-                row[name] = comparison.score(runs[0].config.dataset, frame).value
-                row[f"auc_{name}"] = comparison.score(runs[0].config.dataset, frame, "auc").value
-            gain = compared[split].ahead(dataset, variant, usual) * 100
-            rows.append(row | dict(zip(("gain", "low", "high"), gain)))
-    names = ["dataset", "classifier_input", "split", "usual", "longer", "gain", "low", "high"]
-    frame = pd.DataFrame(rows, columns=[*names, "auc_usual", "auc_longer", RUNS])
-    return by_runs(frame, "dataset", "classifier_input")
-
-
-def kinds_table(reports: Sequence[Report]) -> pd.DataFrame:
-    """`comparison.auc_by` the distance of the wrong caption, on dev and test; empty where no corpus has distances."""
-    frames = [comparison.auc_by(reports, "distance", split).assign(split=split) for split in sweeps.SPLITS]
-    frame = pd.concat(frames, ignore_index=True)
-    frame[RUNS] = [names for part in frames for names in runs_of_rows(part) or []]
-    return by_runs(frame, "dataset", "model")
 
 
 def pictures_table(reports: Iterable[Report]) -> tuple[pd.DataFrame, str]:
@@ -106,19 +69,23 @@ def known_table(reports: Iterable[Report]) -> pd.DataFrame:
 
 
 def retrieval_after(reports: Iterable[Report]) -> pd.DataFrame:
-    """Retrieval before and after stage 2 of the runs that trained SCLIP on: does it forget the captions? Dev captions.
+    """Retrieval before and after stage 2 of the runs that trained below SCLIP's heads: are its captions forgotten? Dev
+    captions, means over seeds.
 
-    Columns: dataset, variant, stage, language, then R@k both ways (t2i, i2t) in [0, 1] and median ranks, as the field
-    counts and with twins as hits.
+    Columns: dataset, model, stage, language, then recall at k both ways (t2i, i2t) in [0, 1] and median ranks, as the
+    field counts and with twins as hits; n_seeds.
     """
     frames = []
     for report in reports:
         if "extras/retrieval.csv" in report.hashes:
             frame, config = report.extra("retrieval"), report.config
-            about = {"dataset": config.dataset, "variant": config.variant, RUNS: [run_names([report])] * len(frame)}
+            about = {"dataset": config.dataset, "model": model_name(config), RUNS: [run_names([report])] * len(frame)}
             frames.append(frame.assign(**about))
+    first = ["dataset", "model", "stage", "language"]
     if not frames:
-        return pd.DataFrame(columns=["dataset", "variant", "stage", "language"])
-    frame = pd.concat(frames, ignore_index=True)
-    first: list[Any] = ["dataset", "variant", "stage", "language"]
-    return by_runs(frame[[*first, *(name for name in frame if name not in first)]], "dataset", "variant")
+        return pd.DataFrame(columns=first)
+    rows = []
+    for key, part in pd.concat(frames, ignore_index=True).groupby(first, sort=False):
+        row = dict(zip(first, key, strict=True)) | part.mean(numeric_only=True).to_dict()
+        rows.append(row | {"n_seeds": len(part), RUNS: tuple(part[RUNS].sum())})
+    return by_runs(pd.DataFrame(rows), "dataset", "model")

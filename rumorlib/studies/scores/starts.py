@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rumorlib.data.drawn_scenes import drawn
+from rumorlib.metrics import estimates
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores import comparison
@@ -41,3 +42,28 @@ def table(reports: Sequence[Report]) -> pd.DataFrame:
             "best_epoch": best, "n_trainable": report.facts["n_trainable"], RUNS: run_names([report]),
         })  # fmt: skip
     return by_runs(pd.DataFrame(rows), "dataset", "model", "logic_init", "alignment", "n_train")
+
+
+READS = {"post-alone": "the post alone", "with-replies": "replies of a day", "TB": "replies of a day",
+         "with-late-replies": "replies of two days, the outcome among them"}  # fmt: skip
+
+
+def with_replies(reports: Sequence[Report]) -> pd.DataFrame:
+    """Does DMFL find that a reply contradicts its post (§4.5; d_e12)? Test posts.
+
+    Returns: dataset, model, reads, accuracy, acc_low, acc_high (95 %, pictures and seeds), auc, ahead, ahead_low,
+        ahead_high (of the whole model on the post alone, same posts), n_seeds.
+    """
+    rows, found = [], comparison.pooled(reports)
+    parts = {config.variant: part[part["split"] == "test"].reset_index(drop=True) for config, part in found}
+    for config, _ in found:
+        part, alone = parts[config.variant], parts["post-alone"]
+        model = "DMFL-TB" if config.detector.parts == "logic_only" else "DMFL"
+        row = {"dataset": config.dataset, "model": model, "reads": READS[config.variant]}
+        row |= comparison.ends("acc", comparison.score(config.dataset, part, "accuracy"), "accuracy")
+        row |= {"auc": comparison.score(config.dataset, part, "auc").value}
+        if part is not alone:
+            how = comparison.clusterings(config.dataset, part)
+            row |= comparison.ends("ahead", estimates.difference(part, alone, "accuracy", how))
+        rows.append(row | {"n_seeds": part["seed"].nunique(), RUNS: run_names(part)})
+    return by_runs(pd.DataFrame(rows), "dataset", "model", "reads")

@@ -6,6 +6,7 @@ All from stored predictions, as `comparison` has it. Scores are fractions; drops
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 
 from rumorlib.config import RunConfig, as_dict, record
 from rumorlib.data import files
-from rumorlib.experiments import corpus_name, model_name, paper_fields
+from rumorlib.experiments import corpus_name, model_name, paper_fields, usual_variant
 from rumorlib.metrics import estimates, evaluation
 from rumorlib.metrics.estimates import Estimate, Measured
 from rumorlib.metrics.left_out import METRICS as WITH_INTERVAL
@@ -51,13 +52,20 @@ def predictions(reports: Iterable[Report], split: str) -> pd.DataFrame:
 
 
 def by_variant(reports: Iterable[Report]) -> dict[tuple[str, str], list[Report]]:
-    """(dataset, variant) -> its seeds, corpus after corpus in order of appearance; a run given twice counts once."""
+    """(dataset, variant) -> its seeds, corpus after corpus in order of appearance; a run given twice counts once.
+
+    Variants trained as long as dev improves have the names of the usual ones (`usual_variant`).
+    Raises: ValueError: one variant of one corpus at both lengths.
+    """
     groups: dict[tuple[str, str], dict[int, Report]] = {}
     reports = list(reports)
     need_same_posts(reports)
     for report in reports:
         config = report.config
-        groups.setdefault((corpus_name(config), config.variant), {})[config.seed] = report
+        group = groups.setdefault((corpus_name(config), usual_variant(config)), {})
+        if group and next(iter(group.values())).config.variant != config.variant:
+            raise ValueError(f"{config.name} and the same trained shorter or longer are no seeds of one variant")
+        group[config.seed] = report
     datasets = list(dict.fromkeys(dataset for dataset, _ in groups))
     return {key: list(groups[key].values()) for key in sorted(groups, key=lambda key: datasets.index(key[0]))}
 
@@ -131,7 +139,8 @@ def ablation_table(full: Sequence[Report], variants: Sequence[Report], split: st
     whole, rows, compared = by_variant(full), [], Compared([*full, *variants], split)
     for (dataset, variant), seeds in by_variant([*full, *variants]).items():
         corpus, frame = seeds[0].config.dataset, predictions(seeds, split)
-        row: dict[str, Any] = {"dataset": dataset, "model": model_name(seeds[0].config), "variant": variant}
+        named = replace(seeds[0].config, variant=variant)
+        row: dict[str, Any] = {"dataset": dataset, "model": model_name(named), "variant": variant}
         row |= {"split": split, "primary": comparison.primary_name(corpus)}
         row |= comparison.ends("primary", comparison.score(corpus, frame), value="primary_value")
         row |= comparison.ends("acc", comparison.score(corpus, frame, "accuracy"), value="accuracy")
@@ -139,7 +148,7 @@ def ablation_table(full: Sequence[Report], variants: Sequence[Report], split: st
         row |= comparison.ends("auc", comparison.score(corpus, frame, "auc"))
         drop = tuple(compared.ahead(dataset, "default", variant) * 100) if variant != "default" else (np.nan,) * 3
         row |= dict(zip(("drop", "drop_low", "drop_high"), drop))
-        row |= reported_drops(seeds[0].config)
+        row |= reported_drops(named)
         row[RUNS] = run_names([*seeds, *whole[dataset, "default"]])  # the drop is against the full model
         rows.append(row | {"n_trainable": seeds[0].facts["n_trainable"], "n_seeds": len(seeds)})
     return by_runs(pd.DataFrame(rows), "dataset", "model")
@@ -284,6 +293,7 @@ def stage1_table(reports: Iterable[Report]) -> pd.DataFrame:
     for report in reports:
         config = report.config
         steps = f"{config.train.epochs} epochs, {config.train.captions_per_image} captions of an image in a step"
+        steps += ", whitened text" * config.sclip.whiten_text
         what = {"dataset": config.dataset, "receptive_fields": paper_fields(config), "training": steps}
         for split, languages in report.metrics.items():
             for language, values in languages.items():

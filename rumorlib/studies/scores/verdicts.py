@@ -250,7 +250,7 @@ def ablation_claims(table: pd.DataFrame, compared: Compared) -> pd.DataFrame:
 def _drop(corpus: str, line: dict[str, Any], compared: Compared) -> dict[str, Any]:
     names = ("reported_low", "reported_high") if "reported_low" in line else ("reported_as_printed", "reported_swapped")
     stated = np.array([line[name] for name in names], float)
-    own = line["variant"].endswith("-k") or line["variant"] in ("no-stage-1", "unfrozen", "lambda_a=0")
+    own = line["variant"].endswith("-k") or line["variant"] in ("no-stage-1", "lambda_a=0")
     said = judged(compared.ahead(corpus, "default", line["variant"]) * 100)
     if own:
         said["verdict"] = {"reproduced": "worse", "not reproduced": "better"}.get(said["verdict"], said["verdict"])
