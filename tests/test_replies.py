@@ -9,6 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from test_logic import SMALL, bert, on_posts  # noqa: F401  a fixture, and what reads it
 from transformers import BertModel, BertTokenizerFast
 
@@ -42,6 +45,19 @@ def test_a_drawn_reply_contradicts_rumors_alone_and_the_late_one_tells(told: pos
         assert row.label or len(shared - {"a", "at", "the"}) >= 4, "it says the same"
     again = replies.load(1).posts
     assert not again["text"].equals(table["text"])
+
+
+def test_neither_the_post_nor_the_reply_tells_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replies, "SIZES", {"train": 2000, "dev": 800})
+    replies.load.cache_clear()
+    table = replies.load().posts
+    replies.load.cache_clear()
+    first = table["replies"].map(lambda told: json.loads(told)[0]["text"])
+    train = (table["split"] == "train").to_numpy()
+    for texts in (table["text"], first):
+        model = make_pipeline(TfidfVectorizer(ngram_range=(1, 3)), LogisticRegression(max_iter=1000))
+        model.fit(texts[train], table["label"][train])
+        assert abs(model.score(texts[~train], table["label"][~train]) - 0.5) < 0.06
 
 
 def threads(**changes) -> posts.Corpus:

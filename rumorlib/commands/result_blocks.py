@@ -23,7 +23,7 @@ ROWS = {
     "DMFL": "DMFL, as we read it",
     "SAFE": "text, image and their similarity",
     "CARMN": "cross-attention both ways",
-    "MFAN (no graph)": "co-attention; no corpus with pictures has its graph of replies",
+    "MFAN (no graph)": "co-attention; no real corpus with pictures has its graph of replies",
     "SpotFake": "frozen text and image features, side by side",
     "MUSE-style similarities": "similarities in the joint space that MICC starts from",
     "LR, frozen text and image": "logistic regression: features of the frozen encoders",

@@ -36,7 +36,7 @@ def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
 
     A post in neither or in both is dropped and reported. File names are <number>_<post id>_<author>.json. CED ships no
     pictures: `images/<number or post id>.jpg` is used where there is such a folder, else the corpus is one of texts.
-    Further columns, for MFAN's graph alone: author, n_images, replies (JSON list), n_replies.
+    Further columns, for MFAN's graph and DMFL's replies alone: author, n_images, replies (JSON list), n_replies.
 
     Raises: PostsError: a file is no JSON, has no text, or has another name.
     """

@@ -36,7 +36,7 @@ def read(folder: Path, on_missing_image: OnMissing = "drop") -> Corpus:
 
     PHEME ships no pictures: <tweet id>.jpg (or .png, .gif ...) is looked for in `images` in or beside the folder;
     without such a folder the corpus is one of texts. A tweet that stands in two threads is dropped the second time and
-    reported. Further columns, for MFAN's graph alone: author, replies (JSON list
+    reported. Further columns, for MFAN's graph and DMFL's replies alone: author, replies (JSON list
     of id, parent, author, created_at, text), n_replies. annotation.json and structure.json are not read: whether the
     rumor proved true is not known at posting time.
 
