@@ -201,10 +201,10 @@ class DMFL(nn.Module):
 
         Returns: patches (B, N, D), and the [CLS] row (B, 1, D), which is their mean where the encoder has none (C37).
         """
-        there, images = has_picture(images), images if self.image_encoder is None else self.image_encoder(images)
-        rows = images.flatten(2).transpose(1, 2) if images.dim() == 4 else images  # (B, N, D)
+        given = images if self.image_encoder is None else self.image_encoder(images)
+        rows = given.flatten(2).transpose(1, 2) if given.dim() == 4 else given  # (B, N, D)
         if self.image_encoder is not None:
-            rows = rows * there[:, None, None]
+            rows = rows * has_picture(images)[:, None, None]
         if rows.dim() != 3 or rows.shape[-1] != self.d_image:
             raise ValueError(f"images must be (B, N, {self.d_image}) or a map of it, got {tuple(images.shape)}")
         rows = self.image_norm(rows.to(self.image_norm.weight.dtype))  # frozen features arrive as fp16
