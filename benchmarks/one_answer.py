@@ -23,13 +23,13 @@ from feature_cache import photographs
 from rumorlib import config as cfg
 from rumorlib import experiments
 from rumorlib.data.images import FolderImages
-from rumorlib.encoders import pretrained
+from rumorlib.encoders import frozen, pretrained
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.models.micc import MICC
 from rumorlib.results.saved.detector import AT_ONCE, Detector
 from rumorlib.results.saved.models import Part
 from rumorlib.results.saved.novelty import Novelty
-from rumorlib.results.saved.reader import TOKENS, Encoders, Reader
+from rumorlib.results.saved.reader import Encoders, Reader
 from rumorlib.studies.cost import timing
 
 LIMIT_MS = 3.0  # above the encoders
@@ -71,7 +71,9 @@ def paths(place: Path, quick: bool) -> dict[str, object]:
     (key,) = photographs(place, 1, (500, 375))
     pixels = FolderImages(place).pixels(key, vision.image_size_px)
     text_folder = encoders.folder(detector.parts[0].config.stage1.sclip.text("en").weights)
-    tokens = pretrained.tokenizer_of(text_folder)([TEXT], truncation=True, max_length=TOKENS, return_tensors="pt")
+    tokens = pretrained.tokenizer_of(text_folder)(
+        [TEXT], truncation=True, max_length=frozen.MAX_TOKENS, return_tensors="pt"
+    )
     texts = pretrained.model_of(text_folder, "text_model")
     images = encoders.image(vision, False)
 

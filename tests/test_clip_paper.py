@@ -19,6 +19,12 @@ from rumorlib.commands import execute
 from rumorlib.experiments import rivals
 
 SHALLOW = {"num_hidden_layers": 1, "intermediate_size": 64}
+THIN = {
+    "num_hidden_layers": 12,
+    "hidden_size": 48,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}  # all of which learn
 SCALING = {"do_rescale": True, "do_normalize": True, "image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]}
 WORDS = {"en": ["storm", "over", "the", "city", "!", "old", "news"], "zh": list("城市上空的风暴旧闻")}
 CAPTIONS = {"en": "flickr30k", "zh": "coco_cn"}
@@ -47,7 +53,7 @@ def folders(weights: Path, language: str) -> None:
     words = hf.CLIPTokenizer(vocab={piece: i for i, piece in enumerate(known)}, merges=[])
     saving["clip-vit-base-patch32"] = hf.CLIPModel(config), words
     name = "bert-base-chinese" if chinese else "bert-base-uncased"
-    saving[name] = hf.BertModel(hf.BertConfig(**SHALLOW, vocab_size=60)), bert
+    saving[name] = hf.BertModel(hf.BertConfig(**SHALLOW | THIN, vocab_size=60)), bert
     saving["vit-base-patch16-224"] = hf.ViTModel(hf.ViTConfig(**SHALLOW)), None
     for name, (model, tokenizer) in saving.items():
         model.save_pretrained(weights / name)

@@ -56,9 +56,8 @@ from rumorlib.models import micc
 from rumorlib.models.dmfl import DMFL
 from rumorlib.models.heads import Heads
 from rumorlib.models.micc import MICC
-from rumorlib.results import circumstances, migrations
+from rumorlib.results import circumstances, migrations, trained
 from rumorlib.studies.explanations import breaks, explanations, looking, probes, word_explanations
-from rumorlib.studies.scores import adaptive
 from rumorlib.training import compression_runs, computation, evidence, loop
 
 B, L, D, N_WORDS = 8, 7, 12, 20  # posts, text positions, width of frozen features, words
@@ -492,7 +491,7 @@ def looked() -> dict[str, Any]:
 STUDIES: dict[str, Callable[[], Any]] = {
     "explanations and breaks": explained,
     "fingerprints": lambda: probes.fingerprints(micc_run(), SETTINGS),
-    "patches kept": lambda: adaptive.n_kept(RUNS["micc, threshold"](), SETTINGS),
+    "patches kept": lambda: evidence.kept_by_clutter(*trained.micc(RUNS["micc, threshold"](), SETTINGS))["kept"],
     "maps of DMFL": looked,
 }
 

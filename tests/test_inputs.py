@@ -168,7 +168,7 @@ def test_captions_are_known_by_their_words_in_each_language(monkeypatch: pytest.
 
     instead(monkeypatch, inputs.captions, captions)
     instead(monkeypatch, inputs.encode_texts, lambda texts, *_: Texts(None, None, torch.zeros(len(texts), 2)))
-    instead(monkeypatch, inputs.encode_images, lambda _, names, *__: torch.zeros(len(names), 3, 4, 4))
+    instead(monkeypatch, inputs.encode_images, lambda _, names, *__, **___: torch.zeros(len(names), 3, 4, 4))
     tensors, _ = inputs.caption_tensors(STAGE1, SETTINGS)
     rows = torch.arange(6), torch.arange(3)
     english, chinese = (tensors.belongs(language, *rows).int().tolist() for language in ("en", "zh"))

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from rumorlib.config import RunConfig, TrainConfig
+from rumorlib.config import DMFLConfig, RunConfig, TrainConfig
 from rumorlib.data.batches import CPU, CaptionTensors, PostTensors, Texts, moved
+from rumorlib.encoders import fine_tuned
+from rumorlib.encoders.frozen import MAX_TOKENS
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.models import micc
@@ -102,7 +104,11 @@ def _posts(texts: Texts, images: object, n: int) -> PostTensors:
 
 
 def _micc(run: RunConfig, train: TrainConfig) -> tuple[nn.Module, PostTensors]:
-    n, sclip = train.batch_size, _sclip(run.stage1)
+    n, sclip, layers = train.batch_size, _sclip(run.stage1), run.detector.text_layers
+    if layers:
+        sclip.text_towers[run.language].top = _text_top(
+            FROZEN_WIDTHS[run.stage1.sclip.text(run.language).weights][0], layers
+        )
     model, N, D = MICC(run.detector, sclip, run.language), sum(sclip.n_patches), sclip.config.d_joint
     if run.detector.reads == "joint":  # text and patches have met before training: alignment.py
         text, patches = (nn.functional.normalize(torch.randn(n, *more, D), dim=-1) for more in ((), (N,)))
@@ -110,7 +116,31 @@ def _micc(run: RunConfig, train: TrainConfig) -> tuple[nn.Module, PostTensors]:
         return model, _posts(Texts(None, None, text), aligned._replace(patches=aligned.patches.half()), n)
     tokens = run.detector.reads == "tokens"
     images = torch.randn(n, N, run.stage1.sclip.vision.width).half() if tokens else _images(run.stage1, n)
-    return model, _posts(_texts(run.stage1, run.language, n), images, n)
+    texts = _texts(run.stage1, run.language, n)
+    if layers:
+        rows = torch.randn(n, MAX_TOKENS, texts.features.shape[1]).half()
+        texts = Texts(None, None, texts.features, pieces=torch.ones(n, MAX_TOKENS, dtype=torch.long), hidden=rows)
+    return model, _posts(texts, images, n)
+
+
+def _text_top(width: int, layers: int) -> fine_tuned.TextTop:
+    from transformers import BertConfig, BertModel
+
+    sizes = {"num_hidden_layers": layers, "num_attention_heads": width // 64, "intermediate_size": 4 * width}
+    made = BertModel(BertConfig(vocab_size=8, hidden_size=width, **sizes), add_pooling_layer=False)
+    return fine_tuned.TextTop(made.encoder.layer, "mean")
+
+
+def _image_top(config: DMFLConfig) -> tuple[nn.Module, tuple[int, ...]]:
+    """The last layers of a ViT of the encoder's width, twelve blocks deep, and the shape of what is below them."""
+    from transformers import ViTConfig, ViTModel
+
+    (width, side), size_px = FROZEN_WIDTHS[config.image.weights], config.image.image_size_px
+    sizes = {"num_attention_heads": width // 64, "intermediate_size": 4 * width, "image_size": size_px}
+    made = ViTModel(ViTConfig(hidden_size=width, patch_size=size_px // side, **sizes), add_pooling_layer=False)
+    below, top = fine_tuned.cut(made, config.image_layers)
+    whole = not list(below.parameters())
+    return fine_tuned.ImageTop(top, side, config.image_cls), (3, size_px, size_px) if whole else (1 + side**2, width)
 
 
 def _dmfl(run: RunConfig, train: TrainConfig) -> tuple[nn.Module, PostTensors]:
@@ -119,10 +149,12 @@ def _dmfl(run: RunConfig, train: TrainConfig) -> tuple[nn.Module, PostTensors]:
         n_patches = FROZEN_WIDTHS[config.image.weights][1] ** 2
     else:
         n_patches = max(grid_sides(run.stage1.sclip.vision)) ** 2
-    model = DMFL(config, torch.randn(N_WORDS, config.word2vec.d_word), d_image, n_patches, N_PIECES)
+    encoder, shape = _image_top(config) if config.image_layers else (None, (n_patches + config.image_cls, d_image))
+    words = torch.randn(N_WORDS, config.word2vec.d_word)
+    model = DMFL(config, words, d_image, n_patches, N_PIECES, image_encoder=encoder)
     ids, mask, *_ = _ids(n, config.word2vec.max_length + 2, N_WORDS)
     pieces = torch.randint(4, N_PIECES, (n, config.logic_text.max_length)) if config.logic_init == "bert" else None
-    images = torch.randn(n, n_patches + config.image_cls, d_image).half()
+    images = torch.randn(n, *shape).half()
     return model, _posts(Texts(ids, mask, None, pieces), images, n)
 
 
