@@ -66,9 +66,7 @@ class SCLIPConfig(Checked):
     # of M2 and M5; linear overfits less on frozen features (C2, laptop); clip: the projections of a CLIP folder (C10)
     head: Literal["mlp", "linear", "clip"] = "mlp"
     feature_dropout: Rate = 0.0  # of frozen features where they enter a tower: few pairs, wide features (C2)
-    whiten_text: bool = (
-        False  # frozen text features with equal variance in every direction over the train captions (C2)
-    )
+    whiten_text: bool = False  # frozen text features are as wide in every direction, over the train captions (C2)
     mask_twins: bool = True  # C40: captions of the same words are no negatives for one another
 
     def __post_init__(self) -> None:

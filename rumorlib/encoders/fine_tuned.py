@@ -114,15 +114,25 @@ def cut(model: nn.Module, trained: int) -> tuple[nn.Module, nn.Module]:
     return nn.Sequential(*parts[:at]), nn.Sequential(*parts[at:], last)
 
 
-def text_top(weights: Path, trained: int, pool: str) -> TextTop:
-    """The last layers of a local BERT folder, to be trained; word and position tables stay as they are.
+def layers_below(weights: Path, trained: int) -> int:
+    """How many layers of a local BERT folder lie below its last `trained` ones.
 
     Raises: pretrained.WeightsError: it has fewer layers.
     """
+    n_layers = pretrained.config_of(weights).num_hidden_layers
+    if trained > n_layers:
+        raise pretrained.WeightsError(f"{Path(weights).name} has {n_layers} layers; {trained} are to be trained")
+    return n_layers - trained
+
+
+def text_top(weights: Path, trained: int, pool: str) -> TextTop:
+    """The last layers of a local BERT folder, to be trained; word and position tables stay as they are.
+
+    Raises: as `layers_below`.
+    """
+    below = layers_below(weights, trained)
     layers = pretrained.model_of(weights, kind=_bert(), add_pooling_layer=False).encoder.layer
-    if trained > len(layers):
-        raise pretrained.WeightsError(f"{Path(weights).name} has {len(layers)} layers; {trained} are to be trained")
-    return TextTop(layers[len(layers) - trained :], pool).requires_grad_(True)
+    return TextTop(layers[below:], pool).requires_grad_(True)
 
 
 def image_top(weights: Path, size_px: int, trained: int, cls: bool = False) -> ImageTop:

@@ -14,7 +14,7 @@ from rumorlib.config import RunConfig, Settings, TextConfig, VisionConfig
 from rumorlib.data.batches import Texts
 from rumorlib.data.images import Images, edge_density
 from rumorlib.data.posts import Corpus
-from rumorlib.encoders import clip, components, frozen, pretrained
+from rumorlib.encoders import clip, components, fine_tuned, frozen, pretrained
 from rumorlib.encoders.vocabulary import Vocabulary
 from rumorlib.inputs.corpora import captions, corpus, rows_of
 
@@ -45,9 +45,7 @@ def encode_texts(texts: list[str], stage1: RunConfig, language: str, settings: S
         if not trained:
             return Texts(None, None, features)
         folder, given = weights_folder(text.weights, settings), [text.prefix + one for one in texts]
-        layers = pretrained.config_of(folder).num_hidden_layers - trained
-        if layers < 0:
-            raise ValueError(f"{text.weights} has {layers + trained} layers, and text_layers asks for {trained}")
+        layers = fine_tuned.layers_below(folder, trained)
         real, rows = frozen.text_rows(given, folder, cfg.cache_root(), layers, frozen.MAX_TOKENS)
         return Texts(None, None, features, pieces=real.long(), hidden=rows)
     if text.kind == "clip":

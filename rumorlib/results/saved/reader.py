@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rumorlib.config import BaselineConfig, DetectorConfig, DMFLConfig, MICCConfig, RunConfig, TextConfig, VisionConfig
 from rumorlib.data.batches import Batch, Texts, device
-from rumorlib.encoders import clip, components, frozen, pretrained
+from rumorlib.encoders import clip, components, fine_tuned, frozen, pretrained
 from rumorlib.encoders.sclip import SCLIP
 from rumorlib.encoders.vision import grid_sides
 from rumorlib.encoders.vocabulary import Vocabulary
@@ -205,7 +205,7 @@ class Reader:
             features = self.encoders.text(tower)(texts).half().cpu()
             if not (trained := getattr(self.detector, "text_layers", 0)):
                 return Texts(None, None, features)
-            below = pretrained.config_of(self.encoders.folder(tower.weights)).num_hidden_layers - trained
+            below = fine_tuned.layers_below(self.encoders.folder(tower.weights), trained)
             whole = replace(tower, max_length=frozen.MAX_TOKENS)
             real, rows = self.encoders.rows(whole, below)([tower.prefix + text for text in texts])
             return Texts(None, None, features, pieces=real.long().cpu(), hidden=rows.half().cpu())
