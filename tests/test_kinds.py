@@ -56,7 +56,8 @@ def one_of_every_kind(settings: cfg.Settings) -> dict[str, cfg.RunConfig]:
     micc = replace(experiments.micc(settings, "demo-en", stage1=stage1), **small)
     found = [
         stage1, micc, *(replace(one, stage1=stage1, **small) for one in rivals.main(settings)[:6]),
-        replace(experiments.dmfl(settings, "demo-en"), stage1=stage1, **small),
+        dmfl := replace(experiments.dmfl(settings, "demo-en"), stage1=stage1, **small),
+        replace(dmfl, kind="heads", variant="heads", parent=dmfl),
         replace(added.detector(settings, "demo-en", "plain:Plain"), stage1=stage1, **small),
         words := cfg.RunConfig("baseline", "demo-en", detector=cfg.BaselineConfig("tfidf_lr"), n_train=60),
         replace(words, kind="draws", variant="draws"),

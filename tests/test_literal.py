@@ -18,13 +18,22 @@ from rumorlib.data.batches import Batch
 from rumorlib.data.drawn_scenes import drawn
 from rumorlib.encoders.vocabulary import CLS, SEP
 from rumorlib.experiments import literal, papers
+from rumorlib.models.attention import AttentionBlock
 from rumorlib.models.named import Given, log_odds
 from rumorlib.models.others import recurrent
 from rumorlib.studies.protocol import counterfactuals
 from rumorlib.studies.scores import literal as study
 from rumorlib.studies.scores import verdicts
 from rumorlib.training import evidence
-from rumorlib.training.exchange_runs import BLANKED, DOSES, EMPTIED, WORDS, damage_reading, damaged
+from rumorlib.training.exchange_runs import (
+    BLANKED,
+    DOSES,
+    EMPTIED,
+    WORDS,
+    damage_reading,
+    damaged,
+    head_reading,
+)
 
 
 def batch(*texts: list[int], length: int) -> Batch:
@@ -62,7 +71,7 @@ def test_each_reading_of_dmfl_is_another_model_beside_a_row_that_is_run() -> Non
     ):  # whose tower learns anyway
         given = cfg.resolve(profile, ["mfan-pheme"], [0, 1], train="none")
         learning = [run for run in literal.micc(given) if run.variant in ("text-top", "end-to-end")]
-        assert {run.variant for run in learning} == names and len(learning) == len(names) + 1
+        assert {run.variant for run in learning} == names and len(learning) == 2 * len(names)
         assert all(run.detector.text_layers == 2 and run.train.tower_lr_scale == 0.03 for run in learning)
 
 
@@ -83,6 +92,7 @@ def test_statements_are_judged_from_runs_and_left_out_where_one_is_missing(asked
     found = study.claims(**made, heads=heads, weights={"lambda_c": heads})
     assert set(found["verdict"]) <= set(verdicts.SAID) and len(found) >= 3 + 2 + 4 + 5 + 3
     _check_damage(made["micc"], made["damaged"])
+    _check_heads(found, made["headless"], settings)
     row = found[found["claim"].str.startswith("MICC (literal) loses more without its text")].iloc[0]
     told = []
     for report in (one for one in made["exchanged"] if one.config.variant == "default-exchanged"):
@@ -93,6 +103,37 @@ def test_statements_are_judged_from_runs_and_left_out_where_one_is_missing(asked
     gap = [np.mean([r.metrics["train"]["accuracy"] - r.metrics["test"]["accuracy"] for r in part])
            for part in (heads[2:], heads[:2])]  # fmt: skip
     assert found.loc[found["claim"] == "more heads overfit more", "ours"].item() == pytest.approx(gap[0] - gap[1])
+
+
+def _check_heads(found: pd.DataFrame, reports: list, settings: Settings) -> None:
+    """With all heads it answers as before, and what one costs is the mean over seeds and heads of what it takes."""
+    names, drops, shared = [head_reading(head) for head in range(reports[0].config.detector.n_heads)], [], []
+    for report in reports:
+        parent, answers = results.run_or_load(report.config.parent, settings).predictions(), report.predictions()
+        own = answers[answers["split"] == "test"].set_index("post_id")["log_odds"]
+        whole = parent[parent["split"] == "test"].set_index("post_id")["log_odds"]
+        pd.testing.assert_series_equal(own, whole[own.index], atol=1e-4)
+        right = ((answers["log_odds"] >= 0) == answers["label"]).groupby(answers["split"]).mean()
+        drops.append(right["test"] - right[names].mean())
+        looks = report.extra("heads")
+        assert looks[["entropy", "overlap"]].stack().between(0, 1 + 1e-6).all() and len(looks) == 2 * len(names)
+        shared.append(looks.loc[looks["stage"] == "after", "overlap"].mean())
+    said = found.set_index("claim")["ours"]
+    assert said["heads of Eq 12 count: without one of them accuracy falls"] == pytest.approx(np.mean(drops))
+    assert said[said.index.str.startswith("heads look at")].item() == pytest.approx(np.mean(shared))
+
+
+def test_a_head_that_is_removed_leaves_the_others_and_all_leave_the_residual() -> None:
+    torch.manual_seed(0)
+    block = AttentionBlock(8, n_heads=2, d_head=4, ffn=False)
+    query, key = torch.randn(3, 5, 8), torch.randn(3, 6, 8)
+    whole = block(query, key).rows
+    parts = []
+    for gone in ([0], [1], [0, 1]):
+        with block.attention.without(gone):
+            parts.append(block(query, key).rows)
+    torch.testing.assert_close(parts[0] + parts[1], whole)
+    assert (parts[2] == 0).all() and torch.equal(block(query, key).rows, whole), "and comes back"
 
 
 def _check_damage(micc: list, reports: list) -> None:

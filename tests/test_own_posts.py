@@ -11,8 +11,10 @@ import torch
 
 from rumorlib import config as cfg
 from rumorlib import results
+from rumorlib.data import keys
 from rumorlib.data.batches import PostTensors, Texts
 from rumorlib.experiments import papers
+from rumorlib.inputs import corpora
 from rumorlib.studies.protocol import own_posts
 from rumorlib.studies.scores import recommended
 from rumorlib.training import baseline_runs, micc_runs
@@ -45,6 +47,7 @@ def test_rows_are_scored_on_every_protocol_and_twins_are_counted(own, output, mo
     assert words["accuracy"] == words["apart"] == 1 and words["n_dealt"] == 3
     assert trained[1].predictions()["n_chars"].between(24, 32).all(), "the length of a text outlives it"
     assert words["dealt_most"] >= words["dealt"] and np.isnan(words.get("pictures", np.nan))
+    assert majority["ahead"] == pytest.approx(majority["accuracy"] - 1) and majority["ahead_high"] < 0
     assert majority["accuracy"] <= 0.6 and majority["f1_macro"] < 0.5 and majority["event_gain"] <= 0
     found = draws[1].extra("draws")
     sizes = found.set_index("protocol")["n_test"]
@@ -65,7 +68,7 @@ def test_a_reported_score_has_the_interval_of_a_share_of_as_many_posts(own, outp
     assert dmfl["gap"] == pytest.approx(0.85 - 0.8883) and dmfl["above"] == "TF-IDF + LR"
 
 
-def test_the_recommended_detector_is_the_mean_of_standardised_log_odds_calibrated_on_dev():
+def test_the_recommended_detector_joins_standardised_log_odds_and_is_calibrated_on_dev():
     rng = np.random.default_rng(0)
     label = np.tile([0, 1], 100)
     split = np.repeat(["dev", "test"], 100)
@@ -74,12 +77,12 @@ def test_the_recommended_detector_is_the_mean_of_standardised_log_odds_calibrate
     )
     strong = weak.assign(log_odds=40 + 100 * (label - 0.5) + 60 * rng.normal(size=200))
     others = strong[split == "test"].assign(split="test_others", log_odds=-1000.0)
-    made = recommended.mean_log_odds([weak, pd.concat([strong, others], ignore_index=True)])
+    made = recommended.joined_log_odds([weak, pd.concat([strong, others], ignore_index=True)])
     own, exchanged = made[made["split"] == "test"], made[made["split"] == "test_others"]
     alone = max(((one["log_odds"][100:] >= shift) == label[100:]).mean() for one, shift in ((weak, 0), (strong, 40)))
     assert ((own["log_odds"] >= 0) == own["label"]).mean() >= alone - 0.02, "neither scale nor offset of a part decides"
     assert len(exchanged) == 100 and (exchanged["log_odds"] < 0).all(), "words read test as it is, pictures the others'"
-    scaled = recommended.mean_log_odds([weak, strong.assign(log_odds=strong["log_odds"] * 7 - 3)])
+    scaled = recommended.joined_log_odds([weak, strong.assign(log_odds=strong["log_odds"] * 7 - 3)])
     np.testing.assert_allclose(scaled["log_odds"], made["log_odds"][:200], atol=2e-3)
 
 
@@ -96,3 +99,21 @@ def test_an_event_that_only_a_training_holds_out_is_not_lost_beside_the_draws():
     draws = SimpleNamespace(extra=lambda _: part.assign(row="tfidf_lr", n_test=4), config=SimpleNamespace(dataset="d"))
     ((_, found),) = own_posts._linear([draws]).items()
     assert "event_f1" not in found and found["dealt"] == 0.5
+
+
+def test_fewer_train_posts_are_always_among_more_and_the_other_sides_stay(own, output):
+    settings = cfg.resolve("laptop", [f"made={own}"])
+    runs = [replace(run, n_train=n) for run in [papers.baseline(settings, "made", "tfidf_lr")] for n in (8, 20, None)]
+    few, more, whole = (corpora.corpus_of(run, settings).posts for run in runs)
+    assert [(part["split"] == "train").sum() for part in (few, more)] == [8, 20]
+    assert set(few.index[few["split"] == "train"]) < set(more.index[more["split"] == "train"])
+    for part in (few, more):
+        others = whole["split"] != "train"
+        assert part["split"][others].equals(whole["split"][others]) and keys.posts_hash(part) == keys.posts_hash(whole)
+    made = results.run_or_load(runs[0], settings)
+    assert made.metrics["train"]["n"] == 8 and set(made.predictions()["split"]) == {"dev", "test"}
+    assert results.run_or_load(runs[0], replace(settings, train="none")).metrics == made.metrics, (
+        "its split is no file's"
+    )
+    with pytest.raises(ValueError, match="4100, and there are"):
+        corpora.with_fewer(whole, 4100)

@@ -19,10 +19,10 @@ import pandas as pd
 import pytest
 
 from rumorlib import config as cfg
-from rumorlib import results
+from rumorlib import experiments, results
 from rumorlib.data import files
-from rumorlib.results import artifacts, ledger, provenance, reports, runs
-from rumorlib.training import kinds
+from rumorlib.results import artifacts, ledger, provenance, reports, runs, trained
+from rumorlib.training import fitting, kinds
 
 DEMO = cfg.Settings("demo", ("demo-en",), (0,))
 STAGE1 = cfg.RunConfig("sclip", "demo-en")
@@ -579,3 +579,24 @@ def test_a_run_without_predictions_is_kept_on_real_corpora(tmp_path: Path) -> No
     config = cfg.RunConfig(model="sclip", dataset="captions", profile="laptop")
     runs.write_run(tmp_path / "run", config, Outcome(metrics={"dev": {"recall": 0.5}}), 1.0)
     assert runs.read_report(tmp_path / "run", config)["metrics"] == {"dev": {"recall": 0.5}}
+
+
+# --- A trained detector read back from its run's folder is the one whose predictions stand ther ---
+
+
+def test_weights_give_the_predictions_of_the_run(few_drawn: cfg.Settings) -> None:
+    config = experiments.micc(few_drawn, "demo-en")
+    model, tensors, posts = trained.micc(config, few_drawn)
+    assert not model.training
+    stored = results.run_or_load(config, dataclasses.replace(few_drawn, train="none")).predictions()
+    shown = posts["split"].ne("train").to_numpy()
+    assert stored["post_id"].tolist() == posts.loc[shown, "post_id"].tolist()
+    np.testing.assert_allclose(fitting.predict(model, tensors)[shown], stored["log_odds"], atol=2e-4)
+
+
+def test_dmfl_comes_back_as_it_was(few_drawn: cfg.Settings) -> None:
+    config = experiments.dmfl(few_drawn, "demo-en")
+    model, tensors, posts = trained.dmfl(config, few_drawn)
+    stored = results.run_or_load(config, dataclasses.replace(few_drawn, train="none")).predictions()
+    shown = posts["split"].ne("train").to_numpy()
+    np.testing.assert_allclose(fitting.predict(model, tensors)[shown], stored["log_odds"], atol=2e-4)

@@ -211,11 +211,14 @@ def test_a_picture_is_encoded_once_for_answer_and_distance(both: Detector, few: 
     pd.testing.assert_frame_equal(both.predict(asked), first, check_exact=True)
 
 
-def test_several_runs_are_the_mean_of_their_standardised_log_odds(of_words: Detector, few: cfg.Settings) -> None:
+def test_several_runs_are_the_weighted_mean_of_their_standardised_log_odds(
+    of_words: Detector, few: cfg.Settings
+) -> None:
     dev = inputs.corpus("demo-en", few).posts.query("split == 'dev'")
     runs = [part.config for part in of_words.parts]
     each = np.array([results.run_or_load(one, few).predictions().query("split == 'dev'")["log_odds"] for one in runs])
-    wanted = ((each - each.mean(1, keepdims=True)) / each.std(1, keepdims=True)).mean(0)
+    *_, weights = decision.joined(each, np.arange(len(dev)), dev["label"])
+    wanted = weights @ ((each - each.mean(1, keepdims=True)) / each.std(1, keepdims=True))
     said = of_words.predict(pd.DataFrame({"text": dev["text"]}))["probability"]
     np.testing.assert_allclose(np.log(said / (1 - said)), wanted, atol=1e-3)
 
@@ -324,6 +327,20 @@ def test_calibration_finds_the_slope_that_was_drawn() -> None:
     assert slope == pytest.approx(1 / 3, rel=0.05) and intercept == pytest.approx(-1 / 3, abs=0.06)
     assert decision.platt([1.0] * 40, [0, 1] * 20) == (1.0, 0.0)
     assert decision.platt(-true, label) == (1.0, 0.0), "dev's labels run against it: better left as it is"
+
+
+def test_a_detector_that_runs_against_the_labels_has_no_weight_and_scales_have_no_say() -> None:
+    rng = np.random.default_rng(0)
+    label, dev = np.tile([0, 1], 200), np.arange(300)
+    good, fair, noise = (strength * label + rng.normal(size=400) for strength in (2.0, 1.0, 0.0))
+    noise[:300] -= 0.3 * label[:300] - 0.15  # against the labels, by chance
+    mean, spread, weights = decision.joined(np.array([good, fair, noise]), dev, label)
+    assert weights[2] == 0 and weights[0] > weights[1] > 0 and weights.sum() == pytest.approx(1)
+    *_, again = decision.joined(np.array([9 * good - 4, fair, noise]), dev, np.where(np.arange(400) < 300, label, 7))
+    np.testing.assert_allclose(again, weights, atol=1e-9)
+    np.testing.assert_allclose([mean[0], spread[0]], [good[dev].mean(), good[dev].std()])
+    assert decision.joined(np.array([good, fair]), dev[:10], label)[2].tolist() == [0.5, 0.5], "too few to tell"
+    assert decision.joined(np.array([-good, -fair]), dev, label)[2].tolist() == [0.5, 0.5], "nothing has a say"
 
 
 def test_precision_at_another_share_of_rumors_is_bayes() -> None:

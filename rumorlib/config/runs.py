@@ -91,10 +91,10 @@ class TrainConfig(Checked):
 # What is done to make a run. train: the model is trained and scored. The others start from a finished run (`parent`) or
 # from fixed features of a corpus: distil: a smaller MICC learns a finished one's answers. compress: its numbers are
 # shortened or pruned. exchange, damage: a finished model reads test posts whose pictures or words are taken away, or
-# damaged. anatomy, dose: heads on one split, as published evaluations cut it or with a share of test in train. select:
-# a configuration on all cross-fit folds. draws: a linear row on the published split, on draws of the same sizes, and
-# with events held out.
-Kind = Literal["train", "distil", "compress", "exchange", "damage", "anatomy", "dose", "select", "draws"]
+# damaged. heads: it reads them without some of its attention heads. anatomy, dose: small classifiers on one split, as
+# published evaluations cut it or with a share of test in train. select: a configuration on all cross-fit folds. draws:
+# a linear row on the published split, on draws of the same sizes, and with events held out.
+Kind = Literal["train", "distil", "compress", "exchange", "damage", "heads", "anatomy", "dose", "select", "draws"]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class RunConfig(Checked):
     train: TrainConfig = field(default_factory=TrainConfig)
     protocol: str = ""  # how posts are split (data/splitting/protocols.py: parse), e.g. "random:1"; "": as is usual
     on_missing_image: OnMissing = "drop"  # C26
-    n_train: Count | None = None  # train posts of drawn scenes, train pictures of stage 1; None: as the corpus has
+    n_train: Count | None = None  # train posts (stage 1: train pictures), more or fewer; None: as the corpus has
     # photo tier: posts whose pictures stage 1 saw, or did not; drawn scenes: also posts that only a faint mark betrays
     train_on: Literal["all", "known", "new", "marked"] = "all"
     parent: RunConfig | None = None  # the finished run whose weights this one compresses or learns from

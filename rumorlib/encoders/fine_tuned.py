@@ -24,12 +24,9 @@ class TextTop(nn.Module):
     def forward(self, rows: Tensor, real: Tensor) -> Tensor:
         """(B, P, W) rows and (B, P) bool, True = a word piece, to one vector per text, (B, W)."""
         rows = rows.float()
-        hidden = torch.zeros_like(
-            real[:, None, None], dtype=rows.dtype
-        )  # (B, 1, 1, P), added to the attention's scores
-        hidden = hidden.masked_fill(~real[:, None, None], torch.finfo(rows.dtype).min)
+        added = torch.zeros_like(real, dtype=rows.dtype).masked_fill(~real, torch.finfo(rows.dtype).min)
         for layer in self.layers:
-            rows = layer(rows, hidden)
+            rows = layer(rows, added[:, None, None])  # (B, 1, 1, P), added to the attention's scores
         return pooled(rows, real, self.pool)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rumorlib.config import BASELINE_C, RunConfig, Settings
+from rumorlib.config import BASELINE_C, RunConfig, Settings, VisionConfig
 from rumorlib.experiments import papers
 from rumorlib.experiments.papers import baseline, dmfl, micc
 
@@ -32,6 +32,11 @@ OF_MICC: dict[str, Setting] = {
     "rate-3e-4": ({"freeze": "sclip"}, {"lr": 3e-4}),
     "dropout-.5": ({"dropout": 0.5, "freeze": "sclip"}, {}),
 }
+# Eqs 7-10 literally, at laptop: a small ViT from scratch in the place of the frozen encoder
+OWN_VIT: dict[str, Any] = {
+    "image": VisionConfig(image_size_px=224, receptive_fields=(32,), width=96, depth=2, n_heads=4),
+    "image_components": None, "image_layers": 0, "image_cls": False,
+}  # fmt: skip
 OF_DMFL: dict[str, Setting] = {
     "default": ({}, {}),
     "lr-0.0001": ({}, {"lr": 1e-4}),
@@ -43,10 +48,13 @@ OF_DMFL: dict[str, Setting] = {
     "no-alignment": ({"lambda_a": 0.0}, {}),
     "side-alignment": ({"alignment": "side"}, {}),
     "normed": ({"attention_norm": True}, {}),
+    "own-vit": (OWN_VIT, {}),
     # MiniLM's two top layers train on, in the place of two from scratch above all six
     "top-two": ({"logic_frozen": 4, "logic_width": 384, "logic_heads": 12}, {"tower_lr_scale": 0.1}),
 }
 BOTH_CORPORA = ("default", *papers.MICC_INPUTS, "towers", "frozen")  # the others: the first alone
+FEWER = (300, 600)  # train posts, where a fold has 1,306 (PHEME) and 938 (Weibo): would more help?
+OF_POSTS = (("baseline", "tfidf_lr"), ("dmfl", "default"), ("micc", "product"))
 ROWS = ("tfidf_lr", "text_lr", "image_lr", "text_image_lr")  # beside them
 
 
@@ -70,3 +78,9 @@ def every(settings: Settings) -> list[RunConfig]:
     return [run for dataset in CORPORA if dataset in settings.datasets for model, name in named
             if dataset == CORPORA[0] or name in (*BOTH_CORPORA, *ROWS) for run in runs(settings, dataset, model, name)
             ]  # fmt: skip
+
+
+def on_fewer_posts(settings: Settings) -> list[RunConfig]:
+    """The parts of the recommended detector on fewer and on all train posts of every fold (o_fig3)."""
+    return [replace(run, n_train=n_train) for dataset in CORPORA if dataset in settings.datasets for of in OF_POSTS
+            for n_train in (*FEWER, None) for run in runs(settings, dataset, *of)]  # fmt: skip

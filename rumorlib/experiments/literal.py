@@ -11,10 +11,9 @@ from typing import Any
 
 from rumorlib.config import DMFLConfig, RunConfig, Settings, VisionConfig, record, resolve
 from rumorlib.config.by_corpus import sizes_of
-from rumorlib.experiments import added, own_posts, papers, rivals
+from rumorlib.experiments import added, cross_validation, own_posts, papers, rivals
 
 POOLED = {"granularity": "pooled"}
-OWN_VIT = VisionConfig(image_size_px=224, receptive_fields=(32,), width=96, depth=2, n_heads=4)
 # Reading of DMFL -> the row it stands beside, and what it changes of it.
 OF_DMFL: dict[str, tuple[str, dict[str, Any]]] = {
     "pooled": ("default", POOLED),  # Eqs 5-6
@@ -28,11 +27,11 @@ OF_DMFL: dict[str, tuple[str, dict[str, Any]]] = {
     "TTRAS-cls": ("TTRAS", papers.DMFL_VARIANTS["TTRAS"] | POOLED),
     "d-300": ("default", {"d_model": 300, "logic_width": 300, "logic_heads": 6, "image_components": None}),
     "image-top": ("default", {"image_layers": 2, "image_components": None}),  # Eqs 7-10 learn: two stages
-    "own-vit": ("default", {"image": OWN_VIT, "image_components": None, "image_layers": 0, "image_cls": False}),
+    "own-vit": ("default", cross_validation.OWN_VIT),
 }
-# Encoders below SCLIP learn with the detector (stage 2 end to end): last layers of the text's; and, on the first corpus
-# and once, as it takes a third of an hour, of the picture's. A thirtieth of the rate of new layers, as fine-tuning has
-# it; nothing was tuned.
+# Encoders below SCLIP learn with the detector (stage 2 end to end): last layers of the text's, and on the first corpus,
+# as a run takes a quarter of an hour, of the picture's. A thirtieth of the rate of new layers, as fine-tuning has it;
+# nothing was tuned.
 TEXT_TOP: dict[str, Any] = {"text_layers": 2}
 BOTH_TOPS: dict[str, Any] = {"freeze": "nothing", "text_layers": 2, "image_layers": 2}
 SLOWLY = {"micc": 0.03, "dmfl": 0.1}  # tower_lr_scale: 3e-5 in either model
@@ -95,7 +94,7 @@ def micc(settings: Settings) -> list[RunConfig]:
         runs += map(_slowly, papers.each_seed(settings, dataset, {"text-top": TEXT_TOP}))
         is_map = sizes_of(settings.profile, dataset).vision.kind == "feature_map"  # else its tower learns anyway
         if is_map and dataset == settings.datasets[0]:
-            runs.append(_slowly(papers.micc(settings, dataset, settings.seeds[0], "end-to-end", **BOTH_TOPS)))
+            runs += map(_slowly, papers.each_seed(settings, dataset, {"end-to-end": BOTH_TOPS}))
         runs += papers.each_seed(replace(settings, datasets=(dataset,)), dataset, {"default": {}} | SCALES)
         for name, own in stage1(settings, dataset).items():
             runs += papers.each_seed(settings, dataset, {f"stage-1-{name}": {"stage1": own}})
@@ -125,6 +124,12 @@ def damaged(settings: Settings) -> list[RunConfig]:
     return [replace(run, kind="damage", variant="default-damaged", parent=run) for run in literal]
 
 
+def headless(settings: Settings) -> list[RunConfig]:
+    """DMFL asked without each of its heads."""
+    runs = papers.dmfl_main(replace(settings, datasets=tuple(_posts(settings))))
+    return [replace(run, kind="heads", variant="default-heads", parent=run) for run in runs]
+
+
 def recurrent(settings: Settings) -> list[RunConfig]:
     """GRU and HAN of the related work."""
     return [added.detector(settings, dataset, f"rumorlib.models.others.recurrent:{name}", seed)
@@ -143,7 +148,8 @@ def asked(settings: Settings) -> dict[str, list[RunConfig]]:
                for seed in settings.seeds]  # fmt: skip
     exchanged = [run for run in without_inputs(settings) if run.kind == "exchange"]
     return {"micc": [*swept(settings), *(run for run in without_inputs(settings) if run.kind == "train")],
-            "exchanged": exchanged, "damaged": damaged(settings), "others": authors}  # fmt: skip
+            "exchanged": exchanged, "damaged": damaged(settings), "others": authors,
+            "headless": headless(settings)}  # fmt: skip
 
 
 def stored(settings: Settings) -> dict[str, list[RunConfig]]:

@@ -32,7 +32,8 @@ NAMES: dict[tuple[str, str], str] = {  # (model, variant) -> name, the papers' w
     ("micc", "stage-1-whitened"): "MICC, whitened text",
     ("micc", "no-stage-1"): "MICC without stage 1",
     ("dmfl", "lambda_a=0"): "DMFL, maps without loss",
-    ("dmfl", "recommended"): "recommended (TF-IDF with DMFL)",
+    ("micc", "relevance-tokens"): "MICC (relevance input, heads trained on)",
+    ("micc", "recommended"): "recommended (TF-IDF, DMFL, MICC)",
     ("mfan", "no-graph"): "MFAN (no graph)",
     ("eann", "no-adversary"): "EANN (no adversary)",
     ("spotfake", "default"): "SpotFake",
@@ -54,12 +55,13 @@ def model_name(config: RunConfig) -> str:
     """Printed name of a run's model; of an unlisted variant by its setting, of a detector of one file by its class.
 
     MICC on one scale is the paper's MICC-SCLIP; unless CLIP's weights are in it (C10) its receptive field is named. A
-    compressed run has its scales and what was cut; a run that exchanges or damages inputs the name of what reads them.
+    compressed run has its scales and what was cut; a run whose inputs are exchanged or damaged, or that lacks heads,
+    the name of what reads them.
     """
     model, variant = config.model, config.variant
     if (usual := usual_variant(config)) != variant:
         return f"{model_name(replace(config, variant=usual))}, longer"
-    if config.kind in ("exchange", "damage"):
+    if config.kind in ("exchange", "damage", "heads"):
         return model_name(config.parent) if config.parent else NAMES["baseline", config.detector.kind]
     if config.kind == "compress":
         taught = ", distilled" * (config.parent.kind == "distil")

@@ -83,7 +83,7 @@ def dealt(settings: Settings) -> list[RunConfig]:
         known, first = record(run.dataset), run.seed in (0, settings.seeds[0])  # rows of scikit-learn have no seeds
         if known.kind != "posts" or (run.model == "baseline" and run.variant != "tfidf_lr"):
             continue
-        main = run.model in ("micc", "dmfl", "baseline") and run.variant in ("default", "tfidf_lr")
+        main = run.model in ("micc", "dmfl", "baseline") and run.variant in ("default", "product", "tfidf_lr")
         names = [f"resplit:{k}" for k in range(N_DEALT)] if main and first else []
         names += [f"event:{event}" for event in splits.PHEME_DEV] if known.events else ["grouped"]
         runs += [replace(run, protocol=name) for name in names]
@@ -119,5 +119,6 @@ def compared(settings: Settings) -> list[RunConfig]:
 def every(settings: Settings) -> Iterable[RunConfig]:
     """All runs of notebook 12."""
     asked = own(settings)
-    return [run for make in (stage1s, compared, linear, partial(linear, kind="draws"), detectors, other_authors, dealt)
-            for run in make(asked)]  # fmt: skip
+    makers = (stage1s, compared, cross_validation.on_fewer_posts, linear, partial(linear, kind="draws"), detectors,
+              other_authors, dealt)  # fmt: skip
+    return [run for make in makers for run in make(asked)]

@@ -10,6 +10,7 @@ from rumorlib.config import CORPORA, DATASETS, ControlConfig, RunConfig, Setting
 from rumorlib.config.by_corpus import fields_of
 from rumorlib.config.profiles import (
     APART,
+    DMFL_STARTS_POSTS,
     OF_POSTS,
     PICTURES,
     SIZES,
@@ -18,6 +19,7 @@ from rumorlib.config.profiles import (
     swept,
 )
 from rumorlib.experiments.papers import (
+    baseline,
     dmfl,
     each_seed,
     micc,
@@ -83,7 +85,13 @@ def micc_known(settings: Settings) -> list[RunConfig]:
 
 OWN = {"en": "mfan-pheme", "zh": "mfan-weibo"}  # whose towers and sizes are taken
 LONGER_TRAIN = {"epochs": 30, "patience": 4}
+DRAWN_TRAIN = {"epochs": 20, "patience": 5, "lr": 2e-3}
+INPUTS_AS_LONG = {"longer": "concat", "longer-product": "product", "longer-relevance": "relevance"}
 PARTS = ("alignment", "fusion", "controls")  # fields of MICCConfig that its ablations change
+HEADS_LEARN = {
+    "classifier_input": "relevance",
+    "freeze": "tokens",
+}  # as on the papers' own posts; at a third of the rate
 AS_LONG: dict[str, dict[str, Any]] = {  # what was measured at six passes, and said otherwise at thirty
     "longer": {},
     "longer-product": {"classifier_input": "product"},
@@ -94,23 +102,52 @@ AS_LONG: dict[str, dict[str, Any]] = {  # what was measured at six passes, and s
 
 def as_long_as_they_learn(settings: Settings) -> list[RunConfig]:
     """Photographs and Twitter on the towers of the papers' own posts, until dev stops improving, thirty passes at most
-    (m_e2_longer): MICC and MUSE on the stage 1 of those towers, few seeds, and DMFL, one; SAFE and SpotFake on
-    photo-en alone. What of the findings at six passes and at three was the length? Laptop only."""
-    runs: list[RunConfig] = []
+    (m_e2_longer): MICC and MUSE on the stage 1 of those towers, few seeds, on photographs with SCLIP's heads trained
+    on, too; DMFL, one; other detectors on photo-en alone. What of the findings at six passes and at
+    three was the length? At demo drawn scenes, full grid."""
+    runs: list[RunConfig] = _on_drawn_scenes(settings)
     known = DATASETS["laptop"] if settings.profile == "laptop" else ()
     for dataset in (name for name in settings.datasets if name in known):
         beside, seeds = OWN[record(dataset).language], settings.few.seeds
         stage1, lambda_c = stage1_of(settings, beside), record(dataset).lambda_c
         made = [_as_long(micc(settings, dataset, seed, name, stage1=stage1, **how)) for name, how in AS_LONG.items()
                 for seed in seeds]  # fmt: skip
+        if record(dataset).kind == "photo":
+            learning = micc(settings, dataset, 0, "longer-relevance-tokens", stage1=stage1, **HEADS_LEARN)
+            learning = replace(learning, train=replace(learning.train, tower_lr_scale=0.3))
+            made += [_as_long(replace(learning, seed=seed)) for seed in seeds]
         authors = ("muse", "safe", "spotfake") if dataset == "photo-en" else ("muse",)
+        once = ("carmn", "mfan") if dataset == "photo-en" else ()  # which take as long as DMFL
         others = [*(rival(settings, beside, model, seed) for model in authors for seed in seeds),
+                  *(rival(settings, beside, model, seeds[0]) for model in once),
                   dmfl(settings, beside, seeds[0], lambda_c=lambda_c)]  # fmt: skip
         for run in others:
             train = SIZES["laptop"].dmfl_train if run.model == "dmfl" else SIZES["laptop"].rivals_train
-            made.append(_as_long(replace(run, variant="longer", **fields_of(settings, dataset), train=train)))
+            name = "-".join(["longer", run.variant]).removesuffix("-default")
+            made.append(_as_long(replace(run, variant=name, **fields_of(settings, dataset), train=train)))
         runs += made
     return runs
+
+
+def _on_drawn_scenes(settings: Settings) -> list[RunConfig]:
+    """Four times the train posts of drawn scenes: MICC and MUSE on a stage 1 of twenty passes; DMFL whose logic chain
+    starts from it; and what words and counts of words tell. Demo's full grid."""
+    dataset, runs = settings.datasets[0], []
+    if settings.grid != "full" or dataset not in ("demo-en", "demo-zh"):
+        return []
+    stage1 = stage1_of(settings, dataset, variant="longer")
+    stage1 = replace(stage1, train=replace(stage1.train, epochs=20))
+    for seed in settings.few.seeds:
+        made = [micc(settings, dataset, seed, name, classifier_input=how) for name, how in INPUTS_AS_LONG.items()]
+        made.append(replace(rival(settings, dataset, "muse", seed), variant="longer"))
+        runs += [_as_long(run) for run in made]
+        runs.append(dmfl(settings, dataset, seed, "longer", train=DRAWN_TRAIN, logic_init="stage1"))
+    runs = [replace(run, stage1=stage1) for run in runs]
+    return [replace(run, n_train=DMFL_STARTS_POSTS) for run in [*_words(settings, dataset), *runs]]
+
+
+def _words(settings: Settings, dataset: str) -> list[RunConfig]:
+    return [baseline(settings, dataset, kind) for kind in ("surface_lr", "tfidf_lr")]
 
 
 def ablations_as_long(settings: Settings) -> list[RunConfig]:

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from rumorlib.config import OTHERS, RunConfig, SettingError, Settings, nearest, record, weights_place
 from rumorlib.config.by_corpus import sizes_of
+from rumorlib.data.corpora import load_captions, place_of
+from rumorlib.data.posts import PostsError
 from rumorlib.experiments import added, papers, rivals
 
 ROWS = (*papers.BASELINES, "text_forest", "image_forest")
@@ -37,8 +39,9 @@ def runs_of(model: str, settings: Settings, dataset: str, seed: int = 0) -> list
 
 
 def recommended(settings: Settings, dataset: str) -> list[RunConfig]:
-    """TF-IDF, and beside it DMFL where posts have pictures and the weights of its frozen encoders are there; a logistic
-    regression on the frozen text encoder where only that one is (chosen by cross-validation, notebook 12)."""
+    """TF-IDF; beside it DMFL where posts have pictures and the weights of its frozen encoders are there, and MICC with
+    products where the captions of its stage 1 are, too; a logistic regression on the frozen text encoder where only
+    that one is (chosen by cross-validation, notebook 12)."""
     sizes, known = sizes_of(settings.profile, dataset), record(dataset)
     found = [papers.baseline(settings, dataset, "tfidf_lr")]
 
@@ -48,7 +51,19 @@ def recommended(settings: Settings, dataset: str) -> list[RunConfig]:
     if there(sizes.texts[known.language].weights):
         with_pictures = known.pictures and sizes.dmfl.image and there(sizes.dmfl.image.weights)
         found.append(papers.dmfl(settings, dataset) if with_pictures else papers.baseline(settings, dataset, "text_lr"))
+        if with_pictures:
+            micc = papers.micc(settings, dataset, 0, "product", classifier_input="product")
+            sees = micc.stage1.sclip.vision.weights
+            found += [micc] * (not sees or there(sees)) * _captions_there(micc.stage1, settings)
     return found
+
+
+def _captions_there(stage1: RunConfig, settings: Settings) -> bool:
+    name = f"{stage1.dataset}-{stage1.language}"
+    try:
+        return place_of(name, settings) is None or bool(load_captions(name, settings))
+    except (FileNotFoundError, PostsError):
+        return False
 
 
 def to_try(settings: Settings) -> list[RunConfig]:

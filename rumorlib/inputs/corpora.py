@@ -103,15 +103,30 @@ def with_replies(loaded: Corpus, hours: float) -> Corpus:
 
 def posts_of(config: RunConfig, settings: Settings) -> Corpus:
     """The same without replies in the texts."""
-    if config.n_train is not None:
+    if config.n_train is not None and cfg.about(config.dataset).kind == "drawn":
         return _drawn_corpus(config.dataset, config.corpus_seed, config.n_train)
     if config.train_on == "marked":
         return _marked_corpus(config.dataset, config.corpus_seed)
     whole = corpus(config.dataset, settings, config.corpus_seed, config.protocol, config.on_missing_image)
-    if config.train_on == "all":
-        return whole
-    known = train_pictures(config.stage1, settings)
-    return replace(whole, posts=photo.trained_on(whole.posts, known, config.train_on == "known"))
+    if config.train_on != "all":
+        known = train_pictures(config.stage1, settings)
+        whole = replace(whole, posts=photo.trained_on(whole.posts, known, config.train_on == "known"))
+    if config.n_train is not None:  # sides that no file has
+        whole = replace(whole, posts=with_fewer(whole.posts, config.n_train), split_file="")
+    return whole
+
+
+def with_fewer(posts: pd.DataFrame, n_train: int) -> pd.DataFrame:
+    """The posts with `n_train` of the train posts on that side, the others on none; fewer are always among more.
+
+    Raises: ValueError: not so many.
+    """
+    train = np.flatnonzero((posts["split"] == "train").to_numpy())
+    if n_train > len(train):
+        raise ValueError(f"n_train = {n_train}, and there are {len(train)} train posts")
+    split = posts["split"].to_numpy(copy=True)
+    split[np.random.default_rng(0).permutation(train)[n_train:]] = ""
+    return posts.assign(split=split)
 
 
 def rows_of(frame: pd.DataFrame, split: str) -> Tensor:

@@ -5,6 +5,8 @@ Shapes: B posts, Q query rows, K key rows, H heads, E width per head (d_head).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -92,6 +94,17 @@ class MultiHeadAttention(nn.Module):
             heads = heads if has_key is None else heads * has_key
         rows = self.out(heads.transpose(1, 2).flatten(2))  # (B, Q, d_out)
         return Attended(rows, scores, weights)
+
+    @contextmanager
+    def without(self, heads: Sequence[int]) -> Iterator[None]:
+        """Some heads say nothing for a while: the columns of W^O that read them are zero."""
+        learned = self.out.weight.detach().clone()
+        with torch.no_grad():
+            self.out.weight.unflatten(1, (self.n_heads, -1))[:, list(heads)] = 0  # (d_out, H, E)
+        try:
+            yield
+        finally:
+            self.out.weight.data.copy_(learned)
 
     def _heads(self, rows: Tensor) -> Tensor:
         """(B, N, H * E) to (B, H, N, E)."""

@@ -99,13 +99,13 @@ def of_runs(frame: pd.DataFrame, reports: Iterable[Report]) -> pd.DataFrame:
 
 
 def run_names(source: pd.DataFrame | Iterable[Report | cfg.RunConfig]) -> tuple[str, ...]:
-    """Sorted names of runs, as column RUNS holds them: of reports or configs, or those behind any row of a frame that
-    says it."""
+    """Sorted names of runs, as column RUNS holds them: of reports (of one made of several, theirs) or configs, or those
+    behind any row of a frame that says it."""
     if RUNS in getattr(source, "attrs", {}):
         return tuple(sorted({name for row in runs_of_rows(source) or [] for name in row}))
     if hasattr(source, "columns"):  # a frame that does not say
         return ()
-    return tuple(sorted({run.name for run in source}))
+    return tuple(sorted({part.name for run in source for part in getattr(run, "parts", (run,))}))
 
 
 def _key_values(frame: pd.DataFrame, keys: Sequence[str]) -> list[tuple[str, ...]]:

@@ -193,7 +193,8 @@ def _ask(asked: dict, entry: Entry, text: str) -> None:
     keys = io.StringIO()
     csv.writer(keys, lineterminator="\n").writerows(row[:at] + row[at + 1 :] for row in [header, *rows])
     entry["predictions"] = {"value": value, "columns": header}
-    corpus = entry["run"].split("/")[1]
+    fewer = f"-train{entry['config'].get('n_train')}"  # asked about the same posts as those with all train posts
+    corpus = entry["run"].split("/")[1].replace(fewer, "")
     asked.setdefault((corpus, keys.getvalue()), {})[entry["run"]] = [row[at] for row in rows]
 
 

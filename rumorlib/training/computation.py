@@ -55,7 +55,7 @@ def agree(stored: Mapping[str, float], now: Mapping[str, float]) -> bool:
 
 @lru_cache(maxsize=256)
 def _computed(config: RunConfig) -> tuple[tuple[str, float], ...]:
-    if config.kind in ("exchange", "damage") and config.parent is not None:
+    if config.kind in ("exchange", "damage", "heads") and config.parent is not None:
         return _computed(replace(config, kind="train", parent=None))  # it reads that model
     with torch.random.fork_rng(devices=[]):
         if isinstance(config.detector, BaselineConfig | HeadsConfig):

@@ -1,4 +1,4 @@
-"""Runs in which a finished model reads test posts whose picture or words are not their own, or damaged.
+"""Runs in which a finished model reads test posts with another picture or other words, or damaged, or without a head.
 
 Exchanges keep the set of pictures: each test post gets that of another one. Labels and weights stay the post's own.
 Damage comes in doses (MICC, §3.3: its relevance, a dot product, is said to withstand noise).
@@ -27,8 +27,9 @@ from rumorlib.inputs import fixed_features, micc_inputs
 from rumorlib.inputs.fixed_features import Bench
 from rumorlib.metrics import evaluation
 from rumorlib.models import baselines
+from rumorlib.models.dmfl import DMFL
 from rumorlib.models.micc import MICC
-from rumorlib.training import bench_runs, evidence, fitting, micc_runs
+from rumorlib.training import bench_runs, dmfl_runs, evidence, fitting, micc_runs
 
 AS_IT_IS = "as it is"
 EXCHANGES = {  # intervention -> (column within which pictures are exchanged, column that must differ)
@@ -254,3 +255,66 @@ def _relevance(model: MICC, tensors: PostTensors) -> Iterator[np.ndarray]:
     for batch in tensors.in_order(torch.arange(len(tensors.label)), where=where_is(model)):
         output = model(batch)
         yield array(output.relevance.gather(1, output.indices).mean(1))
+
+
+# --- heads ----------------------------------------------------------------------------------------
+
+ALL_HEADS = "test_without_all_heads"
+
+
+def head_reading(head: int) -> str:
+    """Name of the reading of test without one head (from 0) in the stored predictions."""
+    return f"test_without_head_{head}"
+
+
+def of_headless(config: RunConfig, settings: Settings, *weights: Path) -> fitting.Outcome:
+    """A finished DMFL on test posts as it is, without each head of Eq 12's attention, and without all (§6.3 (4)).
+
+    A head is taken away where W^O reads it. Args: weights: of stage 1, if the run has one, and of the parent.
+    Extras: heads: stage (before, after training), head, entropy (of a patch's weights over the words, see
+    `watch.entropy`), overlap (share of its attention that lies where another head's does, mean over the others), both
+    means over posts. Raises: ValueError: a variant whose Eq 12 has no heads of its own to compare.
+    """
+    from safetensors.torch import load_file
+
+    how = config.detector
+    if (
+        how.parts not in ("full", "semantic_only")
+        or how.granularity != "token"
+        or how.n_heads < 2
+        or how.share_attention
+        or how.swap_query
+    ):
+        raise ValueError("heads of Eq 12 are compared where patches ask words, each attention with its own weights")
+    stage1, parent = (*[None] * (2 - len(weights)), *weights)
+    model, tensors, corpus, _ = dmfl_runs.on_posts(config.parent, settings, stage1)
+    posts = corpus.posts[corpus.posts["split"] == "test"]
+    rows = torch.from_numpy(np.flatnonzero((corpus.posts["split"] == "test").to_numpy()))
+    looks = [_looks(model, tensors, rows).assign(stage="before")]
+    model.load_state_dict(load_file(parent))
+    looks.append(_looks(model, tensors, rows).assign(stage="after"))
+    attention = model.attention["text_image"].attention
+    every, kept, read = range(how.n_heads), posts[[name for name in SAID if name in posts]], []
+    for name, gone in {"test": [], **{head_reading(h): [h] for h in every}, ALL_HEADS: list(every)}.items():
+        with attention.without(gone):
+            log_odds = evaluation.to_store(fitting.predict(model, tensors, rows))
+        read.append(kept.assign(log_odds=log_odds, seed=0, split=name, row=range(len(kept))))
+    frame = pd.concat(looks)[["stage", "head", "entropy", "overlap"]].round(6)
+    return replace(bench_runs.outcome(corpus.posts, read), extras={"heads": frame})
+
+
+@torch.inference_mode()
+def _looks(model: DMFL, tensors: PostTensors, rows: torch.Tensor) -> pd.DataFrame:
+    """head, entropy, overlap of the heads of Eq 12."""
+    model.eval()
+    entropy, overlap = [], []
+    for batch in tensors.in_order(rows, 64, where_is(model)):
+        for weights in model(batch, need_maps=True).weights.float():  # (H, Q, K) of one post
+            shown = weights[..., weights.sum((0, 1)) > 0]  # without padding
+            if (n := shown.shape[-1]) < 2:
+                continue
+            entropy.append(-(shown * shown.clamp(min=1e-12).log()).sum(-1).mean(-1) / np.log(n))
+            shared = torch.stack([torch.minimum(one, shown).sum(-1).mean(-1) for one in shown])  # (H, H)
+            overlap.append((shared.sum(1) - shared.diagonal()) / max(len(shared) - 1, 1))
+    means = (array(torch.stack(found).mean(0)) for found in (entropy, overlap))
+    return pd.DataFrame(dict(zip(("entropy", "overlap"), means, strict=True))).rename_axis("head").reset_index()

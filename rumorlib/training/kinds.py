@@ -40,6 +40,7 @@ BUILDERS: dict[tuple[str, str], Callable[..., Outcome]] = {
     ("exchange", "micc"): exchange_runs.of_micc,
     ("exchange", "bench"): exchange_runs.of_regression,
     ("damage", "micc"): exchange_runs.of_damaged,
+    ("heads", "dmfl"): exchange_runs.of_headless,
     ("anatomy", "bench"): bench_runs.anatomy,
     ("dose", "bench"): bench_runs.dose,
     ("select", "bench"): bench_runs.select,

@@ -1,4 +1,4 @@
-"""From log-odds to an answer: calibration and threshold, both chosen on dev, and what they come to elsewhere."""
+"""From log-odds to an answer: weights of parts, calibration and threshold, chosen on dev, and what they come to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,25 @@ from rumorlib.metrics import evaluation
 
 FEWEST = 20  # dev posts, and 5 of each class, that a calibration needs
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)  # of rumors in a stream, for which precision is told
+
+
+def joined(each: np.ndarray, dev: np.ndarray, label: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How several detectors become one: the weighted mean of their log-odds, each standardised on dev.
+
+    Weights are those of a ridge regression of dev's labels, none below zero (stacking, Breiman 1996): one that is at
+    chance gets little, one that runs against the labels none. Alike where dev is too small or no detector has a say.
+
+    Args: each: (parts, n) log-odds; dev: rows of the n that are dev posts; label: (n,), read of dev alone.
+    Returns: mean, spread and weight of each part, (parts,); weights sum to 1.
+    """
+    from sklearn.linear_model import Ridge
+
+    own, label = each[:, dev], np.asarray(label)[dev].astype(int)
+    mean, spread, alike = own.mean(1), np.maximum(own.std(1), 1e-9), np.full(len(each), 1 / len(each))
+    if len(label) < FEWEST or np.bincount(label, minlength=2).min() < 5:
+        return mean, spread, alike
+    weights = Ridge(positive=True).fit(((own - mean[:, None]) / spread[:, None]).T, label).coef_
+    return mean, spread, weights / weights.sum() if weights.sum() > 1e-9 else alike
 
 
 def platt(log_odds: ArrayLike, label: ArrayLike) -> tuple[float, float]:

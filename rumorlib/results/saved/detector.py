@@ -40,7 +40,7 @@ WHERE = {  # where a frozen encoder is published; those of the laptop profile ar
 
 @dataclass
 class Detector:
-    """One model, or several whose standardised log-odds are averaged; `about` is its config.json."""
+    """One model, or several whose standardised log-odds are averaged by weight; `about` is its config.json."""
 
     parts: list[Part]
     about: dict[str, Any]
@@ -50,7 +50,7 @@ class Detector:
 
     @classmethod
     def from_runs(cls, configs: Sequence[RunConfig], settings: Settings, threshold: str = "0.5") -> Detector:
-        """The detector of one run, or the mean of several runs on one corpus; what is not there is trained now.
+        """The detector of one run, or of several on one corpus (`decision.joined`); what is not there is trained now.
 
         Calibration and threshold are chosen on dev; dev and test are then scored as any posts are, once.
 
@@ -99,8 +99,8 @@ class Detector:
         label = {split: posts["label"].to_numpy()[index] for split, index in rows.items()}
         each = {split: self._each(one) for split, one in asked.items()}
         if len(self.parts) > 1:
-            spread = np.maximum(each["dev"].std(1), 1e-9)
-            about["combine"] = [each["dev"].mean(1).tolist(), spread.tolist()]
+            found = decision.joined(each["dev"], np.arange(len(rows["dev"])), label["dev"])
+            about["combine"] = [one.tolist() for one in found]
         log_odds = {split: self._joined(one) for split, one in each.items()}
         slope, intercept = decision.platt(log_odds["dev"], label["dev"])
         about["calibration"] = {"slope": slope, "intercept": intercept, "on": "dev"}
@@ -229,8 +229,9 @@ class Detector:
     def _joined(self, each: np.ndarray) -> np.ndarray:
         if len(each) == 1:
             return each[0]
-        mean, spread = (np.array(values)[:, None] for values in self.about["combine"])
-        return ((each - mean) / spread).mean(0)
+        mean, spread, *weights = (np.array(values) for values in self.about["combine"])
+        # detectors saved before parts had weights: alike
+        return np.average((each - mean[:, None]) / spread[:, None], axis=0, weights=weights[0] if weights else None)
 
     def _distances(self, asked: Given) -> np.ndarray:
         pooled = None

@@ -16,7 +16,7 @@ from rumorlib import config as cfg
 from rumorlib.data import files, sealed
 from rumorlib.inputs import content
 
-FORMAT = 1
+FORMAT, READ = 2, (1, 2)  # 2: several parts have weights
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 
@@ -48,7 +48,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any
     if not isinstance(about, dict) or "format" not in about or "files" not in about:
         raise SavedDetectorError(f"{folder} holds no saved detector ({CONFIG} is missing, cut short or another "
                                  "program's); make one: python -m rumorlib train POSTS --out FOLDER")  # fmt: skip
-    if about["format"] != FORMAT:
+    if about["format"] not in READ:
         raise SavedDetectorError(
             f"{folder} was saved by rumorlib {about.get('rumorlib')} in format {about['format']}, this is "
             f"{rumorlib.__version__} with format {FORMAT}; install that version, or train the detector again"

@@ -27,7 +27,7 @@ from rumorlib.results import Report, trained
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.explanations import attributions, interventions
 from rumorlib.studies.explanations.explanations import interval
-from rumorlib.studies.scores.comparison import clusterings, ends, pooled, score
+from rumorlib.studies.scores.comparison import ahead, ends, pooled, score
 
 ALPHA = 0.05
 
@@ -79,8 +79,7 @@ def learned(reports: list[Report]) -> pd.DataFrame:
             row = {"dataset": corpus_name(config), "model": model_name(config), "split": split}
             row |= {"n": part["post_id"].nunique()} | ends("acc", score(config.dataset, part, "accuracy"), "accuracy")
             if predictions is not rival:
-                ahead = estimates.difference(part, other, "accuracy", clusterings(config.dataset, part))
-                row |= ends("ahead", ahead)
+                row |= ends("ahead", ahead(config.dataset, part, other))
             rows.append(row | {"n_seeds": part["seed"].nunique(), RUNS: run_names(predictions)})
     return by_runs(pd.DataFrame(rows), "dataset", "model")
 
@@ -99,8 +98,7 @@ def boxes(reports: list[Report]) -> pd.DataFrame:
             row = {"model": model_name(config), "split": split, "n": both[0]["post_id"].nunique()}
             for name, part in zip(("cells", "boxes"), both, strict=True):
                 row |= ends(name, score(config.dataset, part, "accuracy"))
-            how = clusterings(config.dataset, both[0])
-            row |= ends("gain", estimates.difference(both[1], both[0], "accuracy", how))
+            row |= ends("gain", ahead(config.dataset, both[1], both[0]))
             rows.append(row | {"n_seeds": both[0]["seed"].nunique(), RUNS: (*run_names(both[0]), *run_names(both[1]))})
     return by_runs(pd.DataFrame(rows), "model")
 

@@ -6,55 +6,59 @@ And what the pictures are worth to it: the same model, asked about each test pos
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from rumorlib.config import about
+from rumorlib.config import RunConfig, about
 from rumorlib.experiments.names import NAMES, model_name
 from rumorlib.metrics import estimates, evaluation
+from rumorlib.metrics.statistics import t_interval
 from rumorlib.results import Report
-from rumorlib.results.provenance import RUNS, by_runs, with_runs
+from rumorlib.results.provenance import RUNS, by_runs, run_names, with_runs
 from rumorlib.studies.scores import comparison, recommended
+from rumorlib.studies.scores.differences import is_fixed
 from rumorlib.training.fitting import OTHERS_PICTURES
 
 Group = tuple[str, str]  # dataset, printed row
 PUBLISHED = ("", "published")
-COLUMNS = ("dataset", "model", "accuracy", "acc_low", "acc_high", "apart", "dealt", "event_f1", "pictures",
-           "pictures_low", "pictures_high", "dealt_most", "n_seeds", "n_test", "f1_macro", "n_apart", "dealt_sd",
-           "n_dealt", "event_gain")  # fmt: skip
+COLUMNS = ("dataset", "model", "accuracy", "acc_low", "acc_high", "ahead", "ahead_low", "ahead_high", "apart", "dealt",
+           "event_f1", "pictures", "pictures_low", "pictures_high", "dealt_most", "n_seeds", "n_test", "f1_macro",
+           "n_apart", "dealt_sd", "n_dealt", "event_gain")  # fmt: skip
 
 
 def page(reports: Sequence[Report], draws: Sequence[Report]) -> pd.DataFrame:
     """A row per corpus and model, the most accurate first.
 
     Args: reports: trainings, on every protocol; draws: runs of kind "draws".
-    Returns: dataset, model, n_seeds, accuracy, acc_low, acc_high, n_test, f1_macro (published test); apart (accuracy on
-        its posts without a twin in train), n_apart; dealt, dealt_sd, dealt_most, n_dealt (accuracy on other draws of
+    Returns: dataset, model, n_seeds, accuracy, acc_low, acc_high, n_test, f1_macro (published test); ahead, ahead_low,
+        ahead_high (of TF-IDF on the same posts, accuracy; no interval of one training); apart (accuracy on its
+        posts without a twin in train), n_apart; dealt, dealt_sd, dealt_most, n_dealt (accuracy on other draws of
         the same sizes); event_f1 (macro-F1, mean over events held out), event_gain (accuracy less the share of the
         larger class, the same mean); pictures, pictures_low, pictures_high (accuracy lost with pictures of others). nan
         where a row has no such run, or reads no picture.
     """
-    linear, rows = _linear(draws), []
-    for (dataset, model), group in _grouped([*reports, *recommended.combined(reports)]).items():
+    linear, rows, groups = _linear(draws), [], _grouped([*reports, *recommended.combined(reports)])
+    words = {one.config.dataset: [one] for one in reports
+             if one.config.variant == "tfidf_lr" and one.config.protocol in PUBLISHED}  # fmt: skip
+    for (dataset, model), group in groups.items():
         published = [one for one in group if one.config.protocol in PUBLISHED]
         if not published:
             continue
-        _, frame = comparison.pooled(published)[0]
-        rows.append({"dataset": dataset, "model": model, **_published(dataset, frame),
+        config, frame = comparison.pooled(published)[0]
+        test = _test(published)
+        rows.append({"dataset": dataset, "model": model, **_published(dataset, test),
+                     **_ahead(config, test, words.get(dataset, ())),
                      **(_elsewhere(group) | linear.get((dataset, model), {})), **_pictures(dataset, frame),
-                     RUNS: _names(group)})  # fmt: skip
+                     RUNS: run_names([*group, *words.get(dataset, ())])})  # fmt: skip
     shown = {(row["dataset"], row["model"]) for row in rows}
     rows += [{"dataset": key[0], "model": key[1], **found, RUNS: [one.name for one in draws]}
              for key, found in linear.items() if key not in shown]  # fmt: skip
     table = pd.DataFrame(rows, columns=[*COLUMNS, RUNS]).sort_values(["dataset", "accuracy"], ascending=[True, False])
     return by_runs(table.reset_index(drop=True), "dataset", "model")
-
-
-def _names(group: Sequence[Report]) -> list[str]:
-    return [one.name for report in group for one in getattr(report, "parts", [report])]
 
 
 def _grouped(reports: Sequence[Report]) -> dict[Group, list[Report]]:
@@ -64,8 +68,20 @@ def _grouped(reports: Sequence[Report]) -> dict[Group, list[Report]]:
     return found
 
 
-def _published(dataset: str, frame: pd.DataFrame) -> dict[str, Any]:
-    test = frame[frame["split"] == "test"].reset_index(drop=True)
+def _test(group: Sequence[Report]) -> pd.DataFrame:
+    _, frame = comparison.pooled(group)[0]
+    return frame[frame["split"] == "test"].reset_index(drop=True)
+
+
+def _ahead(config: RunConfig, own: pd.DataFrame, words: Sequence[Report]) -> dict[str, float]:
+    """How far a row is ahead of TF-IDF, whose training leaves nothing to chance."""
+    if not words or config.variant == "tfidf_lr":
+        return {}
+    how, fixed = comparison.clusterings(config.dataset, own), (is_fixed(config), True)
+    return comparison.ends("ahead", estimates.difference(own, _test(words), "accuracy", how, fixed=fixed))
+
+
+def _published(dataset: str, test: pd.DataFrame) -> dict[str, Any]:
     by_seed = [part for _, part in test.groupby("seed")]
     found = {"n_seeds": len(by_seed)} | comparison.ends("acc", comparison.score(dataset, test, "accuracy"), "accuracy")
     found["n_test"] = len(by_seed[0])
@@ -127,7 +143,7 @@ def cross_validated(reports: Sequence[Report]) -> pd.DataFrame:
 
     Returns: dataset, model, setting, folds, accuracy and auc (means over folds), accuracy_sd (over folds), best_step
         (median), unlearned: folds whose training has a fault (`metrics.learning`). Highest accuracy of a model first;
-        the last rows combine TF-IDF with a detector.
+        the last rows combine TF-IDF with one detector or two.
     """
     rows = []
     groups: dict[tuple[str, ...], list[Report]] = {}
@@ -145,21 +161,47 @@ def cross_validated(reports: Sequence[Report]) -> pd.DataFrame:
             "best_step": np.median(steps) if steps else np.nan,
             "unlearned": sum(bool(report.faults()) for report in group), RUNS: [report.name for report in group],
         })  # fmt: skip
-    rows += [row for dataset in dict.fromkeys(key[0] for key in groups) for row in _pairs(dataset, groups)]
+    rows += [row for dataset in dict.fromkeys(key[0] for key in groups) for row in _joined(dataset, groups)]
     frame = pd.DataFrame(rows).sort_values(["dataset", "model", "accuracy"], ascending=[True, True, False])
     return by_runs(frame.reset_index(drop=True), "dataset", "model")
 
 
-def _pairs(dataset: str, groups: dict[tuple[str, ...], list[Report]]) -> Iterator[dict[str, Any]]:
-    """Rows of TF-IDF combined with a detector, calibrated on the other folds (`recommended.cross_fitted`)."""
-    words = groups.get((dataset, NAMES["baseline", "tfidf_lr"], ""))
-    for model, setting in (("DMFL", "default"), ("MICC", "towers")):
-        other = groups.get((dataset, model, setting))
-        if words and other:
-            accuracy, auc = recommended.cross_fitted([words, other])
-            yield {"dataset": dataset, "model": f"TF-IDF with {model}", "setting": setting, "folds": len(words),
+def _joined(dataset: str, groups: dict[tuple[str, ...], list[Report]]) -> Iterator[dict[str, Any]]:
+    """Rows of TF-IDF combined with detectors, weighed and calibrated on the other folds (`recommended.cross_fitted`);
+    the last has what is recommended."""
+    words, dmfl = groups.get((dataset, NAMES["baseline", "tfidf_lr"], "")), ("DMFL", "default")
+    for asked in ([dmfl], [("MICC", "product")], [("MICC", "towers")], [dmfl, ("MICC", "product")]):
+        parts = [words, *(groups.get((dataset, *one)) for one in asked)]
+        if all(parts):
+            accuracy, auc = recommended.cross_fitted(parts)
+            yield {"dataset": dataset, "model": f"TF-IDF with {' and '.join(model for model, _ in asked)}",
+                   "setting": ", ".join(setting for _, setting in asked), "folds": len(words),
                    "accuracy": accuracy.mean(), "accuracy_sd": accuracy.std(ddof=1), "auc": auc.mean(),
-                   "best_step": np.nan, "unlearned": 0, RUNS: _names([*words, *other])}  # fmt: skip
+                   "best_step": np.nan, "unlearned": 0, RUNS: run_names([one for part in parts for one in part])
+                   }  # fmt: skip
+
+
+def by_posts(reports: Sequence[Report]) -> pd.DataFrame:
+    """Accuracy over the folds by how many train posts there were (o_fig3); `recommended.cross_fitted` of all rows, too.
+
+    Returns: dataset, model, posts (mean over folds), estimate, low, high (95 %, t over the folds).
+    """
+    groups: dict[tuple[str, int | None], dict[str, list[Report]]] = {}
+    for report in reports:
+        name = model_name(replace(report.config, variant=report.config.variant.removeprefix("cv-")))
+        of = groups.setdefault((report.config.dataset, report.config.n_train), {})
+        of.setdefault(name, []).append(report)
+    rows = []
+    for (dataset, _), of in groups.items():
+        posts = round(np.mean([one.metrics["train"]["n"] for group in of.values() for one in group]))
+        found = {name: np.array([one.metrics["dev"]["accuracy"] for one in group]) for name, group in of.items()}
+        found[NAMES["micc", "recommended"]], _ = recommended.cross_fitted(list(of.values()))
+        for name, accuracy in found.items():
+            interval = t_interval(accuracy)
+            used = of.get(name) or [one for group in of.values() for one in group]
+            rows.append({"dataset": dataset, "model": name, "posts": posts, "estimate": interval.estimate,
+                         "low": interval.low, "high": interval.high, RUNS: run_names(used)})  # fmt: skip
+    return by_runs(pd.DataFrame(rows), "dataset", "model", "posts")
 
 
 def _best_step(report: Report) -> float:

@@ -13,10 +13,9 @@ import pandas as pd
 
 from rumorlib.config import ControlConfig, RunConfig
 from rumorlib.encoders.vision import grid_sides
-from rumorlib.metrics import estimates
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
-from rumorlib.studies.scores.comparison import clusterings, pooled, score
+from rumorlib.studies.scores.comparison import ahead, pooled, score
 
 RULES = {"k": "fixed K = {top_k}", "mass": "mass {relevance_mass}, K <= {top_k}",
          "threshold": "learned threshold, K <= {top_k}"}  # fmt: skip
@@ -58,14 +57,10 @@ def table(reports: list[Report]) -> pd.DataFrame:
             row |= {"n": part["post_id"].nunique(), "kept": float(np.mean(counted)) if counted else float(fixed)}
             row |= {"accuracy": found.value, "low": found.low, "high": found.high}
             same = predictions is plain
-            gain = (np.nan,) * 3 if same else _gain(config, part, other)
+            gain = (np.nan,) * 3 if same else ahead(config.dataset, part, other)
             row |= dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True))
             rows.append(row | {RUNS: (*run_names(predictions), *run_names(plain))})
     return by_runs(pd.DataFrame(rows), "dataset", "rule")
-
-
-def _gain(config: RunConfig, part: pd.DataFrame, other: pd.DataFrame) -> estimates.Estimate:
-    return estimates.difference(part, other, "accuracy", clusterings(config.dataset, part))
 
 
 def _default(config: RunConfig) -> RunConfig:

@@ -94,6 +94,11 @@ def score(dataset: str, part: pd.DataFrame, metric: str = "") -> Estimate:
     return estimates.score(weighted(part) if weight else part, chosen, clusterings(dataset, part), weight)
 
 
+def ahead(dataset: str, part: pd.DataFrame, other: pd.DataFrame) -> Estimate:
+    """How much more accurate `part` is than `other`, another model on the same posts."""
+    return estimates.difference(part, other, "accuracy", clusterings(dataset, part))
+
+
 def primary_name(dataset: str) -> str:
     """Printed name of `primary`."""
     return "image-macro balanced accuracy" if about(dataset).shared_pictures else "accuracy"

@@ -17,9 +17,10 @@ from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.protocol import counterfactuals
 from rumorlib.studies.scores import comparison, sensitivity, verdicts
 from rumorlib.studies.scores.sweeps import Compared, predictions
-from rumorlib.training.exchange_runs import BLANKED, EMPTIED, reading
+from rumorlib.training.exchange_runs import ALL_HEADS, BLANKED, EMPTIED, head_reading, reading
 
 F1 = "f1_macro"
+SHARED = 0.5  # of two heads' attention: named before any run was looked at
 WHAT = {  # variant -> what of the paper is read so
     "default": "main row", "TTRAS": "mean over tokens", "TB": "mean over tokens",
     "pooled": "Eqs 5-6: one vector a side",
@@ -65,8 +66,7 @@ def readings(reports: Sequence[Report]) -> pd.DataFrame:
         name = literal.OF_DMFL[variant][0] if model == "dmfl" and variant in literal.OF_DMFL else "default"
         other = groups.get((dataset, model, name)) if variant not in (name, "TTRAS") else None
         if other:
-            how = comparison.clusterings(corpus, test)
-            found = estimates.difference(test, predictions(other, "test"), "accuracy", how)
+            found = comparison.ahead(corpus, test, predictions(other, "test"))
             row |= {"beside": model_name(other[0].config)} | comparison.ends("ahead", found)
         rows.append(row | {"n_seeds": len(group), RUNS: run_names([*group, *(other or ())])})
     return by_runs(pd.DataFrame(rows), "dataset", "model")
@@ -76,7 +76,8 @@ def readings(reports: Sequence[Report]) -> pd.DataFrame:
 
 
 def claims(micc: Sequence[Report], exchanged: Sequence[Report], damaged: Sequence[Report], others: Sequence[Report],
-           heads: Sequence[Report], weights: Mapping[str, Sequence[Report]]) -> pd.DataFrame:  # fmt: skip
+           headless: Sequence[Report], heads: Sequence[Report],
+           weights: Mapping[str, Sequence[Report]]) -> pd.DataFrame:  # fmt: skip
     """Verdicts on statements of both papers that are not asked elsewhere, by F1, by length, by what is taken away.
 
     Args:
@@ -84,12 +85,13 @@ def claims(micc: Sequence[Report], exchanged: Sequence[Report], damaged: Sequenc
         exchanged: the same with pictures blanked and texts emptied.
         damaged: runs of kind "damage".
         others: SAFE and CARMN.
+        headless: runs of kind "heads".
         heads, weights: DMFL over its heads, and over each loss weight, on corpora where these were swept.
     Returns: as `verdicts.claims`.
     """
     rows = [*_by_f1(micc), *_chosen_elsewhere(micc), *_text_kept(exchanged, micc),
             *counterfactuals.damage_claims(damaged), *counterfactuals.information_claims(damaged),
-            *_by_length(others), *_gap_of_heads(heads)]  # fmt: skip
+            *_by_length(others), *_gap_of_heads(heads), *_of_heads(headless)]  # fmt: skip
     for which, reports in weights.items():
         rows += _range(which, reports)
     return verdicts.frame_of(rows)
@@ -212,7 +214,7 @@ def _by_length(reports: Sequence[Report]) -> Iterator[dict[str, Any]]:
                      for frame in frames]  # fmt: skip
             if not sign or not all(map(len, parts)):
                 continue
-            found = estimates.difference(*parts, "accuracy", comparison.clusterings(safe[0].config.dataset, parts[0]))
+            found = comparison.ahead(safe[0].config.dataset, *parts)
             claim = f"SAFE is {'ahead of' if sign > 0 else 'behind'} CARMN on {level} texts"
             yield {"claim": claim, "source": "§6.1", "corpus": dataset, "reported": np.nan,
                    "quantity": "difference of test accuracy, SAFE less CARMN",
@@ -237,6 +239,32 @@ def _gap_of_heads(reports: Sequence[Report]) -> Iterator[dict[str, Any]]:
                "quantity": f"train less test accuracy, {many} heads less {few}",
                "why": f"interval of {n} trainings each, on the same posts",
                RUNS: run_names([*found[few], *found[many]]), **verdicts.judged(estimate)}  # fmt: skip
+
+
+def _of_heads(reports: Sequence[Report]) -> Iterator[dict[str, Any]]:
+    """Do heads of Eq 12 look at different words, and does each of them count (§4.4, §6.3 (4))?"""
+    for (dataset, _, _), group in _groups(reports).items():
+        about = {"source": "§4.4, §6.3 (4)", "corpus": dataset, "reported": np.nan, RUNS: run_names(group)}
+        looks = [report.extra("heads").groupby("stage")[["overlap", "entropy"]].mean() for report in group]
+        overlap = np.array([found.loc["after", "overlap"] for found in looks])
+        n, entropy = len(overlap), np.mean([found.loc["after", "entropy"] for found in looks])
+        before = np.mean([found.loc["before", "overlap"] for found in looks])
+        noise = float(overlap.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+        found = Estimate(float(overlap.mean()), 0.0, np.inf, noise, n - 1, n == 1)
+        yield about | {"claim": "heads look at different words: two of them share less than half of their attention",
+                       "quantity": "share of attention that two heads have in common",
+                       "why": f"{before:.3f} before training; entropy {entropy:.3f}; {n} trainings on the same posts",
+                       **verdicts.judged(found, SHARED, above=False)}  # fmt: skip
+        own, n_heads = predictions(group, "test"), group[0].config.detector.n_heads
+        how = comparison.clusterings(group[0].config.dataset, own)
+        names = {"one of them": [head_reading(head) for head in range(n_heads)], "all of them": [ALL_HEADS]}
+        for name, asked in names.items():
+            frames = [own, *(predictions(group, reading) for reading in asked)]
+            found = _same_runs(estimates.measure(frames, "accuracy", how), [1, *[-1 / len(asked)] * len(asked)])
+            yield about | {"claim": f"heads of Eq 12 count: without {name} accuracy falls",
+                           "quantity": f"drop of test accuracy{', mean over the heads' * (len(asked) > 1)}",
+                           "why": f"{n_heads} heads, {n} trainings, each with and without", **verdicts.judged(found)
+                           }  # fmt: skip
 
 
 def _range(which: str, reports: Sequence[Report]) -> Iterator[dict[str, Any]]:

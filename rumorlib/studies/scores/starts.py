@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rumorlib.data.drawn_scenes import drawn
-from rumorlib.metrics import estimates
 from rumorlib.results import Report
 from rumorlib.results.provenance import RUNS, by_runs, run_names
 from rumorlib.studies.scores import comparison
@@ -63,7 +62,6 @@ def with_replies(reports: Sequence[Report]) -> pd.DataFrame:
         row |= comparison.ends("acc", comparison.score(config.dataset, part, "accuracy"), "accuracy")
         row |= {"auc": comparison.score(config.dataset, part, "auc").value}
         if part is not alone:
-            how = comparison.clusterings(config.dataset, part)
-            row |= comparison.ends("ahead", estimates.difference(part, alone, "accuracy", how))
+            row |= comparison.ends("ahead", comparison.ahead(config.dataset, part, alone))
         rows.append(row | {"n_seeds": part["seed"].nunique(), RUNS: run_names(part)})
     return by_runs(pd.DataFrame(rows), "dataset", "model", "reads")
