@@ -15,6 +15,7 @@ from rumorlib.data import keys
 from rumorlib.data.batches import PostTensors, Texts
 from rumorlib.experiments import papers
 from rumorlib.inputs import corpora
+from rumorlib.metrics import evaluation
 from rumorlib.studies.protocol import own_posts
 from rumorlib.studies.scores import recommended
 from rumorlib.training import baseline_runs, micc_runs
@@ -82,6 +83,9 @@ def test_the_recommended_detector_joins_standardised_log_odds_and_is_calibrated_
     alone = max(((one["log_odds"][100:] >= shift) == label[100:]).mean() for one, shift in ((weak, 0), (strong, 40)))
     assert ((own["log_odds"] >= 0) == own["label"]).mean() >= alone - 0.02, "neither scale nor offset of a part decides"
     assert len(exchanged) == 100 and (exchanged["log_odds"] < 0).all(), "words read test as it is, pictures the others'"
+    prob = weak.assign(prob_rumor=evaluation.prob_of(weak["log_odds"])).drop(columns="log_odds")
+    of_before = recommended.joined_log_odds([prob, strong])
+    np.testing.assert_allclose(of_before["log_odds"], made["log_odds"][:200], atol=2e-3)
     scaled = recommended.joined_log_odds([weak, strong.assign(log_odds=strong["log_odds"] * 7 - 3)])
     np.testing.assert_allclose(scaled["log_odds"], made["log_odds"][:200], atol=2e-3)
 

@@ -41,7 +41,7 @@ def runs_of(model: str, settings: Settings, dataset: str, seed: int = 0) -> list
 def recommended(settings: Settings, dataset: str) -> list[RunConfig]:
     """TF-IDF; beside it DMFL where posts have pictures and the weights of its frozen encoders are there, and MICC with
     products where the captions of its stage 1 are, too; a logistic regression on the frozen text encoder where only
-    that one is (chosen by cross-validation, notebook 12)."""
+    that one is (cross-validation tells it from no pair, notebook 12)."""
     sizes, known = sizes_of(settings.profile, dataset), record(dataset)
     found = [papers.baseline(settings, dataset, "tfidf_lr")]
 

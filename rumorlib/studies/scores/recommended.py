@@ -43,8 +43,8 @@ def joined_log_odds(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     last, each = frames[-1], []
     for frame in frames:
         split = last["split"].where(last["split"].isin(set(frame["split"])), "test")
-        said = evaluation.log_odds_of(frame)
-        said = logit(frame["prob_rumor"].clip(ROUNDED, 1 - ROUNDED)) if said is None else said
+        known = "log_odds" in frame
+        said = frame["log_odds"] if known else logit(frame["prob_rumor"].clip(ROUNDED, 1 - ROUNDED))
         own = pd.Series(np.asarray(said), pd.MultiIndex.from_frame(frame[[key, "split"]]))
         each.append(own.reindex(pd.MultiIndex.from_arrays([last[key], split])).to_numpy())
     dev = np.flatnonzero(last["split"] == "dev")
